@@ -1,0 +1,34 @@
+"""Squeeze-and-Excitation networks: exact, pretrained, verified.
+
+>>> import senet_zoo
+>>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
+"""
+
+from senet_zoo.analysis.info import ModelInfo, model_info
+from senet_zoo.layers import SqueezeExcite
+from senet_zoo.network import ConvNet
+from senet_zoo.preprocessing import Interpolation, Preprocessing
+from senet_zoo.specs import SE
+from senet_zoo.zoo.catalogue import Weights, get_weights, list_models, list_weights
+from senet_zoo.zoo.create import create_model
+from senet_zoo.zoo.verification import Verification, download, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvNet",
+    "Interpolation",
+    "ModelInfo",
+    "Preprocessing",
+    "SE",
+    "SqueezeExcite",
+    "Verification",
+    "Weights",
+    "create_model",
+    "download",
+    "get_weights",
+    "list_models",
+    "list_weights",
+    "model_info",
+    "verify",
+]

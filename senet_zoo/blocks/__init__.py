@@ -1,0 +1,1 @@
+"""Units that stages are made of, each with the spec that builds it."""

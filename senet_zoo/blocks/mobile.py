@@ -1,0 +1,123 @@
+"""Blocks of the mobile networks: MobileNet's depthwise separable convolution and ShuffleNet's unit."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from senet_zoo.errors import SpecError
+from senet_zoo.layers import ConvNorm, DropPath, relu
+from senet_zoo.specs import SE, build_gate
+from senet_zoo.tensors import channel_shuffle
+
+
+@dataclass(frozen=True)
+class DepthwiseSeparable:
+    """3x3 depthwise, 1x1 pointwise, each with batch norm and ReLU; then the gate.
+
+    Args:
+        width: channels of the pointwise convolution, and of the output.
+        stride: of the depthwise convolution.
+
+    Source: Howard et al., MobileNets, arXiv:1704.04861, figure 3. The gate's place is that of the SENet authors' own
+    prototxt excerpt: it scales the pointwise output.
+    """
+
+    width: int
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        if drop_path > 0.0:
+            raise SpecError(
+                "stochastic depth drops residual branches and MobileNet v1 has none; drop_path must be 0, "
+                f"got {drop_path}"
+            )
+        return DepthwiseSeparableBlock(in_channels, self.width, self.stride, build_gate(se, self.width))
+
+
+class DepthwiseSeparableBlock(nn.Module):
+    """``gate(pointwise(depthwise(x)))``."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, gate: nn.Module) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(in_channels, in_channels, 3, stride=stride, groups=in_channels, act=relu())
+        self.pointwise = ConvNorm(in_channels, out_channels, 1, act=relu())
+        self.se = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.se(self.pointwise(self.depthwise(x)))
+        return y
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """1x1 in groups, shuffle, 3x3 depthwise, 1x1 in groups, the gate; then a sum, or at stride 2 a concatenation.
+
+    Args:
+        width: channels of the output. The bottleneck has a quarter of them; at stride 2 the branch gives only what
+            the pooled input leaves to fill.
+        groups: of both 1x1 convolutions.
+        stride: 1 or 2.
+        reduce_groups: groups of the first 1x1: 1 in the very first unit, whose input is too narrow to split.
+
+    Source: Zhang et al., ShuffleNet, arXiv:1707.01083, figure 2.
+    """
+
+    width: int
+    groups: int
+    reduce_groups: int
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        if self.stride == 1:
+            return ShuffleSum(ShuffleBranch(in_channels, self.width, self, se), drop_path)
+        return ShuffleConcat(ShuffleBranch(in_channels, self.width - in_channels, self, se))
+
+
+class ShuffleBranch(nn.Module):
+    """The residual branch of a ShuffleNet unit, its gate at the end."""
+
+    def __init__(self, in_channels: int, out_channels: int, unit: Shuffle, se: SE | None) -> None:
+        super().__init__()
+        width = unit.width // 4
+        self.groups = unit.groups
+        self.reduce = ConvNorm(in_channels, width, 1, groups=unit.reduce_groups, act=relu())
+        self.depthwise = ConvNorm(width, width, 3, stride=unit.stride, groups=width)
+        self.increase = ConvNorm(width, out_channels, 1, groups=unit.groups)
+        self.se = build_gate(se, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = channel_shuffle(self.reduce(x), self.groups)
+        z: Tensor = self.se(self.increase(self.depthwise(y)))
+        return z
+
+
+class ShuffleSum(nn.Module):
+    """``relu(x + branch(x))``."""
+
+    def __init__(self, branch: ShuffleBranch, drop_path: float) -> None:
+        super().__init__()
+        self.branch = branch
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.drop_path(self.branch(x)))
+
+
+class ShuffleConcat(nn.Module):
+    """``relu(concat(branch(x), pooled x))``; nothing is summed here, so stochastic depth has nothing to drop."""
+
+    def __init__(self, branch: ShuffleBranch) -> None:
+        super().__init__()
+        self.branch = branch
+        self.pool = nn.AvgPool2d(3, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(torch.cat((self.branch(x), self.pool(x)), dim=1))

@@ -1,0 +1,163 @@
+"""Residual units: the basic block and the bottleneck, their shortcuts, and where each puts its stride.
+
+Source: He et al., arXiv:1512.03385, figure 5; Xie et al., arXiv:1611.05431 (cardinality); He et al., Bag of Tricks,
+arXiv:1812.01187 (the B and D forms); the paper, figure 3 (the gate on the branch, before the sum).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from senet_zoo.layers import ConvNorm, DropPath, relu
+from senet_zoo.specs import SE, build_gate
+
+
+class StrideAt(Enum):
+    """Where a bottleneck of stride 2 shrinks its map."""
+
+    REDUCE = "the first 1x1"
+    SPATIAL = "the 3x3"
+    POOL = "a 2x2 average pool after the 3x3"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Shortcut by a strided convolution, where shapes change; the identity elsewhere."""
+
+    kernel: int = 1
+
+    def build(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        if in_channels == out_channels and stride == 1:
+            return nn.Identity()
+        return ConvNorm(in_channels, out_channels, self.kernel, stride=stride)
+
+
+@dataclass(frozen=True)
+class AveragedProjection:
+    """The D form's shortcut: average pool, then a 1x1 convolution, so that no input pixel is skipped."""
+
+    def build(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        if in_channels == out_channels and stride == 1:
+            return nn.Identity()
+        return AveragedShortcut(in_channels, out_channels, stride)
+
+
+class AveragedShortcut(ConvNorm):
+    """Average pool of ``stride``, then 1x1 convolution and batch normalisation."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+        self.pool = average_pool(stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.pool(x))
+
+
+def average_pool(stride: int) -> nn.Module:
+    """Mean over ``stride`` x ``stride`` pixels; a window over the far edge counts only what lies inside."""
+    return nn.Identity() if stride == 1 else nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+
+
+Shortcut = Projection | AveragedProjection
+
+
+@dataclass(frozen=True)
+class Basic:
+    """Two 3x3 convolutions.
+
+    Args:
+        width: channels of both convolutions, and of the output.
+        stride: of the first convolution.
+        shortcut: how the input reaches the sum where shapes change.
+        before_gate: what the last map passes on its way to the gate: the identity, or the ReLU of timm's legacy
+            weights.
+    """
+
+    width: int
+    stride: int = 1
+    shortcut: Shortcut = Projection()
+    before_gate: Callable[[], nn.Module] = nn.Identity
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        before_sum = None if se is None else self.before_gate()
+        return ResidualBlock(
+            branch={
+                "conv1": ConvNorm(in_channels, self.width, 3, stride=self.stride, act=relu()),
+                "conv2": ConvNorm(self.width, self.width, 3, act=before_sum),
+            },
+            gate=build_gate(se, self.width),
+            shortcut=self.shortcut.build(in_channels, self.width, self.stride),
+            drop_path=drop_path,
+        )
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """1x1 reduce, 3x3 (grouped), 1x1 increase.
+
+    Args:
+        reduce: channels of the first 1x1.
+        width: channels of the 3x3.
+        out: channels of the last 1x1, and of the output.
+        stride: by which the block shrinks its map.
+        groups: cardinality of the 3x3.
+        stride_at: where it shrinks.
+        shortcut: how the input reaches the sum where shapes change.
+    """
+
+    reduce: int
+    width: int
+    out: int
+    stride: int = 1
+    groups: int = 1
+    stride_at: StrideAt = StrideAt.SPATIAL
+    shortcut: Shortcut = Projection()
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.out
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        at = {place: self.stride if place is self.stride_at else 1 for place in StrideAt}
+        return ResidualBlock(
+            branch={
+                "conv1": ConvNorm(in_channels, self.reduce, 1, stride=at[StrideAt.REDUCE], act=relu()),
+                "conv2": ConvNorm(
+                    self.reduce, self.width, 3, stride=at[StrideAt.SPATIAL], groups=self.groups, act=relu()
+                ),
+                "pool": average_pool(at[StrideAt.POOL]),
+                "conv3": ConvNorm(self.width, self.out, 1),
+            },
+            gate=build_gate(se, self.out),
+            shortcut=self.shortcut.build(in_channels, self.out, self.stride),
+            drop_path=drop_path,
+        )
+
+
+class ResidualBlock(nn.Module):
+    """``relu(shortcut(x) + gate(branch(x)))``.
+
+    Args:
+        branch: convolutions of the residual branch by name, in order.
+        gate: the squeeze-and-excitation gate on the branch's output, or the identity.
+        shortcut: what carries the input to the sum.
+        drop_path: probability of dropping a sample's branch in training.
+    """
+
+    def __init__(self, branch: dict[str, nn.Module], gate: nn.Module, shortcut: nn.Module, drop_path: float) -> None:
+        super().__init__()
+        self.branch = nn.Sequential()
+        for name, module in branch.items():
+            self.branch.add_module(name, module)
+        self.se = gate
+        self.drop_path = DropPath(drop_path)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.drop_path(self.se(self.branch(x)))
+        return F.relu(y + self.shortcut(x))

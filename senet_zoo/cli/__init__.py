@@ -1,0 +1,83 @@
+"""The command line ``senet-zoo``: it parses, calls and prints; what it calls lies in the other rooms.
+
+Exit status: 0 done, 1 the work failed or a check did not hold, 2 wrong usage.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from senet_zoo.cli import download, info, list_names, predict, verify
+from senet_zoo.cli.parser import Parser, near_misses
+from senet_zoo.errors import SenetZooError, UsageError
+
+COMMANDS = {
+    "list": list_names,
+    "info": info,
+    "predict": predict,
+    "download": download,
+    "verify": verify,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after the program's name; those of this process by default.
+
+    Returns:
+        The exit status.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
+    words = sys.argv[1:] if argv is None else list(argv)
+    command = "senet-zoo"
+    try:
+        arguments, unknown = _parser(words).parse_known_args(words)
+        command += f" {arguments.command}"
+        if unknown:
+            arguments.parser.refuse_words(unknown)
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except SystemExit as error:  # argparse has printed its help or its complaint
+        return error.code if isinstance(error.code, int) else 1
+    except SenetZooError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`); Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser(words: Sequence[str]) -> Parser:
+    parser = Parser(
+        prog="senet-zoo",
+        description="Squeeze-and-Excitation networks: look them up, fetch their weights, classify pictures.",
+        epilog="example:\n  senet-zoo predict samples/",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.DESCRIPTION,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_argument("--json", action="store_true", help="print one JSON document instead")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run, parser=command)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = near_misses(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
+        parser.error(f"no command is named {words[0]!r}{near}")
+    return parser

@@ -1,0 +1,103 @@
+"""``senet-zoo info``: what is known of a model and of its weights."""
+
+import argparse
+import dataclasses
+import textwrap
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import print_json
+
+if TYPE_CHECKING:
+    from senet_zoo import ModelInfo
+    from senet_zoo.hub.rows import Metric, WeightsRow
+    from senet_zoo.hub.sources import Source
+
+SUMMARY = "print what is known of a model and its weights"
+DESCRIPTION = """\
+Print what a model is and costs, where it is defined, and of each checkpoint
+the licence, the accuracy and who measured it, and how its bytes are checked.
+Nothing is downloaded."""
+EXAMPLE = "senet-zoo info se_resnet50"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("name", metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the facts."""
+    from senet_zoo import get_weights, model_info
+
+    model, _, tag = arguments.name.partition(".")
+    info = model_info(model)
+    rows = (get_weights(arguments.name).row,) if tag else info.weights
+    if arguments.json:
+        print_json(dataclasses.replace(info, weights=rows))
+        return 0
+    print(f"{info.name}\n{textwrap.indent(_first_line(info.doc), '  ')}\n")
+    _print_facts(_model_facts(info), indent="  ")
+    for row in rows:
+        default = " (default)" if row == info.weights[0] else ""
+        print(f"\nweights {row.name}{default}")
+        _print_facts(_weights_facts(row), indent="  ")
+    if not rows:
+        print("\nNo public weights are known.")
+    return 0
+
+
+def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
+    gates = f"{info.gates}, with {info.gate_parameters:,} of the parameters" if info.gates else "none"
+    return [
+        ("parameters", f"{info.parameters:,}"),
+        ("multiply-adds", f"{info.multiply_adds:,} for a picture of {info.input_size}x{info.input_size} pixels"),
+        ("gates", gates),
+        ("defined in", info.defined_in),
+        *([("also called", ", ".join(info.aliases))] if info.aliases else []),
+        ("twin" if info.gates else "gated twin", info.twin),
+    ]
+
+
+def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:
+    p = row.preprocessing
+    resize = f"shorter side to {p.resize} px ({p.interpolation.value}), centre {p.size}x{p.size}"
+    return [
+        ("labels", f"{row.labels}, {row.num_classes} classes"),
+        ("pictures", resize),
+        *((metric.name, _metric(metric)) for metric in row.metrics),
+        ("licence", f"{row.license or 'not known'}, according to {row.license_source}"),
+        ("origin", row.origin),
+        ("paper", row.citation),
+        *((("made by", row.training.command),) if row.training else ()),
+        *(fact for source in row.sources for fact in _source_facts(source)),
+    ]
+
+
+def _metric(metric: "Metric") -> str:
+    value = "not known" if metric.value is None else f"{metric.value:.2f}%"
+    who = "measured by us: " if metric.measured_by_us else "measured by "
+    return f"{value} on {metric.dataset} at {metric.size} px, {who}{metric.who}"
+
+
+def _source_facts(source: "Source") -> list[tuple[str, str]]:
+    from senet_zoo.hub.sources import HubFile, PackageFile
+
+    size = "size not known" if source.size is None else f"{source.size:,} bytes"
+    if isinstance(source, PackageFile):
+        return [("file", f"{source.path} inside the package, {size}"), ("sha256", source.sha256)]
+    if isinstance(source, HubFile):
+        commit = source.revision or "not known; the hub's newest is resolved once and remembered"
+        sha256 = source.sha256 or "not known; the bytes are checked against the sha256 that the hub itself reports"
+        place = f"{source.repo}, {source.filename}, {size}"
+        return [("hub file", place), ("commit", commit), ("sha256", sha256)]
+    return [("release file", f"{source.url}, {size}"), ("sha256", f"starts with {source.sha256_prefix}")]
+
+
+def _print_facts(facts: list[tuple[str, str]], indent: str) -> None:
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        print(f"{indent}{name:{width}}  {value}")
+
+
+def _first_line(doc: str) -> str:
+    return doc.strip().partition("\n")[0]

@@ -1,0 +1,134 @@
+"""``senet-zoo predict``: classes and probabilities of pictures."""
+
+import argparse
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import on_terminal, percent, print_json, visible
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.inference import Failure, Prediction
+
+SUMMARY = "print the likeliest classes of pictures"
+DESCRIPTION = """\
+Print the likeliest classes of pictures and their probabilities: a table on a
+terminal; in a pipe one line a picture, with tabs between file, label,
+probability, label, probability, ...
+
+Without --model it uses the CIFAR-10 checkpoint inside the package, which needs
+no network and tells airplane, automobile, bird, cat, deer, dog, frog, horse,
+ship and truck apart.
+
+A picture that cannot be read is skipped and named on standard error; the exit
+status is then 1."""
+EXAMPLE = """\
+senet-zoo predict samples/
+  senet-zoo predict --model se_resnet50 --top 3 holiday.jpg
+  find . -name '*.jpg' | senet-zoo predict --json -"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="PICTURE",
+        help="a file, a folder (read to its depth), a file: URL, or - for a list on standard input, one a line",
+    )
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="a model with published weights; see list --pretrained")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a safetensors file for --model, instead of published weights"
+    )
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes of each picture; default: 5")
+    parser.add_argument("--batch", type=positive, default=32, metavar="N", help="pictures at once; default: 32")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Classify the pictures; status 1 if one could not be read."""
+    from senet_zoo.inference import Failure, predict
+    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+
+    if arguments.weights and not arguments.model:
+        raise UsageError("--weights needs the network that the file belongs to: add --model NAME")
+    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    results = predict(
+        predictor.model,
+        _expand(arguments.sources),
+        predictor.preprocessing,
+        predictor.categories,
+        top=arguments.top,
+        batch=arguments.batch,
+    )
+    failures: list[Failure] = []
+    predictions = _report_failures(results, failures)
+    if arguments.json:
+        _print_json(predictor.name, list(predictions), failures)
+    elif on_terminal():
+        _print_table(predictions, arguments.batch)
+    else:
+        for each in predictions:
+            cells = (cell for label, p in each.classes for cell in (label, f"{p:.6f}"))
+            print(visible(each.path), *cells, sep="\t", flush=True)
+    return 1 if failures else 0
+
+
+def _expand(sources: list[str]) -> Iterator[str]:
+    for source in sources:
+        if source == "-":
+            yield from (os.fsdecode(name) for line in sys.stdin.buffer if (name := line.rstrip(b"\r\n")))
+        else:
+            yield source
+
+
+def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[Failure]") -> "Iterator[Prediction]":
+    from senet_zoo.inference import Failure
+
+    for result in results:
+        if isinstance(result, Failure):
+            failures.append(result)
+            print(f"senet-zoo predict: {result.error}", file=sys.stderr)
+        else:
+            yield result
+
+
+def _print_json(weights: str, predictions: "list[Prediction]", failures: "list[Failure]") -> None:
+    print_json(
+        {
+            "weights": weights,
+            "predictions": [
+                {"path": each.path, "classes": [{"label": label, "probability": p} for label, p in each.classes]}
+                for each in predictions
+            ],
+            "failures": [{"path": failure.path, "error": str(failure.error)} for failure in failures],
+        }
+    )
+
+
+def _print_table(predictions: "Iterator[Prediction]", group: int) -> None:
+    # Rows appear while later pictures are still computed, so columns are aligned group by group and never shrink.
+    head, file_width, label_width = True, len("file"), len("class")
+    while rows := list(islice(predictions, group)):
+        file_width = max(file_width, *(len(visible(row.path)) for row in rows))
+        label_width = max(label_width, *(len(row.classes[0][0]) for row in rows))
+        if head:
+            print(f"{'file':{file_width}}  {'class':{label_width}}  {'prob.':>6}  runners-up")
+            head = False
+        for row in rows:
+            (label, p), *others = row.classes
+            start = f"{visible(row.path):{file_width}}  {label:{label_width}}  {percent(p):>6}  "
+            print(_with_margin(start, [f"{label} {percent(p)}" for label, p in others]), flush=True)
+
+
+def _with_margin(start: str, cells: list[str]) -> str:
+    width = max(shutil.get_terminal_size().columns - len(start), 20)
+    text = ", ".join(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return (start + f"\n{' ' * len(start)}".join(lines)).replace("\N{NO-BREAK SPACE}", " ").rstrip()

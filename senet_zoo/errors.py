@@ -1,0 +1,77 @@
+"""Every error that senet_zoo raises on purpose, under one tree.
+
+::
+
+    SenetZooError
+    ├── UsageError (ValueError)             an argument that no call can honour
+    │   ├── UnknownModelError               no model of that name; the near misses are listed
+    │   ├── UnknownWeightsError             the model has no checkpoint of that tag
+    │   └── SpecError                       an architecture asks for what a block cannot do
+    ├── ManifestError (ValueError)          weights_manifest.json breaks one of its own rules
+    ├── PictureError (ValueError)           a file that is no readable picture
+    └── WeightsError (RuntimeError)         a checkpoint could not be used
+        ├── WeightsNotFound                 nothing lies where the weights should be
+        ├── WeightsUnavailable              the hub or the network did not deliver
+        ├── WeightsAccessDenied             the hub refuses this user
+        ├── WeightsCorrupted                the bytes are not the published ones
+        ├── WeightsUnsafe                   a file of a kind that is never opened (pickle, oversize header)
+        └── WeightsMismatch                 tensors of another network
+
+Each message names the rule, the value that broke it and the way out.
+"""
+
+
+class SenetZooError(Exception):
+    """Root of the tree: catch it to catch everything senet_zoo raises on purpose."""
+
+
+class UsageError(SenetZooError, ValueError):
+    """An argument that no call can honour."""
+
+
+class UnknownModelError(UsageError):
+    """No model of that name is registered."""
+
+
+class UnknownWeightsError(UsageError):
+    """The model exists, but has no checkpoint of that tag."""
+
+
+class SpecError(UsageError):
+    """An architecture asks a block for what it cannot do."""
+
+
+class ManifestError(SenetZooError, ValueError):
+    """The weights manifest breaks one of its own rules."""
+
+
+class PictureError(SenetZooError, ValueError):
+    """A file that cannot be read as a picture."""
+
+
+class WeightsError(SenetZooError, RuntimeError):
+    """A checkpoint could not be used."""
+
+
+class WeightsNotFound(WeightsError):
+    """Nothing lies where the weights should be."""
+
+
+class WeightsUnavailable(WeightsError):
+    """The hub, the network or the disk did not deliver the file."""
+
+
+class WeightsAccessDenied(WeightsError):
+    """The hub refuses this user: gated, private, or a refused token."""
+
+
+class WeightsCorrupted(WeightsError):
+    """The bytes are not the published ones: wrong size, wrong sha256, or not a safetensors file."""
+
+
+class WeightsUnsafe(WeightsError):
+    """A file that is never opened: a pickle, or a header made to exhaust memory."""
+
+
+class WeightsMismatch(WeightsError):
+    """The tensors belong to another network: missing or unexpected names, or other shapes."""

@@ -1,0 +1,62 @@
+"""What a family file fills: names, and the functions that spell their networks."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from senet_zoo.specs import SE, NetworkSpec
+
+Build = Callable[[SE | None], NetworkSpec]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One name of the zoo: a function, with its gate or without.
+
+    Args:
+        name: fixes one mathematical function for good.
+        twin: the same topology with the gates taken out, or put in.
+        build: spells the network for a gate, or for none.
+        se: the gate that this name carries; None for a plain twin.
+        defined_in: file of the family, inside the package.
+        doc: what the network is, in prose.
+        published_as: naming schemes under which other libraries publish weights of exactly this function.
+    """
+
+    name: str
+    twin: str
+    build: Build
+    se: SE | None
+    defined_in: str
+    doc: str
+    published_as: tuple[str, ...]
+
+    def spec(self, se: SE | None = None) -> NetworkSpec:
+        """The architecture, with ``se`` in place of the name's own gate where one is given."""
+        return self.build(self.se if se is None else se)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of one paper, in the order of its table.
+
+    Args:
+        published_as: naming schemes (`senet_zoo.hub.dialects`) under which other libraries publish weights of exactly
+            these functions. Two forms of one network share names and shapes, so this tells whose a file is.
+    """
+
+    published_as: tuple[str, ...] = ()
+    models: list[Model] = field(default_factory=list)
+
+    def register(self, gated: str, plain: str) -> Callable[[Build], Build]:
+        """Give the decorated function two names: one with the paper's standard gate, one without any."""
+
+        def add(build: Build) -> Build:
+            defined_in = "/".join(Path(build.__code__.co_filename).parts[-3:])
+            for name, twin, se in ((gated, plain, SE()), (plain, gated, None)):
+                doc = inspect.cleandoc(build.__doc__ or "")
+                self.models.append(Model(name, twin, build, se, defined_in, doc, self.published_as))
+            return build
+
+        return add

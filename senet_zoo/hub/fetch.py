@@ -1,0 +1,216 @@
+"""From a manifest row to a verified file on this machine: the sources in order, and all reasons if none has it."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from senet_zoo.errors import (
+    UsageError,
+    WeightsAccessDenied,
+    WeightsCorrupted,
+    WeightsError,
+    WeightsMismatch,
+    WeightsNotFound,
+    WeightsUnavailable,
+    WeightsUnsafe,
+)
+from senet_zoo.hub import hugging_face, release, settings, tensor_files
+from senet_zoo.hub.dialects import DIALECTS, Dialect, recognise
+from senet_zoo.hub.hugging_face import Found
+from senet_zoo.hub.rows import WeightsRow
+from senet_zoo.hub.sources import COMMIT, PATH, REPO, HubFile, PackageFile, ReleaseFile, Source
+from senet_zoo.hub.verified import digest, verify
+
+# Of several failures, the one that a user can do most about gives the error its type.
+_TELLING = (
+    WeightsCorrupted,
+    WeightsAccessDenied,
+    WeightsUnsafe,
+    WeightsMismatch,
+    WeightsUnavailable,
+    WeightsNotFound,
+    WeightsError,
+)
+
+_log = logging.getLogger("senet_zoo")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A safetensors file on this machine, verified.
+
+    Args:
+        path: the file.
+        dialect: how its tensors are named.
+        source: where it came from, in words.
+        sha256: of the file.
+        revision: commit of the hub's repository; None for other sources.
+    """
+
+    path: Path
+    dialect: Dialect
+    source: str
+    sha256: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    source: str
+    run: Callable[[], Located | None]
+
+
+def locate(row: WeightsRow, accept: Callable[[Located], None] = lambda _: None) -> Located:
+    """The file of a checkpoint: from SENET_ZOO_WEIGHTS_DIR, the package, a cache, a hub or a release, in this order.
+
+    What lies on this machine is used before anything is fetched; what is fetched is kept. Every file is verified before
+    it is returned.
+
+    Args:
+        row: the checkpoint.
+        accept: raises a `WeightsError` where the file does not fit the network; then the next source is tried.
+
+    Raises:
+        WeightsError: no source had it; the type is that of the most telling failure, the message lists all of them.
+    """
+    failures: list[tuple[str, WeightsError]] = []
+    for attempt in _attempts(row):
+        try:
+            located = attempt.run()
+            if located is not None:
+                accept(located)
+                _log.info("%s: %s from %s", row.name, located.path, located.source)
+                return located
+        except WeightsError as e:
+            _log.info("%s: %s failed: %s", row.name, attempt.source, e)
+            failures.append((attempt.source, e))
+    raise _summary(row, failures) from _most_telling(failures)
+
+
+def locate_hub(repo: str, revision: str | None = None, filename: str = "model.safetensors") -> Located:
+    """A safetensors file of any repository of the hub, checked against the sha256 that the hub itself reports.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: a commit of 40 hex digits; None for the newest, which is resolved once and remembered.
+        filename: inside the repository.
+
+    Raises:
+        UsageError: one of them is not of that form.
+        WeightsError: as `locate`; WeightsMismatch where no dialect knows the tensors' names.
+    """
+    for name, value, pattern, rule in (
+        ("repo", repo, REPO, "organisation/name"),
+        ("revision", revision, COMMIT, "a commit of 40 hex digits, or nothing for the newest"),
+        ("filename", filename, PATH, "a relative path inside the repository"),
+    ):
+        if value is not None and re.fullmatch(pattern, value) is None:
+            raise UsageError(f"{name} of a hub file must be {rule}, got {value!r}")
+    source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
+    try:
+        found = hugging_face.cached(source)
+    except WeightsCorrupted:
+        found = None  # downloaded once more below
+    found = found or hugging_face.fetched(source)
+    return _located(found, _recognised(found.path), _words(source))
+
+
+def _attempts(row: WeightsRow) -> Iterator[_Attempt]:
+    folder = settings.weights_dir()
+    if folder is not None:
+        yield _Attempt(f"SENET_ZOO_WEIGHTS_DIR ({folder})", lambda: _from_folder(row, folder))
+    for step in (_here, _fetched):
+        for source in row.sources:
+            yield _Attempt(f"{_words(source)}{', in the cache' if step is _here else ''}", _bind(step, source))
+
+
+def _bind(step: Callable[[Source], Found | None], source: Source) -> Callable[[], Located | None]:
+    def run() -> Located | None:
+        found = step(source)
+        return None if found is None else _located(found, DIALECTS[source.dialect], _words(source))
+
+    return run
+
+
+def _here(source: Source) -> Found | None:
+    """The file if it is on this machine."""
+    match source:
+        case HubFile():
+            return hugging_face.cached(source)
+        case ReleaseFile():
+            return release.cached(source)
+        case PackageFile():
+            return _from_package(source)
+
+
+def _fetched(source: Source) -> Found | None:
+    """The file from elsewhere."""
+    match source:
+        case HubFile():
+            return hugging_face.fetched(source)
+        case ReleaseFile():
+            return release.fetched(source)
+        case PackageFile():
+            return None
+
+
+def _from_package(source: PackageFile) -> Found:
+    path = Path(__file__).resolve().parents[1] / source.path
+    if not path.is_file():
+        raise WeightsNotFound(f"the package must hold {source.path}, but {path} is missing; install senet-zoo again")
+    verify(path, source.sha256, source.size, stamped=False)
+    return Found(path, source.sha256, None)
+
+
+def _from_folder(row: WeightsRow, folder: Path) -> Located | None:
+    known = {source.sha256: source.dialect for source in row.sources if isinstance(source, HubFile | PackageFile)}
+    named = folder / row.model / row.tag / "model.safetensors"
+    for path in (named, *(folder / f"{sha256}.safetensors" for sha256 in known if sha256)):
+        if not path.is_file():
+            continue
+        tensor_files.check(path)
+        sha256 = digest(path)
+        words = f"SENET_ZOO_WEIGHTS_DIR ({path})"
+        if sha256 in known:
+            return Located(path, DIALECTS[known[sha256]], words, sha256, None)
+        if path == named and not all(isinstance(source, PackageFile) or _hash_of(source) for source in row.sources):
+            _log.warning("%s: the manifest knows no sha256 to check %s against; it has %s", row.name, path, sha256)
+            return Located(path, _recognised(path), words, sha256, None)
+        expected = " or ".join(sorted(filter(None, known)))
+        raise WeightsCorrupted(f"the sha256 of {path} must be {expected}, but is {sha256}; copy the file again")
+    return None
+
+
+def _hash_of(source: Source) -> str | None:
+    return None if isinstance(source, ReleaseFile) else source.sha256
+
+
+def _recognised(path: Path) -> Dialect:
+    return recognise(tensor_files.check(path).tensors)
+
+
+def _located(found: Found, dialect: Dialect, source: str) -> Located:
+    return Located(found.path, dialect, source, found.sha256, found.revision)
+
+
+def _words(source: Source) -> str:
+    match source:
+        case HubFile():
+            return f"{hugging_face.endpoint()}/{hugging_face.describe(source)}"
+        case ReleaseFile():
+            return source.url
+        case PackageFile():
+            return f"the package's {source.path}"
+
+
+def _summary(row: WeightsRow, failures: list[tuple[str, WeightsError]]) -> WeightsError:
+    telling = _most_telling(failures)
+    kind = WeightsNotFound if telling is None else type(telling)
+    reasons = "".join(f"\n  {source}: {e}" for source, e in failures)
+    return kind(f"{row.name} could not be loaded; tried in order:{reasons}")
+
+
+def _most_telling(failures: list[tuple[str, WeightsError]]) -> WeightsError | None:
+    return min((e for _, e in failures), key=lambda e: _TELLING.index(type(e)), default=None)

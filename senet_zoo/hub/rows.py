@@ -1,0 +1,193 @@
+"""What the manifest knows of one checkpoint, as frozen values; reading checks every field."""
+
+from dataclasses import dataclass
+
+from senet_zoo.errors import UsageError
+from senet_zoo.hub.fields import Fields
+from senet_zoo.hub.sources import Source, read_source
+from senet_zoo.preprocessing import Interpolation, Preprocessing
+
+MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
+TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
+ORIGIN = r"https://[^\s@]+"
+LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """An accuracy that somebody measured.
+
+    Args:
+        name: ``top1`` or ``top5``, percent of pictures.
+        value: None where it is not known.
+        dataset: the pictures, such as ``imagenet-1k val``.
+        size: side of the square that the network saw, in pixels.
+        who: who measured it, and where it is written.
+        measured_by_us: whether a command in this tree made the number.
+    """
+
+    name: str
+    value: float | None
+    dataset: str
+    size: int
+    who: str
+    measured_by_us: bool
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a training log: mean loss, accuracy on the held-out split in percent, and how long it took."""
+
+    epoch: int
+    loss: float
+    validation_top1: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a checkpoint of this zoo was made.
+
+    Args:
+        command: what repeats it, from the top of the tree.
+        recipe: name of the recipe value in `senet_zoo.training.recipe`.
+        seed: of initialisation, order and augmentation.
+        selection: how the kept state was chosen, and on which pictures.
+        log: one row an epoch.
+    """
+
+    command: str
+    recipe: str
+    seed: int
+    selection: str
+    log: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One checkpoint: what it is, where it lies, how to feed it, how good it is, and whose it is.
+
+    Args:
+        model: name of the network; the function that the weights belong to.
+        tag: tells this checkpoint from the model's others.
+        num_classes: logits of the classifier.
+        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k`` or ``cifar10``.
+        in_channels: channels of its pictures.
+        parameters: number of learnt values, classifier included.
+        preprocessing: how a picture becomes its input.
+        sources: where the file lies, in the order in which they are tried.
+        metrics: measured accuracies.
+        license: SPDX name in lower case, or None where it is not known.
+        license_source: who says so.
+        origin: https address of whoever trained it.
+        citation: the paper of the network or of the recipe.
+        training: how it was made, for the checkpoints of this zoo; None for all others.
+    """
+
+    model: str
+    tag: str
+    num_classes: int
+    labels: str
+    in_channels: int
+    parameters: int
+    preprocessing: Preprocessing
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
+    license: str | None
+    license_source: str
+    origin: str
+    citation: str
+    training: Training | None
+
+    @property
+    def name(self) -> str:
+        """``model.tag``."""
+        return f"{self.model}.{self.tag}"
+
+
+def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
+    """The row of ``model.tag``, every field checked.
+
+    Raises:
+        ManifestError: a field is missing, unknown, or breaks its rule.
+    """
+    labels = fields.choice("labels", tuple(LABELS))
+    num_classes = fields.whole("num_classes", 1, 1_000_000)
+    if num_classes != LABELS[labels]:
+        raise fields.refuse("num_classes", num_classes, f"{LABELS[labels]}, the number of labels of {labels}")
+    training = fields.take("training")
+    row = WeightsRow(
+        model=model,
+        tag=tag,
+        num_classes=num_classes,
+        labels=labels,
+        in_channels=fields.whole("in_channels", 1, 1024),
+        parameters=fields.whole("parameters", 1, 10**10),
+        preprocessing=_preprocessing(fields),
+        sources=tuple(read_source(source) for source in fields.objects("sources", least=1)),
+        metrics=tuple(_metric(metric) for metric in fields.objects("metrics", least=0)),
+        license=fields.text_or_null("license"),
+        license_source=fields.text("license_source"),
+        origin=fields.text("origin", ORIGIN, "an https address"),
+        citation=fields.text("citation"),
+        training=None if training is None else _training(Fields(training, f"{fields.where}.training")),
+    )
+    fields.done()
+    return row
+
+
+def _preprocessing(row: Fields) -> Preprocessing:
+    fields = Fields(row.take("preprocessing"), f"{row.where}.preprocessing")
+    size = fields.whole("size", 8, 1024)
+    resize = fields.whole("resize", size, 2048)
+    interpolation = fields.choice("interpolation", tuple(word.value for word in Interpolation))
+    mean, std = _rgb(fields, "mean", 0.0), _rgb(fields, "std", 0.001)
+    fields.done()
+    try:
+        return Preprocessing(size, resize, Interpolation(interpolation), mean, std)
+    except UsageError as e:
+        raise fields.refuse("*", interpolation, f"what preprocessing allows ({e})") from e
+
+
+def _rgb(fields: Fields, name: str, low: float) -> tuple[float, float, float]:
+    value = fields.take(name)
+    if not isinstance(value, list) or len(value) != 3:
+        raise fields.refuse(name, value, "a list of three numbers, for R, G and B")
+    channels = Fields(dict(zip("RGB", value, strict=True)), f"{fields.where}.{name}")
+    return channels.number("R", low, 1.0), channels.number("G", low, 1.0), channels.number("B", low, 1.0)
+
+
+def _metric(fields: Fields) -> Metric:
+    metric = Metric(
+        name=fields.choice("name", ("top1", "top5")),
+        value=fields.number_or_null("value", 0.0, 100.0),
+        dataset=fields.text("dataset"),
+        size=fields.whole("size", 8, 1024),
+        who=fields.text("who"),
+        measured_by_us=fields.flag("measured_by_us"),
+    )
+    fields.done()
+    return metric
+
+
+def _training(fields: Fields) -> Training:
+    training = Training(
+        command=fields.text("command"),
+        recipe=fields.text("recipe"),
+        seed=fields.whole("seed", 0, 2**63),
+        selection=fields.text("selection"),
+        log=tuple(_epoch(epoch) for epoch in fields.objects("log", least=1)),
+    )
+    fields.done()
+    return training
+
+
+def _epoch(fields: Fields) -> Epoch:
+    epoch = Epoch(
+        epoch=fields.whole("epoch", 1, 100_000),
+        loss=fields.number("loss", 0.0, 1e6),
+        validation_top1=fields.number("validation_top1", 0.0, 100.0),
+        seconds=fields.number("seconds", 0.0, 1e9),
+    )
+    fields.done()
+    return epoch

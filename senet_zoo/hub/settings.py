@@ -1,0 +1,57 @@
+"""What a user sets by environment variables; read at every call, so that setting them late works.
+
+======================  ======================================================================================
+SENET_ZOO_HUB           address of the hub to ask instead of HF_ENDPOINT or https://huggingface.co
+SENET_ZOO_WEIGHTS_DIR   folder that is looked in first: MODEL/TAG/model.safetensors or SHA256.safetensors below it
+SENET_ZOO_CACHE         folder for everything that is kept, hub files too; otherwise ~/.cache/senet_zoo, and hub
+                        files where huggingface_hub keeps them (HF_HOME, HF_HUB_CACHE)
+SENET_ZOO_VERIFY        once (default): hash a file when it changed; always: at every load; never: compare sizes only
+======================  ======================================================================================
+
+huggingface_hub reads its own variables (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME, ...) when it is first imported.
+"""
+
+import os
+from pathlib import Path
+
+from senet_zoo.errors import UsageError
+
+
+def zoo_cache() -> Path:
+    """The folder of stamps, remembered commits and converted release files."""
+    chosen = os.environ.get("SENET_ZOO_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "senet_zoo"
+
+
+def hub_cache() -> Path | None:
+    """The folder of hub files; None for huggingface_hub's own."""
+    return zoo_cache() / "hub" if os.environ.get("SENET_ZOO_CACHE") else None
+
+
+def weights_dir() -> Path | None:
+    """The user's own folder of weights, if one is set."""
+    chosen = os.environ.get("SENET_ZOO_WEIGHTS_DIR")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def hub_endpoint() -> str | None:
+    """Address of the hub without a slash at the end; None for huggingface_hub's own."""
+    return os.environ.get("SENET_ZOO_HUB", "").rstrip("/") or None
+
+
+def hub_token() -> str | bool | None:
+    """What is sent to the hub: a login saved for one hub never goes to another."""
+    if hub_endpoint() is None:
+        return None
+    return os.environ.get("HF_TOKEN") or False
+
+
+def verify_mode() -> str:
+    """``once``, ``always`` or ``never``."""
+    mode = os.environ.get("SENET_ZOO_VERIFY", "once")
+    if mode not in ("once", "always", "never"):
+        raise UsageError(f"SENET_ZOO_VERIFY must be once, always or never, got {mode!r}")
+    return mode

@@ -1,0 +1,8 @@
+"""The bricks: one concept a file."""
+
+from senet_zoo.layers.conv_norm import ConvNorm, relu
+from senet_zoo.layers.drop_path import DropPath
+from senet_zoo.layers.initialisation import initialise
+from senet_zoo.layers.squeeze_excite import SqueezeExcite
+
+__all__ = ["ConvNorm", "DropPath", "SqueezeExcite", "initialise", "relu"]

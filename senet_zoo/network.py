@@ -1,0 +1,160 @@
+"""The network class: it reads a spec from left to right and adds nothing of its own."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from senet_zoo.errors import UsageError
+from senet_zoo.specs import NetworkSpec
+
+
+class ConvNet(nn.Module):
+    """A convolutional network as its spec describes it: stem, pool, stages, global mean, dropout, classifier.
+
+    Parameters are left as PyTorch's layers create them: `senet_zoo.create_model` initialises or loads them.
+
+    Args:
+        spec: the architecture.
+        num_classes: logits; None for the spec's own number, 0 for a network that ends in pooled features.
+        in_channels: channels of the input pictures.
+        dropout: rate before the classifier; None for the spec's own.
+        drop_path: stochastic depth: rate of the last block, growing linearly from 0 at the first.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, num_classes), or (N, num_features) without classifier.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        *,
+        num_classes: int | None = None,
+        in_channels: int = 3,
+        dropout: float | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dropout = spec.dropout if dropout is None else dropout
+        num_classes = spec.num_classes if num_classes is None else num_classes
+        _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
+        _require("in_channels", in_channels, in_channels >= 1, "at least 1")
+        _require("dropout", dropout, 0.0 <= dropout < 1.0, "at least 0 and below 1")
+        _require("drop_path", drop_path, 0.0 <= drop_path < 1.0, "at least 0 and below 1")
+        self.spec = spec
+        self.in_channels = in_channels
+        self.stem = spec.stem.build(in_channels)
+        self.pool = spec.pool.build()
+
+        rates = _linear_rates(drop_path, sum(len(stage.blocks) for stage in spec.stages))
+        stages, width = [], spec.stem.out_channels
+        for stage in spec.stages:
+            blocks = []
+            for block in stage.blocks:
+                blocks.append(block.build(width, spec.se, next(rates)))
+                width = block.out_channels(width)
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+
+        self.num_features = width
+        self.dropout = nn.Dropout(dropout)
+        self.reset_classifier(num_classes)
+        self.weights: object | None = None  # the record of what was loaded, set by whoever loads
+        self._checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last map. Shape: (N, in_channels, H, W) -> (N, num_features, H / 32, W / 32) for most networks."""
+        x = self.pool(self.stem(x))
+        for stage in self.stages:
+            x = self._run(stage, x)
+        return x
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Global mean, dropout and classifier. Shape: (N, num_features, H, W) -> (N, num_classes)."""
+        y: Tensor = self.classifier(self.dropout(x.mean((2, 3))))
+        return y
+
+    def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
+        """The deepest map of each asked stride, for detectors and segmenters.
+
+        Args:
+            x: pictures, (N, in_channels, H, W).
+            strides: out of `feature_channels`, in ascending order.
+
+        Returns:
+            One map a stride: (N, feature_channels[stride], H / stride, W / stride). Sizes that do not divide are
+            rounded up, but by the pools of the authors' and the aa form, which round an odd map down.
+
+        Raises:
+            UsageError: the network has no map of such a stride.
+        """
+        available = self.feature_channels
+        if not strides or list(strides) != sorted(set(strides)) or not set(strides) <= set(available):
+            raise UsageError(
+                f"features(strides=...) takes strides out of {tuple(available)} in ascending order, "
+                f"got {tuple(strides)}"
+            )
+        maps, stride = {}, 1
+        for part, factor in self._parts():
+            if stride >= strides[-1] and factor > 1:
+                break
+            x, stride = self._run(part, x), stride * factor
+            maps[stride] = x
+        return [maps[s] for s in strides]
+
+    @property
+    def feature_channels(self) -> dict[int, int]:
+        """Channels of the deepest map of each stride: ``{stride: channels}``."""
+        stride, width = self.spec.stem.stride, self.spec.stem.out_channels
+        channels = {stride: width}
+        stride *= self.spec.pool.stride
+        channels[stride] = width
+        for stage in self.spec.stages:
+            for block in stage.blocks:
+                width = block.out_channels(width)
+            stride *= stage.stride
+            channels[stride] = width
+        return channels
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it."""
+        _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
+        like = next(self.stem.parameters())
+        self.num_classes = num_classes
+        self.classifier: nn.Module = (
+            nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
+            if num_classes
+            else nn.Identity()
+        )
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""
+        self._checkpointing = enable
+
+    def _parts(self) -> list[tuple[nn.Module, int]]:
+        stages = zip(self.stages, self.spec.stages, strict=True)
+        return [
+            (self.stem, self.spec.stem.stride),
+            (self.pool, self.spec.pool.stride),
+            *((module, spec.stride) for module, spec in stages),
+        ]
+
+    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
+        if not (self._checkpointing and self.training and isinstance(part, nn.Sequential)):
+            y: Tensor = part(x)
+            return y
+        for block in part:
+            x = checkpoint(block, x, use_reentrant=False)
+        return x
+
+
+def _linear_rates(last: float, count: int) -> Iterator[float]:
+    return iter([last * i / max(count - 1, 1) for i in range(count)])
+
+
+def _require(name: str, value: float, holds: bool, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} must be {rule}, got {value}")

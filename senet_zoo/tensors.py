@@ -1,0 +1,29 @@
+"""Arithmetic on tensors that layers and blocks share; no parameters, no state."""
+
+import torch
+from torch import Tensor
+
+
+def drop_path(x: Tensor, rate: float) -> Tensor:
+    """Zero whole samples of a residual branch with probability ``rate``, scaling the rest by 1 / (1 - rate).
+
+    Shape: (N, C, H, W) -> (N, C, H, W).
+    Source: Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382.
+    """
+    keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1.0 - rate)
+    return x * keep.div_(1.0 - rate)
+
+
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Interleave the channels of ``groups`` groups, so that the next grouped convolution sees all of them.
+
+    Shape: (N, C, H, W) -> (N, C, H, W), C divisible by ``groups``.
+    Source: Zhang et al., ShuffleNet, arXiv:1707.01083, figure 1.
+    """
+    n, c, h, w = x.shape
+    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which gates are computed: float32, or the input's own where that is wider."""
+    return torch.promote_types(dtype, torch.float32)

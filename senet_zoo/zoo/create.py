@@ -1,0 +1,106 @@
+"""`create_model`: from a name to a network, with weights or without."""
+
+from pathlib import Path
+
+import torch
+
+from senet_zoo import registry
+from senet_zoo.errors import UsageError
+from senet_zoo.families.family import Model
+from senet_zoo.hub.fetch import locate
+from senet_zoo.layers import initialise
+from senet_zoo.network import ConvNet
+from senet_zoo.specs import SE, NetworkSpec
+from senet_zoo.zoo.catalogue import Weights, get_weights, split_name
+from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    se: SE | None = None,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ConvNet:
+    """A network of the zoo, in eval mode.
+
+    Args:
+        name: ``model``, an alias of it, or ``model.tag`` to choose among its weights.
+        pretrained: load the published weights, every tensor of them; the default tag where the name has none.
+        weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``.
+        num_classes: logits; 0 for pooled features. A number other than the weights' own replaces the classifier by a
+            fresh one. Default: the weights' number, or the network's.
+        in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
+            summed for one channel, repeated in turn and rescaled for others. Default: the weights' number, or 3.
+        se: another gate in place of the standard one.
+        dropout: rate before the classifier in training. Default: the network's own.
+        drop_path: stochastic depth, the rate of the last block, growing linearly from 0.
+        device: where the parameters live.
+        dtype: of the parameters and running statistics.
+
+    Returns:
+        The network; ``model.weights`` is the record of what was loaded, or None. ``model.train()`` readies it to train.
+
+    Raises:
+        UnknownModelError: no model of that name; the message lists the near misses.
+        UnknownWeightsError: pretrained weights were asked for and there are none, or none of that tag.
+        UsageError: arguments that contradict each other.
+        SpecError: the network cannot honour ``se`` or ``drop_path``.
+        WeightsError: the weights could not be had, or are not what they should be. Never a random start instead.
+
+    Example:
+        >>> model = create_model("se_resnet20", pretrained=True)
+        >>> model(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
+    """
+    model_name, tag = split_name(name)
+    model = registry.find(model_name)
+    if pretrained and weights is not None:
+        raise UsageError("pretrained=True and weights=... both say where weights come from; pass one of them")
+    if tag and not pretrained:
+        raise UsageError(f"{name!r} names the weights {tag!r}; add pretrained=True, or ask for {model.name!r}")
+    if se is not None and model.se is None:
+        raise UsageError(f"{model.name} is the plain twin and has no gate to change; se=... goes with {model.twin}")
+    if se is not None and se != model.se and pretrained:
+        raise UsageError(
+            f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
+        )
+    spec = model.spec(se)
+
+    checkpoint, record = _checkpoint(model, spec, tag, pretrained, weights)
+    with torch.device("meta"):  # no memory is filled twice: the parameters come from the file, or are initialised once
+        net = ConvNet(
+            spec,
+            num_classes=checkpoint.num_classes if checkpoint and num_classes is None else num_classes,
+            in_channels=in_channels or (checkpoint.in_channels if checkpoint else 3),
+            dropout=dropout,
+            drop_path=drop_path,
+        )
+    if checkpoint is None:
+        net.to_empty(device=device)
+        initialise(net)
+    else:
+        checkpoint.load_into(net)
+    net.weights = record
+    return net.to(device=device, dtype=dtype).eval()
+
+
+def _checkpoint(
+    model: Model, spec: NetworkSpec, tag: str | None, pretrained: bool, weights: str | Path | None
+) -> tuple[Checkpoint | None, Weights | None]:
+    """The file to load, checked against the network, and the manifest's record of it."""
+    if pretrained:
+        record = get_weights(f"{model.name}.{tag}" if tag else model.name)
+        located = locate(record.row, accept=lambda found: open_checkpoint(found.path, found.dialect).check(model, spec))
+        return open_checkpoint(located.path, located.dialect), record
+    if weights is not None:
+        checkpoint = open_checkpoint(*resolve(weights))
+        checkpoint.check(model, spec)
+        return checkpoint, None
+    return None, None

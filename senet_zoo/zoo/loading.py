@@ -1,0 +1,162 @@
+"""From a file of tensors to a network that holds them: every tensor, or an error."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from senet_zoo import registry
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.families.family import Model
+from senet_zoo.hub import tensor_files
+from senet_zoo.hub.dialects import Dialect, match, recognise, translate
+from senet_zoo.hub.tensor_files import Header
+from senet_zoo.network import ConvNet
+from senet_zoo.specs import NetworkSpec
+
+_log = logging.getLogger("senet_zoo")
+
+STEM = "stem.0.conv.weight"
+CLASSIFIER = "classifier.weight"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checked file of tensors; none of them is read yet.
+
+    Args:
+        path: of the safetensors file.
+        dialect: how its tensors are named.
+        header: names, types and shapes.
+    """
+
+    path: Path
+    dialect: Dialect
+    header: Header
+
+    @property
+    def num_classes(self) -> int:
+        """Logits of the file's classifier; 0 where it has none."""
+        return self._size(CLASSIFIER, 0, otherwise=0)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures that its stem takes."""
+        return self._size(STEM, 1, otherwise=3)
+
+    def check(self, model: Model, spec: NetworkSpec) -> None:
+        """Refuse a file whose tensors are not exactly those of the network.
+
+        Names and shapes are not enough: the authors' form and the B form share both, but are two functions. A naming
+        scheme that only one form is published under tells them apart.
+
+        Raises:
+            WeightsMismatch: tensors are missing, unexpected or of another shape, or the file is another form's.
+        """
+        with torch.device("meta"):
+            whole = ConvNet(spec, num_classes=self.num_classes, in_channels=self.in_channels)
+        match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
+        name = self.header.metadata.get("model", model.name)
+        if name != model.name:
+            raise WeightsMismatch(
+                f"weights load only into the function that they were trained in: {self.path} says it holds {name}, not "
+                f"{model.name}. Ask for create_model({name!r}, weights=...)"
+            )
+        if self.dialect.name != "native" and self.dialect.name not in model.published_as:
+            raise WeightsMismatch(
+                f"weights load only into the function that they were trained in: {self.path} is named as by "
+                f"{self.dialect.used_by}, whose networks of these shapes are not {model.name} (stride or pool differ). "
+                f"{_siblings(model, self.dialect)}"
+            )
+
+    def load_into(self, net: ConvNet) -> None:
+        """Give a network on the meta device the file's tensors; a classifier of another size stays fresh.
+
+        The tensors are mapped from the file, not copied. Call `check` first.
+        """
+        tensors = translate(tensor_files.read(self.path, self.header), self.dialect)
+        if net.in_channels != self.in_channels:
+            tensors[STEM] = adapt_stem(tensors[STEM], net.in_channels)
+            _log.info("stem adapted from %d to %d input channels", self.in_channels, net.in_channels)
+        fresh = net.num_classes != self.num_classes
+        if fresh:
+            tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("classifier.")}
+        num_classes = net.num_classes
+        if fresh:
+            net.reset_classifier(0)
+        net.load_state_dict(tensors, strict=True, assign=True)
+        if fresh:
+            net.reset_classifier(num_classes)
+            _log.info("classifier of %d classes replaced by a fresh one of %d", self.num_classes, num_classes)
+
+    def _size(self, key: str, axis: int, otherwise: int) -> int:
+        shape = self.native_shapes.get(key)
+        return otherwise if shape is None or len(shape) <= axis else shape[axis]
+
+    @property
+    def native_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes under the zoo's names."""
+        return translate(self.header.shapes, self.dialect)
+
+
+def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
+    """Check the header of a safetensors file; its dialect is recognised where none is given.
+
+    Raises:
+        WeightsError: the file is missing, damaged or unsafe, or no dialect knows its tensors' names.
+    """
+    header = tensor_files.check(path)
+    return Checkpoint(path, dialect or recognise(header.tensors), header)
+
+
+def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
+    """Filters for pictures of another number of channels.
+
+    One channel: the sum of all filters, as if the grey value stood in each of them. Others: the filters in turn,
+    scaled so that equal channels give the response that they gave before.
+
+    Shape: (out, c, k, k) -> (out, in_channels, k, k).
+    """
+    channels = weight.shape[1]
+    if in_channels == 1:
+        return weight.sum(1, keepdim=True)
+    turns = -(-in_channels // channels)
+    return weight.repeat(1, turns, 1, 1)[:, :in_channels] * (channels / in_channels)
+
+
+def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:
+    """The file behind ``weights=...``: a path, a folder that holds ``model.safetensors``, or ``hf://org/name@revision``.
+
+    Raises:
+        UsageError: a pickle, or an address of another kind.
+        WeightsError: it could not be had.
+    """
+    text = str(weights)
+    if text.startswith("hf://"):
+        from senet_zoo.hub.fetch import locate_hub
+
+        repo, _, revision = text.removeprefix("hf://").partition("@")
+        located = locate_hub(repo, revision or None)
+        return located.path, located.dialect
+    if "://" in text:
+        raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {text!r}")
+    path = Path(weights).expanduser()
+    return (path / "model.safetensors" if path.is_dir() else path), None
+
+
+def _siblings(model: Model, dialect: Dialect) -> str:
+    shapes = _shapes(model)
+    names = [
+        other.name
+        for other in registry.MODELS.values()
+        if dialect.name in other.published_as and other.name != model.name and _shapes(other) == shapes
+    ]
+    return f"Those are {' or '.join(names)}." if names else "No network of the zoo has that form."
+
+
+def _shapes(model: Model) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {key: tensor.shape for key, tensor in ConvNet(model.spec()).state_dict().items()}

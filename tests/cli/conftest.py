@@ -1,0 +1,28 @@
+"""What the tests of the command line share: pictures, and weights that need no training."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import senet_zoo
+from senet_zoo.hub import tensor_files
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in (("1.png", "red"), ("2.jpg", "lime"), ("10.png", "blue")):
+        Image.new("RGB", (40, 30), colour).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def random_weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = senet_zoo.create_model("se_resnet20", num_classes=10)
+    path = tmp_path / "random.safetensors"
+    tensor_files.write(path, model.state_dict(), {})
+    return path

@@ -1,0 +1,119 @@
+"""Release files: a torch file becomes safetensors once, after its hash was checked, and never runs code."""
+
+import hashlib
+import io
+import os
+
+import pytest
+import torch
+from hub.conftest import leftovers
+
+from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.hub import release, tensor_files
+from senet_zoo.hub.fetch import locate
+from senet_zoo.hub.sources import ReleaseFile
+
+
+def saved(value: object, old: bool = False) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=not old)
+    return file.getvalue()
+
+
+@pytest.fixture
+def publish(hub, row):
+    """Publish bytes as a release file; gives the row that names it."""
+
+    def add(content: bytes, prefix: str | None = None):
+        prefix = prefix or hashlib.sha256(content).hexdigest()[:8]
+        name = f"net-{prefix}.pth"
+        hub.files[name] = content
+        return row(ReleaseFile(f"{hub.url}/files/{name}", prefix, None, "native"))
+
+    return add
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before PyTorch 1.6"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
+def test_a_release_is_fetched_once_and_kept_as_safetensors(hub, publish, tensors, cache, old, wrapped):
+    row = publish(saved({"state_dict": tensors, "epoch": 3} if wrapped else tensors, old))
+    located = locate(row)
+    header = tensor_files.check(located.path)
+    back = tensor_files.read(located.path, header)
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    assert header.metadata["source"] == row.sources[0].url
+    assert leftovers(cache) == []
+    hub.log.clear()
+    assert locate(row) == located
+    assert hub.log == []
+
+
+def test_a_kept_file_that_was_altered_is_made_again(hub, publish, tensors):
+    row = publish(saved(tensors))
+    located = locate(row)
+    good = located.path.read_bytes()
+    located.path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert locate(row).path.read_bytes() == good
+
+
+def test_a_release_with_another_hash_is_never_opened(hub, publish, cache, monkeypatch):
+    row = publish(b"not what was published", prefix="00000000")
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("opened before its hash was checked"))
+    with pytest.raises(WeightsCorrupted, match=r"(?s)must start with 00000000, but two downloads gave .*weights="):
+        locate(row)
+    assert sum("/files/" in path for _, path, _ in hub.log) == 2
+    assert leftovers(cache) == []
+    assert not list(cache.rglob("*.safetensors"))
+
+
+def test_a_pickle_that_wants_to_run_code_runs_nothing(hub, publish, tmp_path, cache):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    row = publish(saved({"weight": Payload()}))
+    with pytest.raises(WeightsUnsafe, match="must hold tensors only, but wants to run code"):
+        locate(row)
+    assert not (tmp_path / "ran").exists()
+    assert leftovers(cache) == []
+
+
+FAULTS = {
+    "404": ({"status": 404}, WeightsNotFound, "has no such file .HTTP 404"),
+    "503": ({"status": 503}, WeightsUnavailable, "failed .HTTP 503.; try again later"),
+    "429": ({"status": 429}, WeightsUnavailable, "limits the rate"),
+    "cut": ({"cut": 50}, WeightsUnavailable, "broke off"),
+    "flip": ({"flip": True}, WeightsCorrupted, "must start with"),
+    "loop": ({"status": 302, "headers": {"Location": "/files/x"}}, WeightsUnavailable, "broke off .*redirect"),
+}
+
+
+@pytest.mark.parametrize(("what", "error", "message"), FAULTS.values(), ids=list(FAULTS))
+def test_each_failure_has_its_error_and_leaves_nothing(hub, publish, tensors, cache, what, error, message):
+    row = publish(saved(tensors))
+    hub.fault("file", **what)
+    with pytest.raises(error, match=f"(?s){message}"):
+        locate(row)
+    assert leftovers(cache) == []
+    assert not list(cache.rglob("*.safetensors"))
+    hub.faults.clear()
+    assert locate(row).path.exists()
+
+
+def test_a_connection_that_is_cut_once_is_made_again(hub, publish, tensors):
+    row = publish(saved(tensors))
+    hub.fault("file", cut=50, times=2)
+    assert locate(row).path.exists()
+
+
+def test_a_release_that_never_ends_is_stopped(hub, publish, tensors, cache, monkeypatch):
+    monkeypatch.setattr(release, "MOST_BYTES", 100)
+    with pytest.raises(WeightsCorrupted, match="must have 100 bytes at most"):
+        locate(publish(saved(tensors)))
+    assert leftovers(cache) == []
+
+
+def test_a_dead_server_is_named(row, cache):
+    with pytest.raises(WeightsUnavailable, match=r"(?s)http://127.0.0.1:9/files/a-12345678.pth cannot be reached"):
+        locate(row(ReleaseFile("http://127.0.0.1:9/files/a-12345678.pth", "12345678", None, "native")))

@@ -1,0 +1,125 @@
+"""Predictions: in order, the same in any batch, and not stopped by a bad file."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from senet_zoo.errors import UsageError, WeightsError
+from senet_zoo.inference import Failure, Prediction, predict
+from senet_zoo.preprocessing import Interpolation, Preprocessing
+
+PREPROCESSING = Preprocessing(8, 8, Interpolation.BILINEAR, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+CATEGORIES = ("red", "green", "blue")
+
+
+class Reddest(nn.Module):
+    """Logits are the mean of each channel: a red picture is 'red'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.batches: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.batches.append(len(x))
+        return x.mean((2, 3)) * self.scale
+
+
+@pytest.fixture
+def model() -> Reddest:
+    return Reddest().eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(11):
+        Image.new("RGB", (10 + i, 9), ("red", "lime", "blue")[i % 3]).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def test_each_picture_gets_its_classes_in_order(model: Reddest, folder: Path) -> None:
+    results = list(predict(model, [folder], PREPROCESSING, CATEGORIES))
+    assert [Path(result.path).name for result in results] == [f"{i}.png" for i in range(11)]
+    for i, result in enumerate(results):
+        assert isinstance(result, Prediction)
+        labels, probabilities = zip(*result.classes, strict=True)
+        assert labels[0] == CATEGORIES[i % 3]
+        assert sorted(probabilities, reverse=True) == list(probabilities)
+        assert sum(probabilities) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 11, 100])
+def test_batches_change_no_result(model: Reddest, folder: Path, batch: int) -> None:
+    one = list(predict(model, [folder], PREPROCESSING, CATEGORIES, batch=1, workers=1))
+    model.batches.clear()
+    assert list(predict(model, [folder], PREPROCESSING, CATEGORIES, batch=batch)) == one
+    assert sum(model.batches) == 11
+    assert max(model.batches) == min(batch, 11)
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 1000])
+def test_top_is_at_most_the_number_of_classes(model: Reddest, folder: Path, top: int) -> None:
+    result = next(predict(model, [folder], PREPROCESSING, CATEGORIES, top=top))
+    assert isinstance(result, Prediction)
+    assert len(result.classes) == min(top, 3)
+
+
+def test_a_bad_file_is_named_and_the_others_go_on(model: Reddest, folder: Path) -> None:
+    (folder / "3.png").write_bytes(b"no picture")
+    sources = [folder / "nowhere.png", folder, folder / "0.png"]
+    results = list(predict(model, sources, PREPROCESSING, CATEGORIES, batch=4))
+    failed = [result for result in results if isinstance(result, Failure)]
+    assert [Path(failure.path).name for failure in failed] == ["nowhere.png", "3.png"]
+    assert all(Path(failure.path).name in str(failure.error) for failure in failed)
+    assert [Path(result.path).stem for result in results] == ["nowhere", *map(str, range(11)), "0"]
+
+
+def test_sources_are_read_as_needed(model: Reddest, folder: Path) -> None:
+    asked = 0
+
+    def forever() -> Iterator[Path]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield folder / "0.png"
+
+    results = predict(model, forever(), PREPROCESSING, CATEGORIES, batch=2)
+    for _ in range(20):
+        next(results)
+    assert asked <= 20 + 3 * 2
+    results.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("senet_zoo-decode")]
+
+
+def test_the_network_runs_in_its_own_dtype(folder: Path) -> None:
+    model = Reddest().eval().to(torch.bfloat16)
+    result = next(predict(model, [folder / "1.png"], PREPROCESSING, CATEGORIES))
+    assert isinstance(result, Prediction)
+    assert result.classes[0][0] == "green"
+
+
+@pytest.mark.parametrize("word", ["top", "batch", "workers"])
+def test_a_number_below_one_is_refused(model: Reddest, folder: Path, word: str) -> None:
+    with pytest.raises(UsageError, match=f"{word} must be at least 1, got 0"):
+        predict(model, [folder], PREPROCESSING, CATEGORIES, **{word: 0})
+
+
+def test_a_model_in_training_mode_is_refused(model: Reddest, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"model\.eval\(\)"):
+        predict(model.train(), [folder], PREPROCESSING, CATEGORIES)
+
+
+def test_labels_must_fit_the_logits(model: Reddest, folder: Path) -> None:
+    with pytest.raises(UsageError, match="3 logits, got 2 labels"):
+        list(predict(model, [folder], PREPROCESSING, CATEGORIES[:2]))
+
+
+def test_scores_that_are_not_finite_are_an_error(model: Reddest, folder: Path) -> None:
+    nn.init.constant_(model.scale, torch.nan)
+    with pytest.raises(WeightsError, match="must be finite"):
+        list(predict(model, [folder], PREPROCESSING, CATEGORIES))

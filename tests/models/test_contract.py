@@ -1,0 +1,187 @@
+"""The contract that every model of the registry passes; a new model adds a row to golden.csv, and no code."""
+
+import copy
+import csv
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from networks import distinct_shallow, key_list, randomise, shallow
+from torch import nn
+
+from senet_zoo.analysis import cost
+from senet_zoo.blocks.residual import ResidualBlock
+from senet_zoo.layers import SqueezeExcite, initialise
+from senet_zoo.network import ConvNet
+from senet_zoo.registry import MODELS
+
+# parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
+# keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.
+GOLDEN = {row["name"]: row for row in csv.DictReader((Path(__file__).parent / "golden.csv").read_text().splitlines())}
+GATED = [name for name, model in MODELS.items() if model.se is not None]
+SHALLOW = distinct_shallow()
+every_model = pytest.mark.parametrize("name", MODELS)
+every_function = pytest.mark.parametrize("name", SHALLOW)
+
+
+def network(name: str) -> ConvNet:
+    """The shallow network of that name, randomised; a picture of 65 pixels suits all of them."""
+    model = ConvNet(SHALLOW[name])
+    randomise(model)
+    return model
+
+
+def pictures(name: str, count: int = 2, height: int = 65, width: int = 65) -> torch.Tensor:
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_golden_rows_and_registry_name_the_same_models() -> None:
+    assert list(GOLDEN) == list(MODELS)
+
+
+@every_model
+def test_counts_and_keys(name: str) -> None:
+    spec, row = MODELS[name].spec(), GOLDEN[name]
+    model = cost.on_meta(spec)
+    assert cost.parameters(model) == int(row["parameters"])
+    assert cost.multiply_adds(spec) == int(row["multiply_adds"])
+    assert len(cost.gates(model)) == int(row["gates"])
+    assert key_list(model) == row["keys"]
+
+
+@every_function
+def test_shapes_at_native_and_odd_sizes(name: str) -> None:
+    model = cost.on_meta(SHALLOW[name])
+    least = 8 if model.spec.input_size == 32 else 33
+    for height, width in [(model.spec.input_size,) * 2, (least, least), (least + 2, least + 37)]:
+        x = torch.empty(2, 3, height, width, device="meta")
+        maps = model.features(x, tuple(model.feature_channels))
+        for (stride, channels), found in zip(model.feature_channels.items(), maps, strict=True):
+            assert found.shape[:2] == (2, channels)
+            for side, got in ((height, found.shape[2]), (width, found.shape[3])):
+                # Caffe's pool and the aa form's round an odd map down, everything else rounds up.
+                assert got in ({side // stride} if side % stride == 0 else {side // stride, side // stride + 1})
+        assert model.forward_head(maps[-1]).shape == (2, model.spec.num_classes)
+
+
+@every_model
+def test_plain_twin_is_the_network_without_its_gates(name: str) -> None:
+    model, twin = cost.on_meta(MODELS[name].spec()), cost.on_meta(MODELS[MODELS[name].twin].spec())
+    ours = {key: tensor.shape for key, tensor in model.state_dict().items() if ".se." not in key}
+    theirs = {key: tensor.shape for key, tensor in twin.state_dict().items() if ".se." not in key}
+    assert ours == theirs
+    assert bool(cost.gates(model)) != bool(cost.gates(twin))
+
+
+@pytest.mark.parametrize("name", [name for name in SHALLOW if name in GATED])
+def test_open_gates_leave_the_plain_twin(name: str) -> None:
+    model = network(name)
+    for gate in cost.gates(model).values():
+        nn.init.zeros_(gate.fc2.weight)
+        nn.init.constant_(gate.fc2.bias, 40.0)  # sigmoid(40) is 1 in float32
+    for block in model.modules():  # the ReLU of timm's legacy 18 and 34 belongs to the gate, and goes with it
+        if isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3"):
+            block.branch.conv2.act = nn.Identity()
+    twin = ConvNet(shallow(MODELS[MODELS[name].twin].spec())).eval()
+    twin.load_state_dict({key: tensor for key, tensor in model.state_dict().items() if ".se." not in key})
+    torch.testing.assert_close(model(pictures(name)), twin(pictures(name)), rtol=0, atol=0)
+
+
+@every_model
+def test_every_gate_is_the_shared_one(name: str) -> None:
+    model = cost.on_meta(MODELS[name].spec())
+    suspicious = [part for part in model.modules() if isinstance(part, nn.Linear | nn.Sigmoid | nn.AdaptiveAvgPool2d)]
+    in_gates = [layer for gate in cost.gates(model).values() for layer in (gate.fc1, gate.fc2)]
+    assert {id(part) for part in suspicious} == {id(part) for part in [*in_gates, model.classifier]}
+    gated_blocks = [part for part in model.modules() if isinstance(getattr(part, "se", None), SqueezeExcite)]
+    assert len(gated_blocks) == len(cost.gates(model))
+
+
+@every_function
+def test_gradients_reach_every_parameter(name: str) -> None:
+    model = network(name).train()
+    model(pictures(name, count=3)).square().mean().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@every_function
+def test_a_picture_does_not_depend_on_its_batch(name: str) -> None:
+    model, x = network(name), pictures(name, count=3)
+    alone = torch.cat([model(picture[None]) for picture in x])
+    torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-4 * alone.abs().max().item())
+
+
+@every_function
+def test_compiles_without_a_graph_break(name: str) -> None:
+    model, x = network(name), pictures(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+@every_function
+def test_exports_with_any_batch_and_size(name: str) -> None:
+    model = network(name)
+    dim = torch.export.Dim
+    shapes = {"x": {0: dim("batch", max=64), 2: dim.AUTO, 3: dim.AUTO}}
+    program = torch.export.export(model, (pictures(name),), dynamic_shapes=shapes)
+    x = pictures(name, count=3, height=64, width=96)
+    torch.testing.assert_close(program.module()(x), model(x))
+
+
+@every_function
+def test_half_precisions_stay_close_and_finite(name: str) -> None:
+    model, x = network(name), pictures(name)
+    with torch.no_grad():
+        logits = model(x)
+        for dtype, tolerance in [(torch.bfloat16, 0.1), (torch.float16, 0.02)]:
+            half = copy.deepcopy(model).to(dtype)(x.to(dtype))
+            assert half.dtype == dtype
+            error = (half.float() - logits).abs().max() / logits.abs().max()
+            assert error < tolerance
+
+
+@every_function
+def test_memory_format_does_not_change_the_function(name: str) -> None:
+    model, x = network(name), pictures(name)
+    with torch.no_grad():
+        logits = model(x)
+        model.to(memory_format=torch.channels_last)
+        again = model(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(again, logits, rtol=1e-4, atol=1e-4 * logits.abs().max().item())
+
+
+@every_function
+def test_gradient_checkpointing_gives_the_same_gradients(name: str) -> None:
+    model = network(name).train()
+    again = copy.deepcopy(model)
+    again.set_grad_checkpointing()
+    for net in (model, again):
+        net(pictures(name)).square().mean().backward()
+    for (key, one), other in zip(model.named_parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@every_function
+def test_copies_and_pickles_are_the_same_network(name: str) -> None:
+    model, x = network(name), pictures(name)
+    with torch.no_grad():
+        for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(again(x), model(x))
+
+
+@every_function
+def test_initialisation_covers_every_tensor(name: str) -> None:
+    with torch.device("meta"):
+        model = ConvNet(SHALLOW[name])
+    model.to_empty(device="cpu")
+    for tensor in model.state_dict().values():
+        tensor.fill_(99)
+    initialise(model)
+    assert not [key for key, tensor in model.state_dict().items() if (tensor == 99).any()]
+    assert torch.isfinite(model.eval()(pictures(name))).all()

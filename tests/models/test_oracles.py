@@ -1,0 +1,199 @@
+"""Logits equal other libraries' with the same weights: 1e-5 of the logits' scale, in float32.
+
+Weights are copied layer by layer in order of definition, so no map of names stands between the two networks.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+import torchvision
+from networks import randomise
+from pytorchcv.model_provider import get_model
+from torch import nn
+
+from senet_zoo.network import ConvNet
+from senet_zoo.registry import ALIASES, MODELS
+
+
+def without_gates(name: str) -> nn.Module:
+    """timm's legacy network with its gates taken out: the authors' plain networks."""
+    model = timm.create_model(name)
+    for part in model.modules():
+        if hasattr(part, "se_module"):
+            part.se_module = nn.Identity()
+    return model
+
+
+def with_caffe_pool(model: nn.Module) -> nn.Module:
+    """torchvision's basic-block network with the authors' max pool."""
+    model.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    return model
+
+
+TIMM = {
+    "se_resnet18": "legacy_seresnet18",
+    "se_resnet34": "legacy_seresnet34",
+    "se_resnet50": "legacy_seresnet50",
+    "se_resnet101": "legacy_seresnet101",
+    "se_resnet152": "legacy_seresnet152",
+    "se_resnext26_32x4d": "legacy_seresnext26_32x4d",
+    "se_resnext50_32x4d": "legacy_seresnext50_32x4d",
+    "se_resnext101_32x4d": "legacy_seresnext101_32x4d",
+    "senet154": "legacy_senet154",
+    "senet154b": "senet154",
+    "se_resnet50b": "seresnet50",
+    "se_resnet101b": "seresnet101",
+    "se_resnet152b": "seresnet152",
+    "se_resnext50b_32x4d": "seresnext50_32x4d",
+    "se_resnext101b_32x4d": "seresnext101_32x4d",
+    "se_resnext101b_64x4d": "seresnext101_64x4d",
+    "se_resnext101b_32x8d": "seresnext101_32x8d",
+    "se_resnet152d": "seresnet152d",
+    "se_resnext26d_32x4d": "seresnext26d_32x4d",
+    "se_resnext101d_32x8d": "seresnext101d_32x8d",
+    "se_resnextaa101d_32x8d": "seresnextaa101d_32x8d",
+    "se_resnextaa201d_32x8d": "seresnextaa201d_32x8d",
+    "resnet50d": "resnet50d",
+    "resnet101d": "resnet101d",
+    "resnet152d": "resnet152d",
+    "resnext50d_32x4d": "resnext50d_32x4d",
+}
+LEGACY_WITHOUT_GATES = {
+    "resnet50": "legacy_seresnet50",
+    "resnet101": "legacy_seresnet101",
+    "resnet152": "legacy_seresnet152",
+    "resnext26_32x4d": "legacy_seresnext26_32x4d",
+    "resnext50_32x4d": "legacy_seresnext50_32x4d",
+    "resnext101_32x4d": "legacy_seresnext101_32x4d",
+    "net154": "legacy_senet154",
+}
+TORCHVISION = {
+    "resnet18b": "resnet18",
+    "resnet34b": "resnet34",
+    "resnet50b": "resnet50",
+    "resnet101b": "resnet101",
+    "resnet152b": "resnet152",
+    "resnext50b_32x4d": "resnext50_32x4d",
+    "resnext101b_32x8d": "resnext101_32x8d",
+    "resnext101b_64x4d": "resnext101_64x4d",
+}
+PYTORCHCV = {
+    "mobilenet": "mobilenet_w1",
+    "shufflenet": "shufflenet_g3_w1",
+    "se_resnet20": "seresnet20_cifar10",
+    "se_resnet56": "seresnet56_cifar10",
+    "se_resnet110": "seresnet110_cifar10",
+    "resnet20": "resnet20_cifar10",
+    "resnet56": "resnet56_cifar10",
+    "resnet110": "resnet110_cifar10",
+}
+ORACLES: dict[str, Callable[[], nn.Module]] = {
+    **{ours: lambda name=name: timm.create_model(name) for ours, name in TIMM.items()},
+    **{ours: lambda name=name: without_gates(name) for ours, name in LEGACY_WITHOUT_GATES.items()},
+    **{ours: lambda name=name: getattr(torchvision.models, name)() for ours, name in TORCHVISION.items()},
+    **{ours: lambda name=name: get_model(name) for ours, name in PYTORCHCV.items()},
+    "resnet18": lambda: with_caffe_pool(torchvision.models.resnet18()),
+    "resnet34": lambda: with_caffe_pool(torchvision.models.resnet34()),
+}
+
+
+def transplant(source: nn.Module, target: nn.Module) -> None:
+    """Copy every layer in order of definition; a fully connected layer may stand for a 1x1 convolution."""
+    theirs, ours = layers(source), layers(target)
+    assert len(theirs) == len(ours)
+    for a, b in zip(theirs, ours, strict=True):
+        assert list(a) == list(b)
+        for key in a:
+            assert a[key].numel() == b[key].numel()
+            b[key].copy_(a[key].view(b[key].shape))
+
+
+def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    return [dict(part.state_dict()) for part in model.modules() if isinstance(part, kinds)]
+
+
+def settle(model: nn.Module, x: torch.Tensor) -> None:
+    """Give every batch norm the statistics of its own input, so that a deep random network keeps its scale."""
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+        norm.reset_running_stats()
+    model.train()
+    with torch.no_grad():
+        model(x)
+    model.eval()
+    generator = torch.Generator().manual_seed(3)
+    for norm in norms:  # not exactly its own, or a wrong epsilon or momentum would hide
+        norm.running_mean += 0.1 * torch.randn(norm.running_mean.shape, generator=generator)
+
+
+def scaled_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@torch.no_grad()
+def test_logits_equal_the_oracle(name: str) -> None:
+    model = ConvNet(MODELS[name].spec()).eval()
+    side = 32 if model.spec.input_size == 32 else 64
+    generator = torch.Generator().manual_seed(2)
+    # The aa form's oracle fails on odd sizes (its branch rounds down, its shortcut up); ours rounds both up.
+    sides = [side, side + 32 if "aa" in name else side + 11]
+    oracle = randomise(ORACLES[name]())
+    settle(oracle, torch.randn(4, 3, side, side, generator=generator))
+    transplant(oracle, model)
+    for side in sides:
+        x = torch.randn(2, 3, side, side, generator=generator)
+        assert scaled_difference(model(x), oracle(x)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "trap"),
+    [
+        ("se_resnet50", "se_resnet50b", "stride position and pool"),
+        ("se_resnext50_32x4d", "se_resnext50b_32x4d", "Caffe's pool"),
+        ("senet154", "senet154b", "Caffe's pool"),
+        ("se_resnet18", "se_resnet18b", "the ReLU before the gate, and the pool"),
+        ("se_resnext101d_32x8d", "se_resnextaa101d_32x8d", "averaging"),
+    ],
+)
+@torch.no_grad()
+def test_a_trap_would_be_noticed(right: str, wrong: str, trap: str) -> None:
+    """Two functions share keys and shapes; the comparison above must tell them apart."""
+    oracle = randomise(ORACLES[right]())
+    model = ConvNet(MODELS[wrong].spec()).eval()
+    generator = torch.Generator().manual_seed(2)
+    settle(oracle, torch.randn(2, 3, 64, 64, generator=generator))
+    transplant(oracle, model)
+    x = torch.randn(1, 3, 64, 64, generator=generator)
+    assert scaled_difference(model(x), oracle(x)) > 1e-2, trap
+
+
+@torch.no_grad()
+def test_the_legacy_relu_alone_would_be_noticed() -> None:
+    right, wrong = ConvNet(MODELS["se_resnet18"].spec()), ConvNet(MODELS["se_resnet18"].spec())
+    randomise(right)
+    wrong.load_state_dict(right.state_dict())
+    for block in [part for part in wrong.modules() if hasattr(part, "branch")]:
+        block.branch.conv2.act = nn.Identity()
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert scaled_difference(wrong.eval()(x), right(x)) > 1e-2
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_aliases_name_the_oracle_of_their_function(alias: str) -> None:
+    assert TIMM[ALIASES[alias]] == alias
+
+
+def test_models_without_an_oracle_are_known() -> None:
+    """Every other model is checked against one of these through its twin, or shares all its parts with them."""
+    gateless = {name for name in MODELS if name not in ORACLES}
+    assert gateless == {
+        "se_resnet18b", "se_resnet34b", "se_resnet50d", "se_resnet101d", "se_resnext50d_32x4d",
+        "se_mobilenet", "se_shufflenet", "se_resnet32", "se_resnet44", "resnet32", "resnet44",
+        "net154b", "resnext101b_32x4d", "resnext26d_32x4d", "resnext101d_32x8d",
+        "resnextaa101d_32x8d", "resnextaa201d_32x8d",
+    }  # fmt: skip
