@@ -32,10 +32,7 @@ class DepthwiseSeparable:
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         if drop_path > 0.0:
-            raise SpecError(
-                "stochastic depth drops residual branches and MobileNet v1 has none; drop_path must be 0, "
-                f"got {drop_path}"
-            )
+            raise SpecError("stochastic depth drops residual branches and MobileNet v1 has none; drop_path must be 0")
         return DepthwiseSeparableBlock(in_channels, self.width, self.stride, build_gate(se, self.width))
 
 

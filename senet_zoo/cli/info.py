@@ -66,7 +66,7 @@ def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:
         ("pictures", resize),
         *((metric.name, _metric(metric)) for metric in row.metrics),
         ("licence", f"{row.license or 'not known'}, according to {row.license_source}"),
-        ("origin", row.origin),
+        ("origin", row.origin or "this project"),
         ("paper", row.citation),
         *((("made by", row.training.command),) if row.training else ()),
         *(fact for source in row.sources for fact in _source_facts(source)),

@@ -55,7 +55,8 @@ class Family:
         def add(build: Build) -> Build:
             defined_in = "/".join(Path(build.__code__.co_filename).parts[-3:])
             for name, twin, se in ((gated, plain, SE()), (plain, gated, None)):
-                doc = inspect.cleandoc(build.__doc__ or "")
+                title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
+                doc = f"{title.removesuffix('.')}{', with a gate in every block' if se else ''}.\n{rest}".strip()
                 self.models.append(Model(name, twin, build, se, defined_in, doc, self.published_as))
             return build
 

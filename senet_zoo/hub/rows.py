@@ -50,7 +50,7 @@ class Training:
 
     Args:
         command: what repeats it, from the top of the tree.
-        recipe: name of the recipe value in `senet_zoo.training.recipe`.
+        recipe: its name in `senet_zoo.training.recipe`, and its values in words.
         seed: of initialisation, order and augmentation.
         selection: how the kept state was chosen, and on which pictures.
         log: one row an epoch.
@@ -79,7 +79,7 @@ class WeightsRow:
         metrics: measured accuracies.
         license: SPDX name in lower case, or None where it is not known.
         license_source: who says so.
-        origin: https address of whoever trained it.
+        origin: https address of whoever trained it; None for this project's own.
         citation: the paper of the network or of the recipe.
         training: how it was made, for the checkpoints of this zoo; None for all others.
     """
@@ -95,7 +95,7 @@ class WeightsRow:
     metrics: tuple[Metric, ...]
     license: str | None
     license_source: str
-    origin: str
+    origin: str | None
     citation: str
     training: Training | None
 
@@ -128,7 +128,7 @@ def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
         metrics=tuple(_metric(metric) for metric in fields.objects("metrics", least=0)),
         license=fields.text_or_null("license"),
         license_source=fields.text("license_source"),
-        origin=fields.text("origin", ORIGIN, "an https address"),
+        origin=fields.text_or_null("origin", ORIGIN, "an https address"),
         citation=fields.text("citation"),
         training=None if training is None else _training(Fields(training, f"{fields.where}.training")),
     )

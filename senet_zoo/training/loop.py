@@ -46,22 +46,20 @@ def fit(
     compiled = torch.compile(model, dynamic=False)  # once for each size of the pictures
     parity = torch.rand(len(train), generator=torch.Generator().manual_seed(recipe.seed)) < 0.5
     per_epoch = len(train) // recipe.batch
-    steps = recipe.epochs * per_epoch
     for epoch in range(len(history), recipe.epochs):
         start = time.perf_counter()
+        phase, done = recipe.at(epoch)
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)  # an epoch's draws depend on it alone
         order = torch.randperm(len(train), generator=generator)
         model.train()
         total = torch.zeros(())
         for i in range(per_epoch):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate(epoch * per_epoch + i, steps)
+                group["lr"] = phase.schedule.rate(done + i / per_epoch)
             batch = order[i * recipe.batch : (i + 1) * recipe.batch]
             # In every other epoch, not by chance: none is seen the same way twice in a row (Jordan, arXiv:2404.00498).
             mirrored = parity[batch] ^ (epoch % 2 == 1)
-            images = augment(
-                train.images[batch], mirrored, pad=recipe.pad, side=recipe.side(epoch), generator=generator
-            )
+            images = augment(train.images[batch], mirrored, pad=recipe.pad, side=phase.side, generator=generator)
             loss = F.cross_entropy(compiled(images), train.labels[batch], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -93,7 +91,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True)
+    return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=True)
 
 
 def _save(file: Path, model: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, history: History) -> None:

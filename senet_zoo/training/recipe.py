@@ -2,18 +2,72 @@
 
 from dataclasses import dataclass
 from math import cos, pi
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """The learning rate over a phase."""
+
+    def rate(self, epoch: float) -> float:
+        """Rate at ``epoch``, counted from the phase's start; fractions lie between two epochs."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Linear from a tenth of the peak up to it, then half a cosine towards 0.
+
+    Args:
+        peak: highest rate.
+        warmup: epochs until the peak.
+        length: epochs until the cosine would reach 0; a phase may be shorter.
+    """
+
+    peak: float
+    warmup: float
+    length: float
+
+    def rate(self, epoch: float) -> float:
+        """Rate at ``epoch``."""
+        if epoch < self.warmup:
+            return self.peak * (0.1 + 0.9 * epoch / self.warmup)
+        return self.peak * 0.5 * (1.0 + cos(pi * (epoch - self.warmup) / (self.length - self.warmup)))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From ``start`` in a straight line to 0 after ``length`` epochs."""
+
+    start: float
+    length: float
+
+    def rate(self, epoch: float) -> float:
+        """Rate at ``epoch``."""
+        return self.start * (1.0 - epoch / self.length)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training with pictures of one size.
+
+    Args:
+        epochs: passes over the training pictures.
+        side: of the pictures, in pixels; smaller ones cost less and teach most of the same.
+        schedule: of the learning rate.
+    """
+
+    epochs: int
+    side: int
+    schedule: Schedule
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent under a one-cycle schedule.
+    """Stochastic gradient descent with Nesterov momentum.
 
     Args:
-        phases: (epochs, side) in order: how many passes over the training pictures, at what size in pixels. Early
-            passes over smaller pictures cost half as much and lose little.
+        phases: in order.
         batch: pictures a step.
-        peak_lr: learning rate at the top of the cycle.
-        warmup: part of all steps in which the rate climbs from a tenth of its peak.
         momentum: of Nesterov's update.
         weight_decay: on the weights of convolutions and fully connected layers; biases and batch norms have none.
         label_smoothing: probability mass moved from the true class to all classes.
@@ -21,10 +75,8 @@ class Recipe:
         seed: of initialisation, order and augmentation.
     """
 
-    phases: tuple[tuple[int, int], ...]
+    phases: tuple[Phase, ...]
     batch: int
-    peak_lr: float
-    warmup: float
     momentum: float
     weight_decay: float
     label_smoothing: float
@@ -34,29 +86,23 @@ class Recipe:
     @property
     def epochs(self) -> int:
         """Passes over the training pictures, all phases together."""
-        return sum(epochs for epochs, _ in self.phases)
+        return sum(phase.epochs for phase in self.phases)
 
-    def side(self, epoch: int) -> int:
-        """Side of the pictures in epoch ``epoch`` (from 0), in pixels."""
-        for epochs, side in self.phases:
-            if epoch < epochs:
-                return side
-            epoch -= epochs
+    def at(self, epoch: int) -> tuple[Phase, int]:
+        """The phase of ``epoch`` (from 0), and how many of its own epochs are over."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase, epoch
+            epoch -= phase.epochs
         raise IndexError(f"the recipe has {self.epochs} epochs")
-
-    def learning_rate(self, step: int, steps: int) -> float:
-        """Rate of step ``step`` (from 0) out of ``steps``: linear up to the peak, then half a cosine down to 0."""
-        progress = step / steps
-        if progress < self.warmup:
-            return self.peak_lr * (0.1 + 0.9 * progress / self.warmup)
-        return self.peak_lr * 0.5 * (1.0 + cos(pi * (progress - self.warmup) / (1.0 - self.warmup)))
 
 
 CIFAR10_EMBEDDED = Recipe(
-    phases=((22, 24), (8, 32)),
+    phases=(
+        Phase(epochs=22, side=24, schedule=OneCycle(peak=0.2, warmup=6, length=30)),
+        Phase(epochs=11, side=32, schedule=Linear(start=0.1, length=11)),
+    ),
     batch=128,
-    peak_lr=0.2,
-    warmup=0.2,
     momentum=0.9,
     weight_decay=5e-4,
     label_smoothing=0.05,

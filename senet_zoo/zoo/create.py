@@ -7,7 +7,7 @@ import torch
 from senet_zoo import registry
 from senet_zoo.errors import UsageError
 from senet_zoo.families.family import Model
-from senet_zoo.hub.fetch import locate
+from senet_zoo.hub.fetch import Located, locate
 from senet_zoo.layers import initialise
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE, NetworkSpec
@@ -97,7 +97,11 @@ def _checkpoint(
     """The file to load, checked against the network, and the manifest's record of it."""
     if pretrained:
         record = get_weights(f"{model.name}.{tag}" if tag else model.name)
-        located = locate(record.row, accept=lambda found: open_checkpoint(found.path, found.dialect).check(model, spec))
+
+        def accept(found: Located) -> None:
+            open_checkpoint(found.path, found.dialect).check(model, spec, record.row.num_classes)
+
+        located = locate(record.row, accept)
         return open_checkpoint(located.path, located.dialect), record
     if weights is not None:
         checkpoint = open_checkpoint(*resolve(weights))

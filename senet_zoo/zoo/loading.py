@@ -47,17 +47,23 @@ class Checkpoint:
         """Channels of the pictures that its stem takes."""
         return self._size(STEM, 1, otherwise=3)
 
-    def check(self, model: Model, spec: NetworkSpec) -> None:
+    def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
         """Refuse a file whose tensors are not exactly those of the network.
 
         Names and shapes are not enough: the authors' form and the B form share both, but are two functions. A naming
         scheme that only one form is published under tells them apart.
 
+        Args:
+            model: the name that the file should hold.
+            spec: its architecture.
+            num_classes: logits of the published classifier; None for whatever the file has.
+
         Raises:
             WeightsMismatch: tensors are missing, unexpected or of another shape, or the file is another form's.
         """
         with torch.device("meta"):
-            whole = ConvNet(spec, num_classes=self.num_classes, in_channels=self.in_channels)
+            classes = self.num_classes if num_classes is None else num_classes
+            whole = ConvNet(spec, num_classes=classes, in_channels=self.in_channels)
         match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
         name = self.header.metadata.get("model", model.name)
         if name != model.name:

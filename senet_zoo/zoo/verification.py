@@ -90,7 +90,7 @@ def verify(target: str | Path, *, model: str | None = None) -> Verification:
         name = name or checkpoint.header.metadata.get("model")
         if name:
             asked = registry.find(name)
-            checkpoint.check(asked, asked.spec())
+            checkpoint.check(asked, asked.spec(), row.num_classes if row else None)
         checks.append(
             Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
         )

@@ -7,13 +7,14 @@ import pytest
 import safetensors.torch
 import torch
 from hub.loopback import Loopback
+from hub.places import TREE
 
 from senet_zoo.hub import verified
-from senet_zoo.preprocessing import Interpolation, Preprocessing
 from senet_zoo.hub.rows import WeightsRow
+from senet_zoo.hub.sources import HubFile
+from senet_zoo.preprocessing import Interpolation, Preprocessing
 
 SETTINGS = ("SENET_ZOO_HUB", "SENET_ZOO_CACHE", "SENET_ZOO_WEIGHTS_DIR", "SENET_ZOO_VERIFY", "HF_TOKEN")
-TREE = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -89,6 +90,15 @@ def row():
     return make
 
 
-def leftovers(cache: Path) -> list[str]:
-    """Temporary files under a cache; there should be none."""
-    return [str(path) for path in cache.rglob("*") if path.name.endswith((".part", ".incomplete", ".tmp"))]
+@pytest.fixture
+def published(hub, content, row):
+    """The row of a published file, everything about it known."""
+    sha256 = hub.add("org/net", content)
+    return row(HubFile("org/net", "c" * 40, "model.safetensors", sha256, len(content), "native"))
+
+
+@pytest.fixture
+def unpinned(hub, content, row):
+    """The row of a published file of which the manifest knows neither commit nor sha256."""
+    hub.add("org/net", content)
+    return row(HubFile("org/net", None, "model.safetensors", None, None, "native"))

@@ -1,7 +1,7 @@
 """A small hub on this machine that speaks the Hub's HTTP protocol, reading side, with faults to order.
 
-Large files are redirected to a CDN on another origin, as the real Hub does: ``localhost`` beside ``127.0.0.1``. Without that
-the client would follow the redirect itself and lose the commit's header.
+Large files are redirected to a CDN on another origin, as the real Hub does: ``localhost`` beside ``127.0.0.1``. Without
+that the client would follow the redirect itself and lose the commit's header.
 """
 
 import hashlib

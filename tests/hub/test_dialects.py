@@ -58,11 +58,9 @@ def test_a_map_can_be_turned_round(name, expected):
     assert len(set(names.values())) == len(names)
 
 
-def test_our_own_names_are_recognised_for_every_model():
-    for name, model in MODELS.items():
-        with torch.device("meta"):
-            keys = ConvNet(model.spec()).state_dict()
-        assert recognise(keys).name == "native", name
+@pytest.mark.parametrize("name", ["se_resnet20", "resnet18b", "se_mobilenet", "se_shufflenet"])
+def test_our_own_names_are_recognised(name):
+    assert recognise(native(name)).name == "native"
 
 
 def test_tensors_keep_their_values_and_gates_become_matrices():
@@ -102,7 +100,10 @@ def spoilt(**changes) -> dict[str, tuple[int, ...]]:
 MISMATCHES = {
     "a missing tensor": (spoilt(layer0__conv1__weight=None), "1 missing: stem.0.conv.weight"),
     "an unknown tensor": (spoilt(extra=(1,)), "1 unexpected: extra"),
-    "another shape": (spoilt(last_linear__bias=(7,)), r"1 of another shape: classifier.bias \(7,\) instead of \(1000,\)"),
+    "another shape": (
+        spoilt(last_linear__bias=(7,)),
+        r"1 of another shape: classifier.bias \(7,\) instead of \(1000,\)",
+    ),
     "DataParallel": ({f"module.{k}": v for k, v in spoilt().items()}, "'module.' were written by DataParallel: remove"),
     "torch.compile": ({f"_orig_mod.{k}": v for k, v in spoilt().items()}, "'_orig_mod.' were written by torch.compile"),
     "another network": (shapes(foreign("legacy_seresnet34")), r"unexpected: stages.0.2.*and \d+ more"),
@@ -112,7 +113,9 @@ MISMATCHES = {
 
 @pytest.mark.parametrize(("file", "message"), MISMATCHES.values(), ids=list(MISMATCHES))
 def test_weights_of_another_network_are_reported_at_once(file, message):
-    with pytest.raises(WeightsMismatch, match=f"(?s)must be exactly the network's.*{message}.*Give weights of this network"):
+    with pytest.raises(
+        WeightsMismatch, match=f"(?s)must be exactly the network's.*{message}.*Give weights of this network"
+    ):
         match(file, native("se_resnet18"), DIALECTS["cadene"])
 
 

@@ -6,9 +6,8 @@ from copy import deepcopy
 
 import jsonschema
 import pytest
-
 import torchvision
-from hub.conftest import TREE
+from hub.places import TREE
 from timm.models import get_pretrained_cfg
 
 from senet_zoo.errors import ManifestError, UnknownWeightsError
@@ -75,7 +74,9 @@ def test_the_authors_weights_come_first_and_the_best_of_others():
     assert MANIFEST.row("se_resnet50").name == "se_resnet50.caffe_in1k"
     assert MANIFEST.row("senet154").name == "senet154.caffe_in1k"
     for model in MANIFEST.models:
-        best, *others = [max((m.value or 0.0 for m in r.metrics if m.name == "top1"), default=0) for r in MANIFEST.rows(model)]
+        best, *others = [
+            max((m.value or 0.0 for m in r.metrics if m.name == "top1"), default=0) for r in MANIFEST.rows(model)
+        ]
         assert best >= max(others, default=0.0)
 
 
@@ -92,7 +93,9 @@ def test_the_authors_weights_are_pinned_on_the_hub_before_the_release():
 
 
 def test_a_tag_that_does_not_exist_lists_those_that_do():
-    with pytest.raises(UnknownWeightsError, match=r"no checkpoint tagged 'ra_in1k'; did you mean ra2_in1k.*se_resnet50b.a3_in1k"):
+    with pytest.raises(
+        UnknownWeightsError, match=r"no checkpoint tagged 'ra_in1k'; did you mean ra2_in1k.*se_resnet50b.a3_in1k"
+    ):
         MANIFEST.row("se_resnet50b", "ra_in1k")
 
 
@@ -130,18 +133,38 @@ BAD = {
     "short prefix": ((*RELEASE, "sha256_prefix"), "ce0d", r"sha256_prefix must be the first 8 to 64 hex digits"),
     "no prefix": ((*RELEASE, "sha256_prefix"), None, r"sha256_prefix must be the first 8"),
     "no sources": ((*ROW, "sources"), [], r"sources must be a list of 1 or more objects"),
-    "class count": ((*ROW, "num_classes"), 999, r"num_classes must be 1000, the number of labels of imagenet-1k, got 999"),
+    "class count": (
+        (*ROW, "num_classes"),
+        999,
+        r"num_classes must be 1000, the number of labels of imagenet-1k, got 999",
+    ),
     "labels": ((*ROW, "labels"), "imagenet", r"labels must be one of imagenet-1k, imagenet-12k, cifar10"),
     "true as number": ((*ROW, "in_channels"), True, r"in_channels must be a whole number from 1 to 1024, got True"),
     "two means": ((*ROW, "preprocessing", "mean"), [0.5, 0.5], r"mean must be a list of three numbers"),
-    "mean of 123": ((*ROW, "preprocessing", "mean"), [123.0, 117.0, 104.0], r"mean.R must be a number from 0 to 1, got 123"),
+    "mean of 123": (
+        (*ROW, "preprocessing", "mean"),
+        [123.0, 117.0, 104.0],
+        r"mean.R must be a number from 0 to 1, got 123",
+    ),
     "std of 0": ((*ROW, "preprocessing", "std"), [0, 0.2, 0.2], r"std.R must be a number from 0.001 to 1, got 0"),
-    "interpolation": ((*ROW, "preprocessing", "interpolation"), "cubic", r"interpolation must be one of bilinear, bicubic"),
-    "metric over 100": ((*ROW, "metrics", 0, "value"), 101, r"metrics\[0\].value must be a number from 0 to 100, got 101"),
+    "interpolation": (
+        (*ROW, "preprocessing", "interpolation"),
+        "cubic",
+        r"interpolation must be one of bilinear, bicubic",
+    ),
+    "metric over 100": (
+        (*ROW, "metrics", 0, "value"),
+        101,
+        r"metrics\[0\].value must be a number from 0 to 100, got 101",
+    ),
     "metric of nobody": ((*ROW, "metrics", 0, "who"), " ", r"who must be a text that is not empty"),
     "metric's name": ((*ROW, "metrics", 0, "name"), "acc", r"name must be one of top1, top5"),
-    "origin": ((*ROW, "origin"), "javascript:alert()", r"origin must be an https address"),
-    "tag with a path": (("models", "se_resnet50", "weights", "../x"), {}, r"weights must be an object whose keys are tags"),
+    "origin": ((*ROW, "origin"), "javascript:alert()", r"origin must be an https address, or null"),
+    "tag with a path": (
+        ("models", "se_resnet50", "weights", "../x"),
+        {},
+        r"weights must be an object whose keys are tags",
+    ),
     "model with a path": (("models", "../x"), {}, r"models must be an object whose keys are names of models"),
     "default with a path": (("models", "se_resnet50", "default"), "../x", r"default must be a tag"),
     "unknown field on top": (("endpoint",), "https://evil.example", r"has unknown fields: 'endpoint'"),
@@ -252,7 +275,7 @@ def test_what_the_embedded_rows_will_hold_can_be_said(manifest, tmp_path):
     read = load_manifest(file).row("se_resnet20")
     assert read.name == "se_resnet20.cifar10"
     assert read.sources == (PackageFile("weights/n.safetensors", "0" * 64, 9, "native"),)
-    assert read.metrics[0] == Metric("top1", None, "imagenet-1k val", 224, "timm, results-imagenet.csv at aa4b5850", False)
+    assert read.metrics[0] == Metric(
+        "top1", None, "imagenet-1k val", 224, "timm, results-imagenet.csv at aa4b5850", False
+    )
     assert read.training.log[0].validation_top1 == 50.0
-
-

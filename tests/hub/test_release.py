@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from hub.conftest import leftovers
+from hub.places import leftovers
 
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
 from senet_zoo.hub import release, tensor_files

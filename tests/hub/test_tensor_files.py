@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import safetensors.torch
 import torch
-from hub.conftest import leftovers
+from hub.places import leftovers
 
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
 from senet_zoo.hub.tensor_files import TensorInfo, check, read, write
@@ -52,7 +52,11 @@ BAD = {
     "empty file": (b"", WeightsCorrupted, "is empty; fetch it again"),
     "error in JSON": (b'{"error":"not found"}', WeightsCorrupted, r"starts with b'\{\"error\":\"no'"),
     "picture": (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, WeightsCorrupted, "starts with b'.x89PNG.*name the right file"),
-    "header too large": (spelt(b"{" + b" " * 2**20), WeightsUnsafe, "1048576 bytes at most, but that of .* claims 1048577"),
+    "header too large": (
+        spelt(b"{" + b" " * 2**20),
+        WeightsUnsafe,
+        "1048576 bytes at most, but that of .* claims 1048577",
+    ),
     "header beyond the file": (spelt({})[:8] + b"{", WeightsCorrupted, "is truncated: 9 bytes of at least 10"),
     "half of the tensors": (spelt({"a": tensor(0, 8)}, b"\0" * 4), WeightsCorrupted, "is truncated"),
     "bytes at the end": (spelt({"a": tensor(0, 8)}, b"\0" * 9), WeightsCorrupted, "has 1 bytes after its last tensor"),
@@ -68,7 +72,11 @@ BAD = {
         "5000 tensors at most, .* names 5001",
     ),
     "unknown dtype": (spelt({"a": tensor(0, 8, "U8", [8])}, b"\0" * 8), WeightsCorrupted, "must be one of F64.*not U8"),
-    "shape that does not fill": (spelt({"a": tensor(0, 8, shape=[3])}, b"\0" * 8), WeightsCorrupted, "does not fill bytes"),
+    "shape that does not fill": (
+        spelt({"a": tensor(0, 8, shape=[3])}, b"\0" * 8),
+        WeightsCorrupted,
+        "does not fill bytes",
+    ),
     "negative shape": (spelt({"a": tensor(0, 8, shape=[-1, -2])}, b"\0" * 8), WeightsCorrupted, "whole numbers"),
     "shape of texts": (spelt({"a": tensor(0, 8, shape=["2"])}, b"\0" * 8), WeightsCorrupted, "whole numbers"),
     "huge shape": (spelt({"a": tensor(0, 8, shape=[2**62, 4])}, b"\0" * 8), WeightsCorrupted, "whole numbers"),
@@ -109,7 +117,7 @@ def test_a_pickle_is_not_opened(tmp_path):
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
-    with pytest.raises(WeightsNotFound, match="there is no .*/none.safetensors"):
+    with pytest.raises(WeightsNotFound, match=r"there is no .*/none.safetensors"):
         check(tmp_path / "none.safetensors")
     with pytest.raises(WeightsNotFound, match="is a folder; name the file inside"):
         check(tmp_path)

@@ -1,0 +1,99 @@
+"""Names: found, listed, refused with near misses."""
+
+import pytest
+
+import senet_zoo
+from senet_zoo import registry
+from senet_zoo.errors import UnknownModelError
+from senet_zoo.families.family import Family
+from senet_zoo.specs import SE, NetworkSpec
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("se_resnet5", "se_resnet50"),
+        ("SE-ResNet50", "se_resnet50"),
+        ("seresnext50_32x4", "seresnext50_32x4d"),
+        ("senet_154", "senet154"),
+        ("se_mobilnet", "se_mobilenet"),
+    ],
+)
+def test_an_unknown_name_gets_its_near_misses(wrong: str, near: str) -> None:
+    with pytest.raises(
+        UnknownModelError, match=rf"no model is named '{wrong}'; did you mean .*\b{near}\b.*list_models"
+    ):
+        senet_zoo.create_model(wrong)
+
+
+def test_a_name_like_no_other_gets_no_guess() -> None:
+    with pytest.raises(UnknownModelError, match=r"no model is named 'vit_b_16'; senet_zoo.list_models\(\) lists all"):
+        senet_zoo.create_model("vit_b_16")
+
+
+def test_lists_are_in_natural_order_and_take_wildcards() -> None:
+    assert senet_zoo.list_models("se_resnet*b") == [
+        "se_resnet18b", "se_resnet34b", "se_resnet50b", "se_resnet101b", "se_resnet152b",
+    ]  # fmt: skip
+    assert senet_zoo.list_models("nothing*") == []
+    assert set(senet_zoo.list_models()) == set(registry.MODELS)
+
+
+def test_pretrained_lists_only_models_with_weights() -> None:
+    names = senet_zoo.list_models(pretrained=True)
+    assert "senet154" in names
+    assert "resnet110" not in names
+    assert set(names) == {name.partition(".")[0] for name in senet_zoo.list_weights()}
+
+
+def test_weights_are_listed_by_model_or_by_tag() -> None:
+    assert "se_resnet50b.ra2_in1k" in senet_zoo.list_weights("se_resnet50b")
+    assert senet_zoo.list_weights("*.caffe_in1k") == [
+        f"{name}.caffe_in1k"
+        for name in (
+            "se_resnet50",
+            "se_resnet101",
+            "se_resnet152",
+            "se_resnext50_32x4d",
+            "se_resnext101_32x4d",
+            "senet154",
+        )
+    ]
+
+
+def test_an_alias_is_the_same_model() -> None:
+    assert senet_zoo.model_info("legacy_seresnet50").name == "se_resnet50"
+    assert senet_zoo.model_info("se_resnet50").aliases == ("legacy_seresnet50",)
+
+
+def test_no_alias_hides_a_model_or_leads_nowhere() -> None:
+    assert not set(registry.ALIASES) & set(registry.MODELS)
+    assert set(registry.ALIASES.values()) <= set(registry.MODELS)
+
+
+def test_two_models_of_one_name_are_refused() -> None:
+    def build(se: SE | None) -> NetworkSpec:
+        raise NotImplementedError
+
+    one, other = Family(), Family()
+    one.register("a", "b")(build)
+    other.register("c", "a")(build)
+    with pytest.raises(ValueError, match="a is registered by"):
+        registry.sum_of((one, other))
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_every_model_has_a_twin_and_a_docstring(name: str) -> None:
+    model = registry.MODELS[name]
+    assert registry.MODELS[model.twin].twin == name
+    assert (model.se is None) != (registry.MODELS[model.twin].se is None)
+    assert model.doc.strip()
+    assert model.defined_in.startswith("senet_zoo/families/")
+
+
+def test_info_counts_what_the_paper_counts() -> None:
+    info = senet_zoo.model_info("se_resnet50")
+    assert (info.parameters, info.gates, info.input_size) == (28_088_024, 16, 224)
+    assert info.multiply_adds == 3_860_488_192
+    assert info.gate_parameters == info.parameters - senet_zoo.model_info("resnet50").parameters
+    assert info.feature_channels == {2: 64, 4: 256, 8: 512, 16: 1024, 32: 2048}

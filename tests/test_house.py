@@ -1,0 +1,101 @@
+"""The rules of the house: who imports whom, what is public, what never stands in the code."""
+
+import ast
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import senet_zoo
+
+PACKAGE = Path(senet_zoo.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+NETWORKS = {"tensors", "layers", "specs", "blocks", "families", "registry", "network"}
+BELOW_ZOO = NETWORKS | {"preprocessing", "labels", "hub"}
+
+# room: the rooms it may import; `errors` is open to all, and imports none
+ARROWS = {
+    "errors": set(),
+    "tensors": set(),
+    "layers": {"tensors"},
+    "specs": {"layers"},
+    "blocks": {"specs", "layers", "tensors"},
+    "network": {"specs"},
+    "families": {"blocks", "specs", "layers"},
+    "registry": {"families"},
+    "preprocessing": set(),
+    "labels": set(),
+    "hub": {"preprocessing"},
+    "zoo": BELOW_ZOO,
+    "training": BELOW_ZOO | {"zoo"},
+    "inference": BELOW_ZOO | {"zoo"},
+    "analysis": BELOW_ZOO | {"zoo"},
+    "cli": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "__init__"},
+    "__main__": {"cli"},
+    "__init__": BELOW_ZOO | {"zoo", "training", "inference", "analysis"},
+}
+
+
+def room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            parts = (node.module or "").split(".")
+            if parts == ["senet_zoo"]:
+                rooms |= {alias.name if (alias.name in ARROWS) else "__init__" for alias in node.names}
+            elif parts[0] == "senet_zoo":
+                rooms.add(parts[1])
+        elif isinstance(node, ast.Import):
+            rooms |= {"__init__" for alias in node.names if alias.name.split(".")[0] == "senet_zoo"}
+    return rooms
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_rooms_import_only_what_lies_below_them(file: Path) -> None:
+    allowed = ARROWS[room(file)] | {room(file), "errors"}
+    assert imported_rooms(file) <= allowed
+
+
+def test_the_public_face_is_exactly_what_can_be_imported() -> None:
+    public = {
+        name
+        for name, value in vars(senet_zoo).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert set(senet_zoo.__all__) == public
+    assert senet_zoo.__all__ == sorted(senet_zoo.__all__)
+
+
+@pytest.mark.parametrize("name", senet_zoo.__all__)
+def test_everything_public_is_explained(name: str) -> None:
+    assert (getattr(senet_zoo, name).__doc__ or "").strip()
+
+
+def test_importing_costs_little_more_than_torch() -> None:
+    code = "import torch, sys; before = set(sys.modules); import senet_zoo; print(*(set(sys.modules) - before))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = {"torchvision", "huggingface_hub", "httpx", "httpx2", "PIL", "requests", "torch._dynamo", "numpy", "timm"}
+    assert not heavy & set(output.split())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_argument_is_swallowed_and_no_pickle_is_trusted(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            assert node.args.kwarg is None, f"{file}:{node.lineno} takes **{node.args.kwarg.arg}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("torch.load"):
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert options.get("weights_only") == "True", f"{file}:{node.lineno}"
+
+
+def test_every_test_file_has_tests() -> None:
+    for file in Path(__file__).parent.rglob("test_*.py"):
+        names = [node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+        assert any(name.startswith("test_") for name in names), file

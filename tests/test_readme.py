@@ -1,0 +1,78 @@
+"""The README tells the truth: every block is run, every printed output compared."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from senet_zoo import create_model
+from senet_zoo.cli import main
+from senet_zoo.hub import tensor_files
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)
+# In a fresh virtual environment these are run by tests/test_package.py and by .ci/run.
+INSTALLS = ["pip install . && senet-zoo predict samples/", "pip install '.[test]' && scripts/test"]
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights where the README would download: its blocks are run without a network."""
+    folder = tmp_path_factory.mktemp("weights")
+    for model, tag in (("se_resnet50", "caffe_in1k"),):
+        file = folder / model / tag / "model.safetensors"
+        file.parent.mkdir(parents=True)
+        tensor_files.write(file, create_model(model).state_dict(), {"model": model})
+    return folder
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_python_blocks_run(block: str, stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SENET_ZOO_WEIGHTS_DIR", str(stand_ins))
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_a_newcomer_gets_exactly_two_commands_that_install() -> None:
+    assert [command for command in COMMANDS if command.startswith("pip")] == INSTALLS
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in INSTALLS])
+def test_commands_succeed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program, *words = shlex.split(command)
+    assert program == "senet-zoo"
+    assert main(words) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_printed_predictions_are_those_of_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("senet_zoo.cli.predict.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["predict", "samples/"]) == 0
+    printed = capsys.readouterr().out
+    shown = re.search(r"<!-- predict -->\n```text\n(.*?)```\n<!-- /predict -->", TEXT, re.DOTALL)
+    assert shown
+    assert printed == shown[1]
+
+
+def test_every_model_and_variable_named_exists() -> None:
+    from senet_zoo import registry
+
+    names = re.findall(r"`((?:se_|sen|net)[a-z0-9_]*\d[a-z0-9_]*)`", TEXT)
+    assert names
+    for name in names:
+        registry.find(name.partition(".")[0])
+    code = "".join(file.read_text() for file in (ROOT / "senet_zoo").rglob("*.py"))
+    for variable in re.findall(r"`(SENET_ZOO_[A-Z_]+|HF_[A-Z_]+)", TEXT):
+        assert variable in code or variable.startswith("HF_"), variable
+
+
+def test_every_local_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
