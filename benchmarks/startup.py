@@ -107,7 +107,7 @@ def main() -> None:
         )
         for name, memory in (("senet_zoo", ours), ("timm", theirs)):
             print(
-                f"{name}: loading adds {memory['peak'] / memory['file']:.2f} of the file's size to the peak resident memory"
+                f"{name}: loading adds {memory['peak'] / memory['file']:.2f} of the file's size to the resident memory"
             )
 
 

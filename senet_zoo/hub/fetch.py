@@ -208,8 +208,13 @@ def _words(source: Source) -> str:
 def _summary(row: WeightsRow, failures: list[tuple[str, WeightsError]]) -> WeightsError:
     telling = _most_telling(failures)
     kind = WeightsNotFound if telling is None else type(telling)
-    reasons = "".join(f"\n  {source}: {e}" for source, e in failures)
+    reasons = "".join(f"\n  {source}: {_reason(source, e)}" for source, e in failures)
     return kind(f"{row.name} could not be loaded; tried in order:{reasons}")
+
+
+def _reason(source: str, error: WeightsError) -> str:
+    subject, _, rest = str(error).partition(": ")
+    return rest if source.endswith(subject) else str(error)  # most messages begin with the source
 
 
 def _most_telling(failures: list[tuple[str, WeightsError]]) -> WeightsError | None:

@@ -100,7 +100,8 @@ class Recipe:
 CIFAR10_EMBEDDED = Recipe(
     phases=(
         Phase(epochs=22, side=24, schedule=OneCycle(peak=0.2, warmup=6, length=30)),
-        Phase(epochs=11, side=32, schedule=Linear(start=0.1, length=11)),
+        Phase(epochs=3, side=32, schedule=Linear(start=0.1, length=11)),
+        Phase(epochs=12, side=32, schedule=Linear(start=0.08, length=12)),
     ),
     batch=128,
     momentum=0.9,

@@ -101,6 +101,8 @@ def test_every_gate_is_the_shared_one(name: str) -> None:
 @every_function
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = network(name).train()
+    for gate in cost.gates(model).values():
+        nn.init.constant_(gate.fc1.bias, 3.0)  # a gate of 16 channels has one hidden unit; its ReLU must not be shut
     model(pictures(name, count=3)).square().mean().backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key

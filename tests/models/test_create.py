@@ -2,6 +2,7 @@
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,29 @@ def test_files_that_are_no_weights(tmp_path: Path, saved: Path, kind: str, error
     with pytest.raises(error, match=words) as raised:
         senet_zoo.create_model("se_resnet20", weights=file)
     assert str(file) in str(raised.value)
+
+
+def test_nothing_is_initialised_when_weights_follow(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("initialised in vain")
+
+    monkeypatch.setattr("senet_zoo.zoo.create.initialise", forbidden)
+    model = senet_zoo.create_model("se_resnet20", weights=saved)
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+    with pytest.raises(AssertionError, match="in vain"):
+        senet_zoo.create_model("se_resnet20")
+
+
+def test_threads_may_share_a_network(saved: Path) -> None:
+    """What DataParallel asks of a forward: it leaves nothing behind in the module."""
+    model = senet_zoo.create_model("se_resnet20", weights=saved)
+    before = set(vars(model))
+    inputs = [torch.randn(2, 3, 32, 32) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(model, inputs))
+    assert set(vars(model)) == before
+    for x, logits in zip(inputs, together, strict=True):
+        torch.testing.assert_close(logits, model(x))
 
 
 def test_no_file_and_no_address(tmp_path: Path) -> None:
