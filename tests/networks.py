@@ -6,6 +6,7 @@ import hashlib
 import torch
 from torch import nn
 
+from senet_zoo.blocks.residual import ResidualBlock
 from senet_zoo.registry import MODELS
 from senet_zoo.specs import NetworkSpec, StageSpec
 
@@ -29,7 +30,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
-            part.weight.data.uniform_(0.2, 0.6, generator=generator)  # so that a deep one does not amplify rounding
+            part.weight.data.uniform_(0.5, 1.5, generator=generator)
             part.bias.data.normal_(0.0, 0.3, generator=generator)
             part.running_mean.normal_(0.0, 0.3, generator=generator)
             part.running_var.uniform_(0.5, 2.0, generator=generator)
@@ -38,6 +39,9 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
             part.weight.data.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
             if part.bias is not None:
                 part.bias.data.normal_(0.0, 0.1, generator=generator)
+    for block in model.modules():  # as trained networks do, and so that a deep one does not amplify rounding
+        if isinstance(block, ResidualBlock):
+            list(block.branch)[-1].bn.weight.data.mul_(0.25)
     return model.eval()
 
 
