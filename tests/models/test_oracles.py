@@ -124,9 +124,8 @@ def settle(model: nn.Module, x: torch.Tensor) -> None:
         model(x)
     model.eval()
     generator = torch.Generator().manual_seed(3)
-    for (
-        norm
-    ) in norms:  # not exactly its own, or a wrong epsilon would hide; and none so small that it blows up rounding
+    # Not exactly its own, or a wrong epsilon would hide; none so small that it blows up rounding.
+    for norm in norms:
         norm.running_mean += 0.1 * torch.randn(norm.running_mean.shape, generator=generator)
         norm.running_var.clamp_(min=0.2 * norm.running_var.mean().item())
 
