@@ -94,7 +94,7 @@ def embed(model: senet_zoo.ConvNet, history: History, accuracy: float) -> None:
             "recipe": "CIFAR10_EMBEDDED",
             "seed": CIFAR10_EMBEDDED.seed,
             "selection": f"the state after the last epoch; {cifar10.VALIDATION} pictures held out of the training set "
-            "watched the run, the test set was measured once, afterwards",
+            "chose the length of the last phase; the test set was measured once, afterwards",
             "log": history,
         },
     }

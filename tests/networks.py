@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+from math import gcd
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -11,17 +13,34 @@ from senet_zoo.registry import MODELS
 from senet_zoo.specs import NetworkSpec, StageSpec
 
 
-def shallow(spec: NetworkSpec) -> NetworkSpec:
-    """The same network with at most two blocks a stage: every kind of block that it has, few of each."""
-    stages = tuple(StageSpec(stage.blocks[:2]) for stage in spec.stages)
-    return dataclasses.replace(spec, stages=stages, num_classes=10)
+def tiny(spec: NetworkSpec) -> NetworkSpec:
+    """The same network with at most two blocks a stage, and a quarter of the channels where it has many."""
+    blocks = [stage.blocks[:2] for stage in spec.stages]
+    if spec.input_size < 224:  # narrow enough
+        return dataclasses.replace(spec, stages=tuple(map(StageSpec, blocks)))
+    stages = tuple(StageSpec(tuple(map(_narrow, stage))) for stage in blocks)
+    return dataclasses.replace(spec, stem=_narrow(spec.stem), stages=stages, num_classes=10)
 
 
-def distinct_shallow() -> dict[str, NetworkSpec]:
-    """Shallow networks of the whole registry, each function once, under the name of the first model that has it."""
+Spec = TypeVar("Spec")
+
+
+def _narrow(spec: Spec) -> Spec:
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    for name in values.keys() & {"width", "reduce", "out", "out_channels"}:
+        values[name] //= 4
+    if "widths" in values:
+        values["widths"] = tuple(width // 4 for width in values["widths"])
+    if "reduce" in values:
+        values["groups"] = gcd(values["groups"], values["reduce"], values["width"])
+    return type(spec)(**values)
+
+
+def distinct_tiny() -> dict[str, NetworkSpec]:
+    """Tiny networks of the whole registry, each function once, under the name of the first model that has it."""
     named: dict[NetworkSpec, str] = {}
     for name, model in MODELS.items():
-        named.setdefault(shallow(model.spec()), name)
+        named.setdefault(tiny(model.spec()), name)
     return {name: spec for spec, name in named.items()}
 
 

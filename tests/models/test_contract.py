@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import distinct_shallow, key_list, randomise, shallow
+from networks import distinct_tiny, key_list, randomise, tiny
 from torch import nn
 
 from senet_zoo.analysis import cost
@@ -20,14 +20,14 @@ from senet_zoo.registry import MODELS
 # keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.
 GOLDEN = {row["name"]: row for row in csv.DictReader((Path(__file__).parent / "golden.csv").read_text().splitlines())}
 GATED = [name for name, model in MODELS.items() if model.se is not None]
-SHALLOW = distinct_shallow()
+TINY = distinct_tiny()
 every_model = pytest.mark.parametrize("name", MODELS)
-every_function = pytest.mark.parametrize("name", SHALLOW)
+every_function = pytest.mark.parametrize("name", TINY)
 
 
 def network(name: str) -> ConvNet:
-    """The shallow network of that name, randomised; a picture of 65 pixels suits all of them."""
-    model = ConvNet(SHALLOW[name])
+    """The tiny network of that name, randomised; a picture of 65 pixels suits all of them."""
+    model = ConvNet(TINY[name])
     randomise(model)
     return model
 
@@ -52,7 +52,7 @@ def test_counts_and_keys(name: str) -> None:
 
 @every_function
 def test_shapes_at_native_and_odd_sizes(name: str) -> None:
-    model = cost.on_meta(SHALLOW[name])
+    model = cost.on_meta(TINY[name])
     least = 8 if model.spec.input_size == 32 else 33
     for height, width in [(model.spec.input_size,) * 2, (least, least), (least + 2, least + 37)]:
         x = torch.empty(2, 3, height, width, device="meta")
@@ -74,7 +74,7 @@ def test_plain_twin_is_the_network_without_its_gates(name: str) -> None:
     assert bool(cost.gates(model)) != bool(cost.gates(twin))
 
 
-@pytest.mark.parametrize("name", [name for name in SHALLOW if name in GATED])
+@pytest.mark.parametrize("name", [name for name in TINY if name in GATED])
 def test_open_gates_leave_the_plain_twin(name: str) -> None:
     model = network(name)
     for gate in cost.gates(model).values():
@@ -83,7 +83,7 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
     for block in model.modules():  # the ReLU of timm's legacy 18 and 34 belongs to the gate, and goes with it
         if isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3"):
             block.branch.conv2.act = nn.Identity()
-    twin = ConvNet(shallow(MODELS[MODELS[name].twin].spec())).eval()
+    twin = ConvNet(tiny(MODELS[MODELS[name].twin].spec())).eval()
     twin.load_state_dict({key: tensor for key, tensor in model.state_dict().items() if ".se." not in key})
     torch.testing.assert_close(model(pictures(name)), twin(pictures(name)), rtol=0, atol=0)
 
@@ -180,7 +180,7 @@ def test_copies_and_pickles_are_the_same_network(name: str) -> None:
 @every_function
 def test_initialisation_covers_every_tensor(name: str) -> None:
     with torch.device("meta"):
-        model = ConvNet(SHALLOW[name])
+        model = ConvNet(TINY[name])
     model.to_empty(device="cpu")
     for tensor in model.state_dict().values():
         tensor.fill_(99)

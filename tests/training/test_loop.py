@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import shallow
+from networks import tiny
 
 from senet_zoo.errors import UsageError
 from senet_zoo.layers import initialise
@@ -35,7 +35,7 @@ def pictures(count: int) -> Pictures:
 
 def fresh() -> ConvNet:
     torch.manual_seed(0)
-    model = ConvNet(shallow(MODELS["se_resnet20"].spec()), num_classes=2)
+    model = ConvNet(tiny(MODELS["se_resnet20"].spec()), num_classes=2)
     initialise(model)
     return model
 
