@@ -1,9 +1,12 @@
 """The network class: it reads a spec from left to right and adds nothing of its own."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
+import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from senet_zoo.errors import UsageError
 from senet_zoo.specs import NetworkSpec
@@ -147,8 +150,30 @@ class ConvNet(nn.Module):
             y: Tensor = part(x)
             return y
         for block in part:
-            x = checkpoint(block, x, use_reentrant=False)
+            # A compiler recomputes without running side effects twice, and cannot trace the contexts.
+            contexts = noop_context_fn if torch.compiler.is_compiling() else partial(_recompute_contexts, block)
+            x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
         return x
+
+
+def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    # Without this a batch norm would count the same batch twice in its running statistics.
+    norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _linear_rates(last: float, count: int) -> Iterator[float]:

@@ -121,9 +121,19 @@ def test_a_picture_does_not_depend_on_its_batch(name: str) -> None:
 def test_compiles_without_a_graph_break(name: str) -> None:
     model, x = network(name), pictures(name)
     torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_the_default_compiler_gives_the_same_function_and_gradients() -> None:
+    model = network("se_resnet20")
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True)
+    x, y = (pictures("se_resnet20").requires_grad_() for _ in range(2))
+    compiled(x).square().sum().backward()
+    model(y).square().sum().backward()
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-3, atol=1e-3 * y.grad.abs().max().item())
 
 
 @every_function
@@ -159,14 +169,17 @@ def test_memory_format_does_not_change_the_function(name: str) -> None:
 
 
 @every_function
-def test_gradient_checkpointing_gives_the_same_gradients(name: str) -> None:
+def test_gradient_checkpointing_gives_the_same_gradients_and_statistics(name: str) -> None:
     model = network(name).train()
     again = copy.deepcopy(model)
     again.set_grad_checkpointing()
     for net in (model, again):
+        torch.manual_seed(0)  # of the dropout
         net(pictures(name)).square().mean().backward()
     for (key, one), other in zip(model.named_parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(other.grad, one.grad, msg=lambda text, key=key: f"{key}: {text}")
+    for one, other in zip(model.buffers(), again.buffers(), strict=True):
+        torch.testing.assert_close(other, one)
 
 
 @every_function
