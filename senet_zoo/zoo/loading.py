@@ -87,11 +87,10 @@ class Checkpoint:
         if net.in_channels != self.in_channels:
             tensors[STEM] = adapt_stem(tensors[STEM], net.in_channels)
             _log.info("stem adapted from %d to %d input channels", self.in_channels, net.in_channels)
-        fresh = net.num_classes != self.num_classes
+        num_classes = net.num_classes
+        fresh = num_classes != self.num_classes
         if fresh:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("classifier.")}
-        num_classes = net.num_classes
-        if fresh:
             net.reset_classifier(0)
         net.load_state_dict(tensors, strict=True, assign=True)
         if fresh:
