@@ -13,7 +13,7 @@ from senet_zoo.specs import NetworkSpec
 
 
 class ConvNet(nn.Module):
-    """A convolutional network as its spec describes it: stem, pool, stages, global mean, dropout, classifier.
+    """A convolutional network as its spec describes it: stem, pool, stages, head, classifier.
 
     Parameters are left as PyTorch's layers create them: `senet_zoo.create_model` initialises or loads them.
 
@@ -21,7 +21,7 @@ class ConvNet(nn.Module):
         spec: the architecture.
         num_classes: logits; None for the spec's own number, 0 for a network that ends in pooled features.
         in_channels: channels of the input pictures.
-        dropout: rate before the classifier; None for the spec's own.
+        dropout: rate in the head; None for the spec's own.
         drop_path: stochastic depth: rate of the last block, growing linearly from 0 at the first.
 
     Shape:
@@ -50,17 +50,17 @@ class ConvNet(nn.Module):
         self.pool = spec.pool.build()
 
         rates = _linear_rates(drop_path, sum(len(stage.blocks) for stage in spec.stages))
-        stages, width = [], spec.stem.out_channels
-        for stage in spec.stages:
+        stages, width = [], spec.stem.out_channels(in_channels)
+        for number, stage in zip(spec.stage_numbers, spec.stages, strict=True):
             blocks = []
             for block in stage.blocks:
-                blocks.append(block.build(width, spec.se, next(rates)))
+                blocks.append(block.build(width, spec.gate_of_stage(number), next(rates)))
                 width = block.out_channels(width)
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
 
-        self.num_features = width
-        self.dropout = nn.Dropout(dropout)
+        self.head = spec.head.build(width, dropout)
+        self.num_features = spec.head.num_features(width)
         self.reset_classifier(num_classes)
         self.weights: object | None = None  # the record of what was loaded, set by whoever loads
         self._checkpointing = False
@@ -69,15 +69,15 @@ class ConvNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last map. Shape: (N, in_channels, H, W) -> (N, num_features, H / 32, W / 32) for most networks."""
+        """The last map. Shape: (N, in_channels, H, W) -> (N, channels, H / 32, W / 32) for most networks."""
         x = self.pool(self.stem(x))
         for stage in self.stages:
             x = self._run(stage, x)
         return x
 
     def forward_head(self, x: Tensor) -> Tensor:
-        """Global mean, dropout and classifier. Shape: (N, num_features, H, W) -> (N, num_classes)."""
-        y: Tensor = self.classifier(self.dropout(x.mean((2, 3))))
+        """From the last map to the logits. Shape: (N, channels, H, W) -> (N, num_classes)."""
+        y: Tensor = self.classifier(self.head(x))
         return y
 
     def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
@@ -111,7 +111,7 @@ class ConvNet(nn.Module):
     @property
     def feature_channels(self) -> dict[int, int]:
         """Channels of the deepest map of each stride: ``{stride: channels}``."""
-        stride, width = self.spec.stem.stride, self.spec.stem.out_channels
+        stride, width = self.spec.stem.stride, self.spec.stem.out_channels(self.in_channels)
         channels = {stride: width}
         stride *= self.spec.pool.stride
         channels[stride] = width
@@ -125,13 +125,9 @@ class ConvNet(nn.Module):
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it."""
         _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
-        like = next(self.stem.parameters())
+        like = next(self.stages.parameters())
         self.num_classes = num_classes
-        self.classifier: nn.Module = (
-            nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
-            if num_classes
-            else nn.Identity()
-        )
+        self.classifier = self.spec.head.build_classifier(self.num_features, num_classes).to(like.device, like.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""

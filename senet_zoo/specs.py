@@ -5,37 +5,107 @@ classifier. Each block is a value of its own that knows how to build its module;
 flag.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
-from senet_zoo.layers import SqueezeExcite
+from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
 
 
 @dataclass(frozen=True)
 class SE:
-    """The gate that a network's blocks carry.
+    """The gate that a network's blocks carry: every variant of the paper is one value of it.
 
     Args:
         reduction: r; a gate over C channels has C // r hidden units.
-        bias: biases in both fully connected layers, as in the authors' released weights.
+        bias: biases in both fully connected layers, as in the authors' released weights; the ablations have none.
+        placement: where it sits in its unit.
+        squeeze: how a map becomes one number a channel.
+        activation: between its two layers.
+        gate: its last function.
+        start: random, or as exactly 1.
+        stages: those that carry it, in ascending order, numbered as in the paper: the stem is stage 1, so a ResNet has
+            2 to 5; a network without stem starts at 1. None for all.
 
-    Source: the paper, section 3 and section 6.1.
+    Raises:
+        SpecError: a value of another kind, or stages out of order.
+
+    Source: the paper, section 3 and section 6.
+
+    Example:
+        >>> SE(reduction=8, placement=Placement.PRE, stages=(3, 4)).placement.value
+        'pre'
     """
 
     reduction: int = 16
     bias: bool = True
+    placement: Placement = Placement.STANDARD
+    squeeze: Squeeze = Squeeze.MEAN
+    activation: Activation = Activation.RELU
+    gate: GateFunction = GateFunction.SIGMOID
+    start: Start = Start.RANDOM
+    stages: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in _SE_KINDS.items():
+            value = getattr(self, name)
+            if type(value) is not kind:
+                words = f"one of {', '.join(map(str, kind))}" if issubclass(kind, Enum) else f"of type {kind.__name__}"
+                raise SpecError(f"SE({name}=...) must be {words}, got {value!r}")
+        if self.reduction < 1:
+            raise SpecError(f"SE(reduction=...) must be at least 1, got {self.reduction}")
+        stages = self.stages
+        if stages is not None and (
+            not isinstance(stages, tuple) or not stages or any(type(stage) is not int for stage in stages)
+            or stages != tuple(sorted(set(stages))) or stages[0] < 1
+        ):  # fmt: skip
+            raise SpecError(f"SE(stages=...) must be a tuple of stage numbers in ascending order, got {stages!r}")
 
     def build(self, channels: int) -> SqueezeExcite:
         """The gate over ``channels`` channels."""
-        return SqueezeExcite(channels, self.reduction, bias=self.bias)
+        return SqueezeExcite(
+            channels,
+            self.reduction,
+            bias=self.bias,
+            squeeze=self.squeeze,
+            activation=self.activation,
+            gate=self.gate,
+            start=self.start,
+        )
 
 
-def build_gate(se: SE | None, channels: int) -> nn.Module:
-    """The gate over ``channels`` channels, or the identity in a plain twin."""
-    return nn.Identity() if se is None else se.build(channels)
+_SE_KINDS: Mapping[str, type] = {
+    "reduction": int,
+    "bias": bool,
+    "placement": Placement,
+    "squeeze": Squeeze,
+    "activation": Activation,
+    "gate": GateFunction,
+    "start": Start,
+}
+
+
+def gate_at(se: SE | None, place: Placement, channels: int) -> nn.Module:
+    """The gate over ``channels`` channels where ``se`` sits at ``place``, else the identity."""
+    return se.build(channels) if se is not None and se.placement is place else nn.Identity()
+
+
+def only_gate(se: SE | None, place: Placement, channels: int, unit: str) -> nn.Module:
+    """The gate of a unit that has one place for it; the identity in a plain twin.
+
+    Raises:
+        SpecError: ``se`` asks for another place.
+    """
+    if se is not None and se.placement is not place:
+        raise SpecError(
+            f"{unit} has one place for a gate, {place.value}: nothing is summed there, or the unit is defined by its "
+            f"gate's place; got placement={se.placement.value}"
+        )
+    return gate_at(se, place, channels)
 
 
 class StemSpec(Protocol):
@@ -43,8 +113,10 @@ class StemSpec(Protocol):
 
     @property
     def stride(self) -> int: ...
-    @property
-    def out_channels(self) -> int: ...
+    def out_channels(self, in_channels: int) -> int:
+        """Channels of the stem's map, given the pictures'."""
+        ...
+
     def build(self, in_channels: int) -> nn.Module:
         """The stem over pictures of ``in_channels`` channels."""
         ...
@@ -81,6 +153,66 @@ class BlockSpec(Protocol):
             SpecError: the block cannot honour one of them.
         """
         ...
+
+
+class HeadSpec(Protocol):
+    """What lies between the last map and the logits: features of the whole picture, and their classifier."""
+
+    def num_features(self, channels: int) -> int:
+        """Features of a picture, given the channels of the last map."""
+        ...
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        """From the last map to the features: (N, channels, H, W) -> (N, num_features)."""
+        ...
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        """From the features to the logits: (N, num_features) -> (N, num_classes); the features where it is 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class GlobalMean:
+    """Global mean, dropout, one fully connected layer: the head of most networks since ResNet."""
+
+    def num_features(self, channels: int) -> int:
+        return channels
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return MeanHead(dropout)
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        return linear_classifier(num_features, num_classes)
+
+
+class MeanHead(nn.Module):
+    """``dropout(mean over H, W)``."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.dropout(x.mean((2, 3)))
+        return y
+
+
+def linear_classifier(num_features: int, num_classes: int) -> nn.Module:
+    """One fully connected layer, or none where ``num_classes`` is 0."""
+    return nn.Linear(num_features, num_classes) if num_classes else nn.Identity()
+
+
+@dataclass(frozen=True)
+class NoStem:
+    """Pictures go into the first stage as they are."""
+
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return in_channels
+
+    def build(self, in_channels: int) -> nn.Module:
+        return nn.Identity()
 
 
 @dataclass(frozen=True)
@@ -120,7 +252,7 @@ class AveragePool:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """Blocks of one row of the table, left to right; only the first may have a stride."""
+    """Blocks of one row of the table, left to right."""
 
     blocks: tuple[BlockSpec, ...]
 
@@ -142,15 +274,20 @@ class NetworkSpec:
         pool: what lies between stem and stages.
         stages: rows of the table.
         se: the gate in every block, or None for the plain twin.
-        dropout: rate before the classifier, in training.
+        head: what lies behind the stages.
+        dropout: rate in the head, in training.
         num_classes: logits of the classifier, unless asked otherwise.
         input_size: side of the square pictures it was made for, in pixels.
+
+    Raises:
+        SpecError: a stage without block, or a gate for stages that are not there.
     """
 
     stem: StemSpec
     pool: PoolSpec
     stages: tuple[StageSpec, ...]
     se: SE | None
+    head: HeadSpec = GlobalMean()
     dropout: float = 0.0
     num_classes: int = 1000
     input_size: int = 224
@@ -158,3 +295,20 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if not self.stages or not all(stage.blocks for stage in self.stages):
             raise SpecError("a network needs at least one stage, and a stage at least one block")
+        numbers = self.stage_numbers
+        if self.se is not None and not set(self.se.stages or ()) <= set(numbers):
+            raise SpecError(
+                f"this network has stages {numbers[0]} to {numbers[-1]}, got SE(stages={self.se.stages}); "
+                "choose among them"
+            )
+
+    @property
+    def stage_numbers(self) -> range:
+        """The stages' numbers as the paper counts: a stem is stage 1."""
+        first = 1 if isinstance(self.stem, NoStem) else 2
+        return range(first, first + len(self.stages))
+
+    def gate_of_stage(self, number: int) -> SE | None:
+        """The gate of the blocks of a stage, or None where it carries none."""
+        chosen = self.se is not None and (self.se.stages is None or number in self.se.stages)
+        return self.se if chosen else None

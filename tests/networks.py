@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from math import gcd
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,23 +15,24 @@ from senet_zoo.specs import NetworkSpec, StageSpec
 
 def tiny(spec: NetworkSpec) -> NetworkSpec:
     """The same network with at most two blocks a stage, and a quarter of the channels where it has many."""
-    blocks = [stage.blocks[:2] for stage in spec.stages]
+    stages = tuple(StageSpec(stage.blocks[:2]) for stage in spec.stages)
     if spec.input_size < 224:  # narrow enough
-        return dataclasses.replace(spec, stages=tuple(map(StageSpec, blocks)))
-    stages = tuple(StageSpec(tuple(map(_narrow, stage))) for stage in blocks)
-    return dataclasses.replace(spec, stem=_narrow(spec.stem), stages=stages, num_classes=10)
+        return dataclasses.replace(spec, stages=stages)
+    return dataclasses.replace(spec, stem=_narrow(spec.stem), stages=_narrow(stages), num_classes=10)
 
 
-Spec = TypeVar("Spec")
-
-
-def _narrow(spec: Spec) -> Spec:
-    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    for name in values.keys() & {"width", "reduce", "out", "out_channels"}:
+def _narrow(spec: Any) -> Any:
+    """A quarter of every field that counts channels, however deep it lies."""
+    if isinstance(spec, tuple):
+        return tuple(map(_narrow, spec))
+    if not dataclasses.is_dataclass(spec):
+        return spec
+    values = {field.name: _narrow(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    for name in values.keys() & {"width", "reduce", "out"}:
         values[name] //= 4
     if "widths" in values:
         values["widths"] = tuple(width // 4 for width in values["widths"])
-    if "reduce" in values:
+    if "reduce" in values and "groups" in values:
         values["groups"] = gcd(values["groups"], values["reduce"], values["width"])
     return type(spec)(**values)
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
-from senet_zoo.layers import ConvNorm, DropPath, relu
-from senet_zoo.specs import SE, build_gate
+from senet_zoo.layers import ConvNorm, DropPath, Placement, relu
+from senet_zoo.specs import SE, only_gate
 from senet_zoo.tensors import channel_shuffle
 
 
@@ -33,7 +33,8 @@ class DepthwiseSeparable:
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         if drop_path > 0.0:
             raise SpecError("stochastic depth drops residual branches and MobileNet v1 has none; drop_path must be 0")
-        return DepthwiseSeparableBlock(in_channels, self.width, self.stride, build_gate(se, self.width))
+        gate = only_gate(se, Placement.STANDARD, self.width, "MobileNet v1's block")
+        return DepthwiseSeparableBlock(in_channels, self.width, self.stride, gate)
 
 
 class DepthwiseSeparableBlock(nn.Module):
@@ -88,7 +89,7 @@ class ShuffleBranch(nn.Module):
         self.reduce = ConvNorm(in_channels, width, 1, groups=unit.reduce_groups, act=relu())
         self.depthwise = ConvNorm(width, width, 3, stride=unit.stride, groups=width)
         self.increase = ConvNorm(width, out_channels, 1, groups=unit.groups)
-        self.se = build_gate(se, out_channels)
+        self.se = only_gate(se, Placement.STANDARD, out_channels, "ShuffleNet's unit")
 
     def forward(self, x: Tensor) -> Tensor:
         y = channel_shuffle(self.reduce(x), self.groups)

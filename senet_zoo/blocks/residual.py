@@ -1,7 +1,7 @@
 """Residual units: the basic block and the bottleneck, their shortcuts, and where each puts its stride.
 
 Source: He et al., arXiv:1512.03385, figure 5; Xie et al., arXiv:1611.05431 (cardinality); He et al., Bag of Tricks,
-arXiv:1812.01187 (the B and D forms); the paper, figure 3 (the gate on the branch, before the sum).
+arXiv:1812.01187 (the B and D forms); the paper, figures 3 and 5 (the gate's place).
 """
 
 from collections.abc import Callable
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from senet_zoo.layers import ConvNorm, DropPath, relu
-from senet_zoo.specs import SE, build_gate
+from senet_zoo.layers import ConvNorm, DropPath, Placement, relu
+from senet_zoo.specs import SE, gate_at
 
 
 class StrideAt(Enum):
@@ -65,6 +64,21 @@ Shortcut = Projection | AveragedProjection
 
 
 @dataclass(frozen=True)
+class ResidualGate:
+    """A gate outside the branch of a residual unit, and its place there; the identity where there is none."""
+
+    module: nn.Module
+    placement: Placement
+
+    @classmethod
+    def of(cls, se: SE | None, in_channels: int, out_channels: int) -> "ResidualGate":
+        """The gate of a unit that turns ``in_channels`` into ``out_channels``."""
+        if se is None or se.placement is Placement.INNER:
+            return cls(nn.Identity(), Placement.STANDARD)
+        return cls(se.build(in_channels if se.placement is Placement.PRE else out_channels), se.placement)
+
+
+@dataclass(frozen=True)
 class Basic:
     """Two 3x3 convolutions.
 
@@ -89,9 +103,10 @@ class Basic:
         return ResidualBlock(
             branch={
                 "conv1": ConvNorm(in_channels, self.width, 3, stride=self.stride, act=relu()),
+                "se": gate_at(se, Placement.INNER, self.width),
                 "conv2": ConvNorm(self.width, self.width, 3, act=before_sum),
             },
-            gate=build_gate(se, self.width),
+            gate=ResidualGate.of(se, in_channels, self.width),
             shortcut=self.shortcut.build(in_channels, self.width, self.stride),
             drop_path=drop_path,
         )
@@ -130,34 +145,56 @@ class Bottleneck:
                 "conv2": ConvNorm(
                     self.reduce, self.width, 3, stride=at[StrideAt.SPATIAL], groups=self.groups, act=relu()
                 ),
+                "se": gate_at(se, Placement.INNER, self.width),
                 "pool": average_pool(at[StrideAt.POOL]),
                 "conv3": ConvNorm(self.width, self.out, 1),
             },
-            gate=build_gate(se, self.out),
+            gate=ResidualGate.of(se, in_channels, self.out),
             shortcut=self.shortcut.build(in_channels, self.out, self.stride),
             drop_path=drop_path,
         )
 
 
 class ResidualBlock(nn.Module):
-    """``relu(shortcut(x) + gate(branch(x)))``.
+    """A residual unit with its gate in one of the places of the paper's figure 5.
+
+    In the standard place: ``relu(shortcut(x) + gate(branch(x)))``.
 
     Args:
-        branch: convolutions of the residual branch by name, in order.
-        gate: the squeeze-and-excitation gate on the branch's output, or the identity.
+        branch: layers of the residual branch by name, in order; an inner gate is one of them.
+        gate: the gate and its place.
         shortcut: what carries the input to the sum.
         drop_path: probability of dropping a sample's branch in training.
+        act: what follows the sum.
     """
 
-    def __init__(self, branch: dict[str, nn.Module], gate: nn.Module, shortcut: nn.Module, drop_path: float) -> None:
+    def __init__(
+        self,
+        branch: dict[str, nn.Module],
+        gate: ResidualGate,
+        shortcut: nn.Module,
+        drop_path: float,
+        act: Callable[[], nn.Module] = nn.ReLU,
+    ) -> None:
         super().__init__()
         self.branch = nn.Sequential()
         for name, module in branch.items():
             self.branch.add_module(name, module)
-        self.se = gate
+        self.se = gate.module
+        self.placement = gate.placement
         self.drop_path = DropPath(drop_path)
         self.shortcut = shortcut
+        self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.drop_path(self.se(self.branch(x)))
-        return F.relu(y + self.shortcut(x))
+        match self.placement:
+            case Placement.PRE:
+                branch, shortcut = self.branch(self.se(x)), self.shortcut(x)
+            case Placement.IDENTITY:
+                branch, shortcut = self.branch(x), self.se(self.shortcut(x))
+            case Placement.POST:
+                branch, shortcut = self.branch(x), self.shortcut(x)
+            case _:
+                branch, shortcut = self.se(self.branch(x)), self.shortcut(x)
+        y: Tensor = self.act(self.drop_path(branch) + shortcut)
+        return self.se(y) if self.placement is Placement.POST else y

@@ -12,17 +12,20 @@ class ConvStem:
     """One convolution.
 
     Args:
-        out_channels: channels of its map.
+        width: channels of its map.
         kernel: side of the convolution: 7 for ResNet, 3 for small pictures and mobile networks.
         stride: of the convolution.
     """
 
-    out_channels: int
+    width: int
     kernel: int
     stride: int
 
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
     def build(self, in_channels: int) -> nn.Module:
-        return nn.Sequential(ConvNorm(in_channels, self.out_channels, self.kernel, stride=self.stride, act=relu()))
+        return nn.Sequential(ConvNorm(in_channels, self.width, self.kernel, stride=self.stride, act=relu()))
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,7 @@ class DeepStem:
     widths: tuple[int, int, int]
     stride: int = 2
 
-    @property
-    def out_channels(self) -> int:
+    def out_channels(self, in_channels: int) -> int:
         return self.widths[-1]
 
     def build(self, in_channels: int) -> nn.Module:

@@ -2,7 +2,19 @@
 
 from senet_zoo.layers.conv_norm import ConvNorm, relu
 from senet_zoo.layers.drop_path import DropPath
+from senet_zoo.layers.gating import Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.layers.initialisation import initialise
 from senet_zoo.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["ConvNorm", "DropPath", "SqueezeExcite", "initialise", "relu"]
+__all__ = [
+    "Activation",
+    "ConvNorm",
+    "DropPath",
+    "GateFunction",
+    "Placement",
+    "Squeeze",
+    "SqueezeExcite",
+    "Start",
+    "initialise",
+    "relu",
+]

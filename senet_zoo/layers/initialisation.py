@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from senet_zoo.layers.squeeze_excite import SqueezeExcite
+
 
 def initialise(module: nn.Module) -> None:
     """Set every parameter and buffer under ``module``: He for convolutions, ones and zeros for batch normalisation.
@@ -12,15 +14,16 @@ def initialise(module: nn.Module) -> None:
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852; the paper, section 5.1.
     """
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d | nn.Linear):
-            part.reset_parameters()
-        elif (
-            next(part.parameters(recurse=False), None) is not None
-            or next(part.buffers(recurse=False), None) is not None
-        ):
-            raise TypeError(f"initialise() does not know how {type(part).__name__} starts")
+    if isinstance(module, SqueezeExcite):
+        module.reset_parameters()  # its own layers included
+        return
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d | nn.Linear):
+        module.reset_parameters()
+    elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+        raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
+    for child in module.children():
+        initialise(child)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
+from senet_zoo.layers.gating import ACTIVATIONS, GATE_FUNCTIONS, Activation, GateFunction, Squeeze, Start
 from senet_zoo.tensors import at_least_float32
 
 
@@ -20,6 +21,10 @@ class SqueezeExcite(nn.Module):
         channels: C, the width of the map to gate.
         reduction: r; the hidden layer has C // r units.
         bias: whether both fully connected layers have biases (the released weights do, the paper's ablations do not).
+        squeeze: what stands in the mean's place.
+        activation: what stands in the inner ReLU's place.
+        gate: what stands in the sigmoid's place.
+        start: random, or as exactly 1 everywhere.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W).
@@ -28,7 +33,8 @@ class SqueezeExcite(nn.Module):
         SpecError: ``reduction`` leaves no hidden unit.
 
     Source:
-        Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, equations 2 to 4.
+        Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, equations 2 to 4, and section 6 for what may
+        stand in whose place.
 
     Differs:
         C // r is never rounded to a multiple of 8, as timm's and mmpretrain's ``seresnet18`` do. The layers are
@@ -44,14 +50,39 @@ class SqueezeExcite(nn.Module):
         torch.Size([2, 64, 1, 1])
     """
 
-    def __init__(self, channels: int, reduction: int = 16, *, bias: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        bias: bool = True,
+        squeeze: Squeeze = Squeeze.MEAN,
+        activation: Activation = Activation.RELU,
+        gate: GateFunction = GateFunction.SIGMOID,
+        start: Start = Start.RANDOM,
+    ) -> None:
         super().__init__()
         hidden = hidden_units(channels, reduction)
+        self.squeeze, self.activation, self.gate, self.start = squeeze, activation, gate, start
+        self._inner, self._last = ACTIVATIONS[activation], GATE_FUNCTIONS[gate, start]
         self.fc1 = nn.Linear(channels, hidden, bias=bias)
         self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """PyTorch's own uniform start, but a last layer of zeros where the gate starts as the identity."""
+        self.fc1.reset_parameters()
+        self.fc2.reset_parameters()
+        if self.start is Start.IDENTITY:
+            nn.init.zeros_(self.fc2.weight)
+            if self.fc2.bias is not None:
+                nn.init.zeros_(self.fc2.bias)
 
     def excitation(self, x: Tensor) -> Tensor:
-        """The gate itself, not yet applied. Shape: (N, C, H, W) -> (N, C, 1, 1), in float32 or wider."""
+        """The gate itself, not yet applied, in float32 or wider.
+
+        Shape: (N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) without squeeze.
+        """
         device = x.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
@@ -60,12 +91,27 @@ class SqueezeExcite(nn.Module):
 
     def _excitation(self, x: Tensor) -> Tensor:
         dtype = at_least_float32(x.dtype)
-        z = x.mean((2, 3), dtype=dtype)  # (N, C)
-        s = torch.sigmoid(_linear(self.fc2, torch.relu(_linear(self.fc1, z))))
-        return s[:, :, None, None]
+        match self.squeeze:
+            case Squeeze.MEAN:
+                z = self._layers(x.mean((2, 3), dtype=dtype))  # (N, C)
+            case Squeeze.MAX:
+                z = self._layers(x.amax((2, 3)).to(dtype))
+            case Squeeze.BOTH:
+                z = self._layers(x.mean((2, 3), dtype=dtype)) + self._layers(x.amax((2, 3)).to(dtype))
+            case Squeeze.NONE:
+                z = self._layers(x.to(dtype).movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W)
+        s = self._last(z)
+        return s if s.ndim == 4 else s[:, :, None, None]
+
+    def _layers(self, z: Tensor) -> Tensor:
+        """W2 activation(W1 z). Shape: (..., C) -> (..., C)."""
+        return _linear(self.fc2, self._inner(_linear(self.fc1, z)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.excitation(x).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"squeeze={self.squeeze.value}, activation={self.activation.value}, gate={self.gate.value}"
 
 
 def hidden_units(channels: int, reduction: int) -> int:

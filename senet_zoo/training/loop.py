@@ -77,6 +77,11 @@ def fit(
     return history
 
 
+def write_state(checkpoint: Path, model: nn.Module, recipe: Recipe, history: History) -> None:
+    """Write a state from which `fit` goes on after the epochs of ``history``, the optimizer's momentum at rest."""
+    _save(checkpoint, model, _optimizer(model, recipe), recipe, history)
+
+
 @torch.inference_mode()
 def top1(model: nn.Module, pictures: Pictures, batch: int = 500) -> float:
     """Percentage of pictures whose first class is the right one, in float32 and eval mode."""
@@ -97,7 +102,8 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 def _save(file: Path, model: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, history: History) -> None:
     tensors: dict[str, Tensor] = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"].contiguous()
+        momentum = optimizer.state[parameter].get("momentum_buffer", torch.zeros_like(parameter))
+        tensors[f"momentum.{name}"] = momentum.contiguous()
     part = file.with_suffix(".part")
     save_file(tensors, part, metadata={"state": json.dumps({"recipe": asdict(recipe), "history": history})})
     part.replace(file)

@@ -102,6 +102,9 @@ CIFAR10_EMBEDDED = Recipe(
         Phase(epochs=22, side=24, schedule=OneCycle(peak=0.2, warmup=6, length=30)),
         Phase(epochs=3, side=32, schedule=Linear(start=0.1, length=11)),
         Phase(epochs=12, side=32, schedule=Linear(start=0.08, length=12)),
+        # A warm restart (Loshchilov and Hutter, arXiv:1608.03983).
+        Phase(epochs=8, side=24, schedule=OneCycle(peak=0.15, warmup=1, length=30)),
+        Phase(epochs=18, side=32, schedule=Linear(start=0.12, length=18)),
     ),
     batch=128,
     momentum=0.9,

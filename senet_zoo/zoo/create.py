@@ -39,7 +39,7 @@ def create_model(
         in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
             summed for one channel, repeated in turn and rescaled for others. Default: the weights' number, or 3.
         se: another gate in place of the standard one.
-        dropout: rate before the classifier in training. Default: the network's own.
+        dropout: rate in the head, in training. Default: the network's own.
         drop_path: stochastic depth, the rate of the last block, growing linearly from 0.
         device: where the parameters live.
         dtype: of the parameters and running statistics.
@@ -78,7 +78,7 @@ def create_model(
         net = ConvNet(
             spec,
             num_classes=checkpoint.num_classes if checkpoint and num_classes is None else num_classes,
-            in_channels=in_channels or (checkpoint.in_channels if checkpoint else 3),
+            in_channels=in_channels or (checkpoint.in_channels(spec) if checkpoint else 3),
             dropout=dropout,
             drop_path=drop_path,
         )

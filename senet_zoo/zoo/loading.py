@@ -1,12 +1,14 @@
 """From a file of tensors to a network that holds them: every tensor, or an error."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from senet_zoo import registry
 from senet_zoo.errors import UsageError, WeightsMismatch
@@ -19,7 +21,6 @@ from senet_zoo.specs import NetworkSpec
 
 _log = logging.getLogger("senet_zoo")
 
-STEM = "stem.0.conv.weight"
 CLASSIFIER = "classifier.weight"
 
 
@@ -42,10 +43,9 @@ class Checkpoint:
         """Logits of the file's classifier; 0 where it has none."""
         return self._size(CLASSIFIER, 0, otherwise=0)
 
-    @property
-    def in_channels(self) -> int:
-        """Channels of the pictures that its stem takes."""
-        return self._size(STEM, 1, otherwise=3)
+    def in_channels(self, spec: NetworkSpec) -> int:
+        """Channels of the pictures that the file's first convolution takes."""
+        return self._size(first_convolution(spec), 1, otherwise=3)
 
     def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
         """Refuse a file whose tensors are not exactly those of the network.
@@ -63,7 +63,7 @@ class Checkpoint:
         """
         with torch.device("meta"):
             classes = self.num_classes if num_classes is None else num_classes
-            whole = ConvNet(spec, num_classes=classes, in_channels=self.in_channels)
+            whole = ConvNet(spec, num_classes=classes, in_channels=self.in_channels(spec))
         match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
         name = self.header.metadata.get("model", model.name)
         if name != model.name:
@@ -84,9 +84,11 @@ class Checkpoint:
         The tensors are mapped from the file, not copied. Call `check` first.
         """
         tensors = translate(tensor_files.read(self.path, self.header), self.dialect)
-        if net.in_channels != self.in_channels:
-            tensors[STEM] = adapt_stem(tensors[STEM], net.in_channels)
-            _log.info("stem adapted from %d to %d input channels", self.in_channels, net.in_channels)
+        in_channels = self.in_channels(net.spec)
+        if net.in_channels != in_channels:
+            stem = first_convolution(net.spec)
+            tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
+            _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
         num_classes = net.num_classes
         fresh = num_classes != self.num_classes
         if fresh:
@@ -115,6 +117,15 @@ def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
     """
     header = tensor_files.check(path)
     return Checkpoint(path, dialect or recognise(header.tensors), header)
+
+
+@lru_cache
+def first_convolution(spec: NetworkSpec) -> str:
+    """Name of the weight that meets the pictures' channels."""
+    with torch.device("meta"):
+        start = ConvNet(dataclasses.replace(spec, stages=spec.stages[:1], se=None))
+    name = next(name for name, part in start.named_modules() if isinstance(part, nn.Conv2d))
+    return f"{name}.weight"
 
 
 def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:

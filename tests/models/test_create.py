@@ -52,7 +52,7 @@ def test_options_reach_the_network() -> None:
     model = senet_zoo.create_model(
         "se_resnet50", num_classes=7, in_channels=1, dropout=0.3, drop_path=0.2, dtype=torch.bfloat16
     )
-    assert (model.classifier.out_features, model.dropout.p) == (7, 0.3)
+    assert (model.classifier.out_features, model.head.dropout.p) == (7, 0.3)
     rates = [part.rate for name, part in model.named_modules() if name.endswith("drop_path")]
     assert rates[0] == 0.0
     assert rates[-1] == pytest.approx(0.2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from senet_zoo import SE, SqueezeExcite
+from senet_zoo import SqueezeExcite
 from senet_zoo.errors import SpecError
 
 
@@ -37,7 +37,7 @@ def test_it_equals_timms_gate() -> None:
 @pytest.mark.parametrize("reduction", [17, 0, -1])
 def test_a_reduction_that_leaves_nothing_is_refused(reduction: int) -> None:
     with pytest.raises(SpecError, match=rf"16 channels needs a reduction from 1 to 16, got {reduction}.*smaller"):
-        SE(reduction=reduction).build(16)
+        SqueezeExcite(16, reduction)
 
 
 class HalfGate(nn.Module):
