@@ -5,30 +5,44 @@
 """
 
 from senet_zoo.analysis.info import ModelInfo, model_info
-from senet_zoo.layers import SqueezeExcite
+from senet_zoo.insertion import gates, insert_se, remove_se
+from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 from senet_zoo.specs import SE
 from senet_zoo.zoo.catalogue import Weights, get_weights, list_models, list_weights
+from senet_zoo.zoo.config import FolderConfig
 from senet_zoo.zoo.create import create_model
+from senet_zoo.zoo.folders import from_pretrained, save_pretrained
 from senet_zoo.zoo.verification import Verification, download, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activation",
     "ConvNet",
+    "FolderConfig",
+    "GateFunction",
     "Interpolation",
     "ModelInfo",
+    "Placement",
     "Preprocessing",
     "SE",
+    "Squeeze",
     "SqueezeExcite",
+    "Start",
     "Verification",
     "Weights",
     "create_model",
     "download",
+    "from_pretrained",
+    "gates",
     "get_weights",
+    "insert_se",
     "list_models",
     "list_weights",
     "model_info",
+    "remove_se",
+    "save_pretrained",
     "verify",
 ]

@@ -7,7 +7,7 @@
     │   ├── UnknownModelError               no model of that name; the near misses are listed
     │   ├── UnknownWeightsError             the model has no checkpoint of that tag
     │   └── SpecError                       an architecture asks for what a block cannot do
-    ├── ManifestError (ValueError)          weights_manifest.json breaks one of its own rules
+    ├── ManifestError (ValueError)          weights_manifest.json or a config.json breaks a rule
     ├── PictureError (ValueError)           a file that is no readable picture
     └── WeightsError (RuntimeError)         a checkpoint could not be used
         ├── WeightsNotFound                 nothing lies where the weights should be
@@ -42,7 +42,7 @@ class SpecError(UsageError):
 
 
 class ManifestError(SenetZooError, ValueError):
-    """The weights manifest breaks one of its own rules."""
+    """The weights manifest, or a model's ``config.json``, breaks a rule."""
 
 
 class PictureError(SenetZooError, ValueError):

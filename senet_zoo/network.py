@@ -72,7 +72,7 @@ class ConvNet(nn.Module):
         """The last map. Shape: (N, in_channels, H, W) -> (N, channels, H / 32, W / 32) for most networks."""
         x = self.pool(self.stem(x))
         for stage in self.stages:
-            x = self._run(stage, x)
+            x = self.run(stage, x)
         return x
 
     def forward_head(self, x: Tensor) -> Tensor:
@@ -89,7 +89,9 @@ class ConvNet(nn.Module):
 
         Returns:
             One map a stride: (N, feature_channels[stride], H / stride, W / stride). Sizes that do not divide are
-            rounded up, but by the pools of the authors' and the aa form, which round an odd map down.
+            rounded up, but by the pools of the authors' and the aa form, which round an odd map down. The maps of
+            Inception v3, v4 and Inception-ResNet are up to four pixels smaller, for some of their convolutions are not
+            padded: 147, 71, 35, 17 and 8 pixels a side of 299.
 
         Raises:
             UsageError: the network has no map of such a stride.
@@ -104,7 +106,7 @@ class ConvNet(nn.Module):
         for part, factor in self._parts():
             if stride >= strides[-1] and factor > 1:
                 break
-            x, stride = self._run(part, x), stride * factor
+            x, stride = self.run(part, x), stride * factor
             maps[stride] = x
         return [maps[s] for s in strides]
 
@@ -141,7 +143,8 @@ class ConvNet(nn.Module):
             *((module, spec.stride) for module, spec in stages),
         ]
 
-    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
+    def run(self, part: nn.Module, x: Tensor) -> Tensor:
+        """The output of ``part``: the stem, the pool, a stage or some of its blocks; checkpointed where that is on."""
         if not (self._checkpointing and self.training and isinstance(part, nn.Sequential)):
             y: Tensor = part(x)
             return y

@@ -7,10 +7,52 @@ from re import split
 from types import MappingProxyType
 
 from senet_zoo.errors import UnknownModelError
-from senet_zoo.families import mobilenet, resnet, resnet_b, resnet_cifar, resnet_d, shufflenet
+from senet_zoo.families import (
+    alexnet,
+    bn_inception,
+    densenet,
+    googlenet,
+    inception_resnet,
+    inception_v3,
+    inception_v4,
+    mnasnet,
+    mobilenet,
+    nin,
+    preresnet,
+    preresnet_cifar,
+    resnet,
+    resnet_b,
+    resnet_cifar,
+    resnet_d,
+    shakeshake,
+    shufflenet,
+    vgg,
+    wide_resnet,
+)
 from senet_zoo.families.family import Family, Model
 
-FAMILIES = (resnet.FAMILY, resnet_b.FAMILY, resnet_d.FAMILY, mobilenet.FAMILY, shufflenet.FAMILY, resnet_cifar.FAMILY)
+FAMILIES = (
+    resnet.FAMILY,
+    resnet_b.FAMILY,
+    resnet_d.FAMILY,
+    mobilenet.FAMILY,
+    shufflenet.FAMILY,
+    resnet_cifar.FAMILY,
+    vgg.FAMILY,
+    alexnet.FAMILY,
+    nin.FAMILY,
+    densenet.FAMILY,
+    mnasnet.FAMILY,
+    preresnet.FAMILY,
+    preresnet_cifar.FAMILY,
+    wide_resnet.FAMILY,
+    shakeshake.FAMILY,
+    googlenet.FAMILY,
+    bn_inception.FAMILY,
+    inception_v3.FAMILY,
+    inception_v4.FAMILY,
+    inception_resnet.FAMILY,
+)
 
 
 def sum_of(families: tuple[Family, ...]) -> Mapping[str, Model]:
@@ -53,6 +95,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "seresnext101d_32x8d": "se_resnext101d_32x8d",
         "seresnextaa101d_32x8d": "se_resnextaa101d_32x8d",
         "seresnextaa201d_32x8d": "se_resnextaa201d_32x8d",
+        # timm's name of MnasNet-A1
+        "semnasnet_100": "se_mnasnet",
     }
 )
 """Names used elsewhere, only where the function is the same."""

@@ -265,6 +265,31 @@ class StageSpec:
         return total
 
 
+class AuxiliaryHeadSpec(Protocol):
+    """A classifier that branches off inside a network while it trains."""
+
+    def build(self, channels: int, num_classes: int) -> nn.Module:
+        """From an inner map to logits: (N, channels, H, W) -> (N, num_classes)."""
+        ...
+
+
+@dataclass(frozen=True)
+class AuxiliarySpec:
+    """Where an auxiliary classifier branches off, and what its loss weighs.
+
+    Args:
+        stage: the number of its stage.
+        block: behind which block of it, counted from 1.
+        head: the classifier.
+        weight: of its loss, that of the network's own logits being 1.
+    """
+
+    stage: int
+    block: int
+    head: AuxiliaryHeadSpec
+    weight: float
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """A whole network, without weights.
@@ -278,6 +303,7 @@ class NetworkSpec:
         dropout: rate in the head, in training.
         num_classes: logits of the classifier, unless asked otherwise.
         input_size: side of the square pictures it was made for, in pixels.
+        auxiliary: classifiers that its paper adds in training, in ascending order; a `ConvNet` builds none of them.
 
     Raises:
         SpecError: a stage without block, or a gate for stages that are not there.
@@ -291,6 +317,7 @@ class NetworkSpec:
     dropout: float = 0.0
     num_classes: int = 1000
     input_size: int = 224
+    auxiliary: tuple[AuxiliarySpec, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.stages or not all(stage.blocks for stage in self.stages):

@@ -16,9 +16,19 @@ from senet_zoo.specs import NetworkSpec, StageSpec
 def tiny(spec: NetworkSpec) -> NetworkSpec:
     """The same network with at most two blocks a stage, and a quarter of the channels where it has many."""
     stages = tuple(StageSpec(stage.blocks[:2]) for stage in spec.stages)
-    if spec.input_size < 224:  # narrow enough
+    if spec.input_size < 224 and _widest(spec) <= 256:  # narrow enough
         return dataclasses.replace(spec, stages=stages)
-    return dataclasses.replace(spec, stem=_narrow(spec.stem), stages=_narrow(stages), num_classes=10)
+    return dataclasses.replace(
+        spec, stem=_narrow(spec.stem), stages=_narrow(stages), head=_narrow(spec.head), num_classes=10
+    )
+
+
+def _widest(spec: NetworkSpec) -> int:
+    widths = [spec.stem.out_channels(3)]
+    for stage in spec.stages:
+        for block in stage.blocks:
+            widths.append(block.out_channels(widths[-1]))
+    return max(widths)
 
 
 def _narrow(spec: Any) -> Any:
@@ -61,7 +71,8 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
                 part.bias.data.normal_(0.0, 0.1, generator=generator)
     for block in model.modules():  # as trained networks do, and so that a deep one does not amplify rounding
         if isinstance(block, ResidualBlock):
-            list(block.branch)[-1].bn.weight.data.mul_(0.25)
+            layers = [part for part in block.branch.modules() if isinstance(part, nn.BatchNorm2d | nn.Conv2d)]
+            layers[-1].weight.data.mul_(0.25)
     return model.eval()
 
 

@@ -25,6 +25,7 @@ ARROWS = {
     "network": {"specs"},
     "families": {"blocks", "specs", "layers"},
     "registry": {"families"},
+    "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),
     "labels": set(),
     "hub": {"preprocessing"},
@@ -34,7 +35,7 @@ ARROWS = {
     "analysis": BELOW_ZOO | {"zoo"},
     "cli": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "__init__"},
     "__main__": {"cli"},
-    "__init__": BELOW_ZOO | {"zoo", "training", "inference", "analysis"},
+    "__init__": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "insertion"},
 }
 
 

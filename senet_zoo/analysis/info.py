@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from senet_zoo import registry
 from senet_zoo.analysis import cost
+from senet_zoo.errors import UsageError
+from senet_zoo.families.family import Model
 from senet_zoo.specs import SE
 
 if TYPE_CHECKING:
@@ -21,14 +23,16 @@ class ModelInfo:
         aliases: other libraries' names for the same function.
         doc: what it is, and where it differs from others.
         defined_in: file of its family, inside the package.
-        se: its gate, or None.
+        se: its gate, or the variant that was asked for; None for a plain twin.
         input_size: side of the pictures that it was made for, in pixels.
         parameters: trainable values.
         multiply_adds: of convolutions and fully connected layers, for one picture of ``input_size``.
         gates: how many gates it has.
         gate_parameters: trainable values in them.
+        gate_weights: those of them that are no biases.
+        formula: the paper's equation 5 for ``gate_weights``; None where it does not hold.
         feature_channels: channels of the deepest map of each stride, as `ConvNet.features` gives them.
-        weights: published checkpoints, the default first.
+        weights: published checkpoints of this function, the default first.
     """
 
     name: str
@@ -42,38 +46,62 @@ class ModelInfo:
     multiply_adds: int
     gates: int
     gate_parameters: int
+    gate_weights: int
+    formula: cost.GateFormula | None
     feature_channels: dict[int, int]
     weights: tuple["WeightsRow", ...]
 
 
-def model_info(name: str) -> ModelInfo:
+def model_info(name: str, se: SE | None = None) -> ModelInfo:
     """Facts about the model of that name or alias; nothing is downloaded, and no weights are made.
+
+    Args:
+        name: ``model``, or an alias of it.
+        se: a variant of the gate, in place of the model's own. Weights were published for the model's own only.
 
     Raises:
         UnknownModelError: no such model.
+        UsageError: a variant of a plain twin.
+        SpecError: the network cannot honour the variant.
 
     Example:
         >>> model_info("se_resnet50").parameters
         28088024
+        >>> model_info("se_resnet50", SE(reduction=8, bias=False)).parameters
+        30586920
     """
     from senet_zoo.hub.manifest import load_manifest
 
     model = registry.find(name)
-    spec = model.spec()
+    spec = model.spec(variant_of(model, se))
+    own = spec.se == model.se
     net = cost.on_meta(spec)
     gates = cost.gates(net)
     return ModelInfo(
         name=model.name,
         twin=model.twin,
-        aliases=tuple(alias for alias, target in registry.ALIASES.items() if target == model.name),
+        aliases=tuple(alias for alias, target in registry.ALIASES.items() if own and target == model.name),
         doc=model.doc,
         defined_in=model.defined_in,
-        se=model.se,
+        se=spec.se,
         input_size=spec.input_size,
         parameters=cost.parameters(net),
-        multiply_adds=cost.multiply_adds(spec),
+        multiply_adds=cost.multiply_adds(net),
         gates=len(gates),
         gate_parameters=sum(cost.parameters(gate) for gate in gates.values()),
+        gate_weights=cost.se_parameters(net),
+        formula=cost.gate_formula(net),
         feature_channels=net.feature_channels,
-        weights=load_manifest().rows(model.name),
+        weights=load_manifest().rows(model.name) if own else (),
     )
+
+
+def variant_of(model: Model, se: SE | None) -> SE | None:
+    """``se``, or the model's own gate where it is None.
+
+    Raises:
+        UsageError: a plain twin has no gate to change.
+    """
+    if se is not None and model.se is None:
+        raise UsageError(f"{model.name} is the plain twin and has no gate to change; se=... goes with {model.twin}")
+    return model.se if se is None else se

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from senet_zoo.layers import ConvNorm, relu
 from senet_zoo.specs import linear_classifier
 
 
@@ -33,3 +35,109 @@ class NormMeanHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.dropout(self.act(self.bn(x)).mean((2, 3)))
         return y
+
+
+@dataclass(frozen=True)
+class ConvMean:
+    """1x1 convolution with batch norm and ReLU, global mean, dropout: the end of mobile networks of narrow maps.
+
+    Args:
+        width: channels of the convolution, and features of the picture.
+    """
+
+    width: int
+
+    def num_features(self, channels: int) -> int:
+        return self.width
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return ConvMeanHead(ConvNorm(channels, self.width, 1, act=relu()), dropout)
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        return linear_classifier(num_features, num_classes)
+
+
+class ConvMeanHead(nn.Module):
+    """``dropout(mean of conv(x))``."""
+
+    def __init__(self, conv: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = conv
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.dropout(self.conv1(x).mean((2, 3)))
+        return y
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """The last map on a grid, then fully connected layers with ReLU and dropout: the end of AlexNet and VGG.
+
+    Args:
+        grid: side of the map that the first layer sees; pictures of another size are averaged to it.
+        widths: units of the layers before the classifier.
+
+    Differs: dropout follows both layers, as the papers have it; torchvision's AlexNet drops their inputs instead.
+    """
+
+    grid: int
+    widths: tuple[int, ...]
+
+    def num_features(self, channels: int) -> int:
+        return self.widths[-1]
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return FullyConnectedHead(channels, self.grid, self.widths, dropout)
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        return linear_classifier(num_features, num_classes)
+
+
+class FullyConnectedHead(nn.Module):
+    """``dropout(relu(W2 dropout(relu(W1 x))))``, x being the flattened grid."""
+
+    def __init__(self, channels: int, grid: int, widths: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.layers, width = nn.Sequential(), channels * grid * grid
+        for out in widths:
+            self.layers.extend((nn.Linear(width, out), nn.ReLU(inplace=True), nn.Dropout(dropout)))
+            width = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(self.pool(x).flatten(1))
+        return y
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """A map a class, by a 1x1 convolution and ReLU, each averaged to its logit: the end of Network in Network.
+
+    Without classifier, the features are the means of the maps below.
+
+    Source: Lin et al., Network In Network, arXiv:1312.4400, section 3.2.
+    """
+
+    def num_features(self, channels: int) -> int:
+        return channels
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return nn.Dropout(dropout)
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        return ClassMapClassifier(num_features, num_classes) if num_classes else SpatialMean()
+
+
+class ClassMapClassifier(nn.Linear):
+    """``mean over H, W of relu(W x + b)``, computed at every pixel. Shape: (N, C, H, W) -> (N, num_classes)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x.movedim(1, -1))).mean((1, 2))
+
+
+class SpatialMean(nn.Module):
+    """Shape: (N, C, H, W) -> (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))

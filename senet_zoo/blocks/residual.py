@@ -98,7 +98,7 @@ class Basic:
     def out_channels(self, in_channels: int) -> int:
         return self.width
 
-    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
         before_sum = None if se is None else self.before_gate()
         return ResidualBlock(
             branch={
@@ -137,7 +137,7 @@ class Bottleneck:
     def out_channels(self, in_channels: int) -> int:
         return self.out
 
-    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
         at = {place: self.stride if place is self.stride_at else 1 for place in StrideAt}
         return ResidualBlock(
             branch={
@@ -187,14 +187,18 @@ class ResidualBlock(nn.Module):
         self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.join(x, x)
+
+    def join(self, x: Tensor, carried: Tensor) -> Tensor:
+        """The unit's output where the branch reads ``x`` and the shortcut reads ``carried``."""
         match self.placement:
             case Placement.PRE:
-                branch, shortcut = self.branch(self.se(x)), self.shortcut(x)
+                branch, shortcut = self.branch(self.se(x)), self.shortcut(carried)
             case Placement.IDENTITY:
-                branch, shortcut = self.branch(x), self.se(self.shortcut(x))
+                branch, shortcut = self.branch(x), self.se(self.shortcut(carried))
             case Placement.POST:
-                branch, shortcut = self.branch(x), self.shortcut(x)
+                branch, shortcut = self.branch(x), self.shortcut(carried)
             case _:
-                branch, shortcut = self.se(self.branch(x)), self.shortcut(x)
+                branch, shortcut = self.se(self.branch(x)), self.shortcut(carried)
         y: Tensor = self.act(self.drop_path(branch) + shortcut)
         return self.se(y) if self.placement is Placement.POST else y

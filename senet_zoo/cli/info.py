@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import print_json
+from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo import ModelInfo
@@ -16,21 +17,36 @@ SUMMARY = "print what is known of a model and its weights"
 DESCRIPTION = """\
 Print what a model is and costs, where it is defined, and of each checkpoint
 the licence, the accuracy and who measured it, and how its bytes are checked.
-Nothing is downloaded."""
-EXAMPLE = "senet-zoo info se_resnet50"
+Nothing is downloaded.
+
+--se puts another gate in place of the model's own: words with commas between,
+out of
+  reduction   a whole number            activation  relu silu gelu leaky_relu
+  bias        true false                gate        sigmoid hard_sigmoid tanh
+  placement   standard pre post                     relu
+              identity inner            start       random identity
+  squeeze     mean max both none        stages      such as 3, 2-4 or 2+5
+What is not named is as released: 16, with biases, standard, mean, sigmoid."""
+EXAMPLE = """\
+senet-zoo info se_resnet50
+  senet-zoo info se_resnet50 --se reduction=8,placement=pre,stages=2-4"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("name", metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
+    parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts."""
     from senet_zoo import get_weights, model_info
+    from senet_zoo.zoo import variant
 
     model, _, tag = arguments.name.partition(".")
-    info = model_info(model)
+    if tag and arguments.se is not None:
+        raise UsageError(f"weights have the gate that they were trained with; drop --se, or the tag {tag!r}")
+    info = model_info(model, None if arguments.se is None else variant.parse(arguments.se))
     rows = (get_weights(arguments.name).row,) if tag else info.weights
     if arguments.json:
         print_json(dataclasses.replace(info, weights=rows))
@@ -42,20 +58,31 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nweights {row.name}{default}")
         _print_facts(_weights_facts(row), indent="  ")
     if not rows:
-        print("\nNo public weights are known.")
+        print(f"\nNo public weights are known{' with this gate' if arguments.se is not None else ''}.")
     return 0
 
 
 def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
+    from senet_zoo.zoo import variant
+
     gates = f"{info.gates}, with {info.gate_parameters:,} of the parameters" if info.gates else "none"
     return [
         ("parameters", f"{info.parameters:,}"),
         ("multiply-adds", f"{info.multiply_adds:,} for a picture of {info.input_size}x{info.input_size} pixels"),
         ("gates", gates),
+        *([("variant", variant.words(info.se))] if info.se else []),
+        *([("weights of gates", _weights_of_gates(info))] if info.se else []),
         ("defined in", info.defined_in),
         *([("also called", ", ".join(info.aliases))] if info.aliases else []),
         ("twin" if info.gates else "gated twin", info.twin),
     ]
+
+
+def _weights_of_gates(info: "ModelInfo") -> str:
+    if info.formula is None:
+        return f"{info.gate_weights:,} without biases"
+    same = "" if info.formula.value == info.gate_weights else f", but counted {info.gate_weights:,}"
+    return f"{info.formula} = {info.formula.value:,} without biases{same}"
 
 
 def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:

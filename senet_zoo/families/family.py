@@ -8,6 +8,8 @@ from pathlib import Path
 from senet_zoo.specs import SE, NetworkSpec
 
 Build = Callable[[SE | None], NetworkSpec]
+STANDARD = SE()
+"""The paper's gate, in every block: r = 16, biases, on the branch's output."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,21 @@ class Family:
     published_as: tuple[str, ...] = ()
     models: list[Model] = field(default_factory=list)
 
-    def register(self, gated: str, plain: str) -> Callable[[Build], Build]:
-        """Give the decorated function two names: one with the paper's standard gate, one without any."""
+    def register(self, gated: str, plain: str, se: SE = STANDARD) -> Callable[[Build], Build]:
+        """Give the decorated function two names: one with its gate, one without any.
+
+        Args:
+            gated: the name with the gate.
+            plain: the name of its twin.
+            se: the gate, where it is not the paper's standard one.
+        """
 
         def add(build: Build) -> Build:
             defined_in = "/".join(Path(build.__code__.co_filename).parts[-3:])
-            for name, twin, se in ((gated, plain, SE()), (plain, gated, None)):
+            for name, twin, gate in ((gated, plain, se), (plain, gated, None)):
                 title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
-                doc = f"{title.removesuffix('.')}{', with a gate in every block' if se else ''}.\n{rest}".strip()
-                self.models.append(Model(name, twin, build, se, defined_in, doc, self.published_as))
+                doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
+                self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as))
             return build
 
         return add

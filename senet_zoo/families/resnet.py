@@ -64,6 +64,15 @@ def resnet152(se: SE | None) -> NetworkSpec:
     return _network(_bottleneck((3, 8, 36, 3)), se)
 
 
+@FAMILY.register("se_resnet200", "resnet200")
+def resnet200(se: SE | None) -> NetworkSpec:
+    """ResNet-200, this form at the depth of table 8.
+
+    Differs: the ResNet-200 that table 8 compares with is the pre-activation network; see ``preresnet200b``.
+    """
+    return _network(_bottleneck((3, 24, 36, 3)), se)
+
+
 @FAMILY.register("se_resnext26_32x4d", "resnext26_32x4d")
 def resnext26_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-26 with 32 groups of 4.
@@ -83,6 +92,12 @@ def resnext50_32x4d(se: SE | None) -> NetworkSpec:
 def resnext101_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-101 with 32 groups of 4 (table 2)."""
     return _network(_resnext((3, 4, 23, 3)), se)
+
+
+@FAMILY.register("se_resnext101_64x4d", "resnext101_64x4d")
+def resnext101_64x4d(se: SE | None) -> NetworkSpec:
+    """ResNeXt-101 with 64 groups of 4 (the plain one in table 8)."""
+    return _network(_resnext((3, 4, 23, 3), cardinality=64), se)
 
 
 @FAMILY.register("senet154", "net154")
@@ -114,9 +129,9 @@ def _bottleneck(depths: Depths) -> tuple[StageSpec, ...]:
     )
 
 
-def _resnext(depths: Depths) -> tuple[StageSpec, ...]:
+def _resnext(depths: Depths, cardinality: int = 32) -> tuple[StageSpec, ...]:
     def block(planes: int, stride: int) -> Bottleneck:
-        width = grouped_width(planes, cardinality=32, base_width=4)
-        return Bottleneck(width, width, 4 * planes, stride, groups=32)
+        width = grouped_width(planes, cardinality, base_width=4)
+        return Bottleneck(width, width, 4 * planes, stride, groups=cardinality)
 
     return four_stages(depths, block)

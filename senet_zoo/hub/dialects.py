@@ -39,7 +39,7 @@ class Dialect:
 
 
 def _native(keys: Collection[str]) -> Names:
-    return {key: key for key in keys if re.match(r"(stem|stages|classifier)\.", key)}
+    return {key: key for key in keys if re.match(r"(stem|stages|head|classifier)\.", key)}
 
 
 def _cadene(keys: Collection[str]) -> Names:

@@ -123,7 +123,7 @@ def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
         labels=labels,
         in_channels=fields.whole("in_channels", 1, 1024),
         parameters=fields.whole("parameters", 1, 10**10),
-        preprocessing=_preprocessing(fields),
+        preprocessing=read_preprocessing(fields.take("preprocessing"), fields.where),
         sources=tuple(read_source(source) for source in fields.objects("sources", least=1)),
         metrics=tuple(_metric(metric) for metric in fields.objects("metrics", least=0)),
         license=fields.text_or_null("license"),
@@ -136,8 +136,13 @@ def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
     return row
 
 
-def _preprocessing(row: Fields) -> Preprocessing:
-    fields = Fields(row.take("preprocessing"), f"{row.where}.preprocessing")
+def read_preprocessing(value: object, where: str) -> Preprocessing:
+    """The JSON object ``preprocessing`` of a manifest's row or a model's config.
+
+    Raises:
+        ManifestError: it breaks a rule.
+    """
+    fields = Fields(value, f"{where}.preprocessing")
     size = fields.whole("size", 8, 1024)
     resize = fields.whole("resize", size, 2048)
     interpolation = fields.choice("interpolation", tuple(word.value for word in Interpolation))

@@ -4,6 +4,7 @@ from senet_zoo.layers.conv_norm import ConvNorm, relu
 from senet_zoo.layers.drop_path import DropPath
 from senet_zoo.layers.gating import Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.layers.initialisation import initialise
+from senet_zoo.layers.local_response_norm import LocalResponseNorm
 from senet_zoo.layers.squeeze_excite import SqueezeExcite
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ConvNorm",
     "DropPath",
     "GateFunction",
+    "LocalResponseNorm",
     "Placement",
     "Squeeze",
     "SqueezeExcite",

@@ -5,13 +5,14 @@ from pathlib import Path
 import torch
 
 from senet_zoo import registry
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub.fetch import Located, locate
 from senet_zoo.layers import initialise
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE, NetworkSpec
 from senet_zoo.zoo.catalogue import Weights, get_weights, split_name
+from senet_zoo.zoo.config import CONFIG, FolderConfig, config_beside
 from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
 
 
@@ -33,7 +34,8 @@ def create_model(
     Args:
         name: ``model``, an alias of it, or ``model.tag`` to choose among its weights.
         pretrained: load the published weights, every tensor of them; the default tag where the name has none.
-        weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``.
+        weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``. A
+            folder's ``config.json``, where it has one, says which gate its network carries.
         num_classes: logits; 0 for pooled features. A number other than the weights' own replaces the classifier by a
             fresh one. Default: the weights' number, or the network's.
         in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
@@ -71,6 +73,9 @@ def create_model(
         raise UsageError(
             f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
         )
+    config = None if weights is None else config_beside(weights)
+    if config is not None:
+        se = _agree(config, model, se)
     spec = model.spec(se)
 
     checkpoint, record = _checkpoint(model, spec, tag, pretrained, weights)
@@ -87,8 +92,20 @@ def create_model(
         initialise(net)
     else:
         checkpoint.load_into(net)
-    net.weights = record
+    net.weights = record or config
     return net.to(device=device, dtype=dtype).eval()
+
+
+def _agree(config: FolderConfig, model: Model, se: SE | None) -> SE | None:
+    """The gate of a saved folder, whose config must fit what was asked for."""
+    if config.architecture != model.name:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in: {CONFIG} says {config.architecture}, not "
+            f"{model.name}. Ask for create_model({config.architecture!r}, weights=...)"
+        )
+    if se is not None and se != config.se:
+        raise UsageError(f"{CONFIG} beside the weights says {config.se}, not {se}; drop se=...")
+    return config.se
 
 
 def _checkpoint(

@@ -1,0 +1,183 @@
+"""The paper's tables computed: what it prints, what our networks have, and whether the two agree."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from senet_zoo import registry
+from senet_zoo.analysis import cost
+from senet_zoo.analysis.layer_table import LayerTable, layer_table
+from senet_zoo.analysis.paper import TABLES, Error, Reading, Row, Table
+from senet_zoo.errors import UsageError
+from senet_zoo.hub.manifest import load_manifest
+from senet_zoo.zoo.variant import words
+
+LAYERS = "layers"
+NAMES = (*TABLES, LAYERS)
+TOLERANCE = 0.005
+"""Share by which printed and computed GFLOPs may differ: the paper does not say what it counts."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What published weights of a row's network reach at the row's size.
+
+    Args:
+        weights: ``model.tag``.
+        top1, top5: error in percent; None where it is not known.
+        by_us: whether a command in this tree made the numbers.
+    """
+
+    weights: str
+    top1: float
+    top5: float | None
+    by_us: bool
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One line of a table, computed; figures of ours are None where the zoo has no such network.
+
+    Args:
+        label, model, error, original: as in `paper.Row`.
+        variant: of the gate, in words; None for the model's own, or none.
+        size: side of the pictures, in pixels.
+        printed_parameters: millions, as printed.
+        parameters: trainable values.
+        parameters_and_statistics: these, and the running means and variances of batch norms.
+        parameters_difference: ours, in the table's reading, less the printed ones, in millions.
+        printed_gflops: billions, as printed.
+        multiply_adds: of convolutions and fully connected layers.
+        operations: these, and one for each pooled or summed element.
+        gflops_difference: billions of ``operations`` less the printed ones.
+        agrees: whether all printed figures are ours; None where none is printed.
+        reason: why they are not.
+        measured: the best of the network's published weights, at this size; None where there are none.
+    """
+
+    label: str
+    model: str | None
+    variant: str | None
+    size: int | None
+    error: Error
+    original: Error | None
+    printed_parameters: str | None
+    parameters: int | None
+    parameters_and_statistics: int | None
+    parameters_difference: float | None
+    printed_gflops: str | None
+    multiply_adds: int | None
+    operations: int | None
+    gflops_difference: float | None
+    agrees: bool | None
+    reason: str | None
+    measured: Measured | None
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """A table of the paper with our figures.
+
+    Args:
+        name: on the command line.
+        source: its number.
+        title: what it compares.
+        dataset: the pictures of the errors.
+        reading: how its parameters are counted.
+        rows: from top to bottom.
+    """
+
+    name: str
+    source: str
+    title: str
+    dataset: str
+    reading: Reading
+    rows: tuple[Figures, ...]
+
+
+def compute(name: str) -> tuple[FigureTable | LayerTable, ...]:
+    """The table of that name, or both where two belong together.
+
+    Args:
+        name: one of `NAMES`.
+
+    Raises:
+        UsageError: no such table.
+
+    Example:
+        >>> [row.agrees for table in compute("stages") for row in table.rows]
+        [True, True, True, True, True]
+    """
+    if name == LAYERS:
+        return (layer_table(),)
+    if name not in TABLES:
+        raise UsageError(f"the tables are {', '.join(NAMES)}; got {name!r}")
+    return tuple(_figure_table(name, table) for table in TABLES[name])
+
+
+def printed_agrees(count: int, printed: str, reading: Reading) -> bool:
+    """Whether a count, read so, is printed like that: ``25.6`` is 25,610,152 rounded."""
+    digits = len(printed.partition(".")[2])
+    if reading is Reading.CUT:
+        return int(f"{count:07}"[: digits - 6]) == int(printed.replace(".", ""))
+    return f"{count / 1e6:.{digits}f}" == printed
+
+
+def _figure_table(name: str, table: Table) -> FigureTable:
+    rows = tuple(_figures(table, row) for row in table.rows)
+    return FigureTable(name, table.source, table.title, table.dataset, table.reading, rows)
+
+
+def _figures(table: Table, row: Row) -> Figures:
+    blank = Figures(
+        label=row.label, model=row.model, variant=words(row.se) if row.se else None, size=row.size, error=row.error,
+        original=row.original, printed_parameters=row.parameters, parameters=None, parameters_and_statistics=None,
+        parameters_difference=None, printed_gflops=row.gflops, multiply_adds=None, operations=None,
+        gflops_difference=None, agrees=None, reason=None, measured=None,
+    )  # fmt: skip
+    if row.model is None:
+        return blank
+    model = registry.find(row.model)
+    spec = model.spec(row.se)
+    if row.num_classes is not None:
+        spec = dataclasses.replace(spec, num_classes=row.num_classes)
+    net = cost.on_meta(spec)
+    counted = cost.count(net, row.size)
+    learnt = cost.parameters(net)
+    whole = learnt + cost.statistics(net)
+    read = whole if table.reading is Reading.ROUNDED else learnt
+    checks = []
+    if row.parameters is not None:
+        checks.append(printed_agrees(read, row.parameters, table.reading))
+    if row.gflops is not None:
+        checks.append(abs(counted.operations / 1e9 - float(row.gflops)) <= TOLERANCE * float(row.gflops))
+    own = row.se is None or row.se == model.se
+    return dataclasses.replace(
+        blank,
+        size=counted.size,
+        parameters=learnt,
+        parameters_and_statistics=whole,
+        parameters_difference=_difference(read, 1e6, row.parameters, 3),
+        multiply_adds=counted.multiply_adds,
+        operations=counted.operations,
+        gflops_difference=_difference(counted.operations, 1e9, row.gflops, 4),
+        agrees=all(checks) if checks else None,
+        reason=row.reason,
+        measured=_measured(model.name, table.dataset, counted.size) if own else None,
+    )
+
+
+def _measured(model: str, dataset: str, size: int) -> Measured | None:
+    found = []
+    for weights in load_manifest().rows(model):
+        metrics = {
+            metric.name: metric for metric in weights.metrics if metric.dataset == dataset and metric.size == size
+        }
+        top1, top5 = metrics.get("top1"), metrics.get("top5")
+        if top1 is not None and top1.value is not None:
+            rest = None if top5 is None or top5.value is None else round(100.0 - top5.value, 3)
+            found.append(Measured(weights.name, round(100.0 - top1.value, 3), rest, top1.measured_by_us))
+    return min(found, key=lambda measured: measured.top1, default=None)
+
+
+def _difference(ours: int, unit: float, printed: str | None, digits: int) -> float | None:
+    return None if printed is None else round(ours / unit - float(printed), digits) + 0.0  # no -0.0

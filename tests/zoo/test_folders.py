@@ -1,0 +1,132 @@
+"""A saved folder rebuilds the network exactly: variant, classes, channels, preprocessing and all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from networks import randomise
+
+import senet_zoo
+from senet_zoo import SE, Activation, GateFunction, Placement, Preprocessing, Squeeze, Start
+from senet_zoo.errors import ManifestError, SpecError, UnknownModelError, UsageError, WeightsMismatch, WeightsNotFound
+from senet_zoo.network import ConvNet
+
+VARIANTS = {
+    "standard": SE(),
+    "every choice": SE(
+        8, False, Placement.INNER, Squeeze.BOTH, Activation.GELU, GateFunction.HARD_SIGMOID, Start.IDENTITY, (2, 4)
+    ),
+    "no squeeze": SE(reduction=4, squeeze=Squeeze.NONE, placement=Placement.POST),
+}
+
+
+def pictures(model: ConvNet) -> torch.Tensor:
+    return torch.randn(2, model.in_channels, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_is_rebuilt_exactly(variant: str, tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", se=VARIANTS[variant], num_classes=3, in_channels=2)
+    randomise(model)
+    way = Preprocessing(size=32, resize=40, mean=(0.1, 0.2, 0.3))
+    senet_zoo.save_pretrained(model, tmp_path / "run", preprocessing=way, categories=("ant", "bee", "wasp"))
+    for again in (
+        senet_zoo.from_pretrained(tmp_path / "run"),
+        senet_zoo.create_model("se_resnet20", weights=tmp_path / "run"),
+    ):
+        assert again.spec == model.spec
+        assert torch.equal(again(pictures(model)), model(pictures(model)))
+        assert again.weights.preprocessing == way
+        assert again.weights.categories == ("ant", "bee", "wasp")
+
+
+def test_a_plain_twin_and_the_pretrained_record_survive(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("resnet20", pretrained=True)
+    senet_zoo.save_pretrained(model, tmp_path)
+    again = senet_zoo.from_pretrained(tmp_path)
+    assert torch.equal(again(pictures(model)), model(pictures(model)))
+    weights = senet_zoo.get_weights("resnet20")
+    assert (again.weights.preprocessing, again.weights.categories) == (weights.preprocessing, weights.categories)
+
+
+def test_saving_twice_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20")
+    senet_zoo.save_pretrained(model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    senet_zoo.save_pretrained(senet_zoo.from_pretrained(tmp_path), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert set(before) == {"config.json", "model.safetensors"}
+
+
+def test_another_head_drops_the_names_that_no_longer_fit(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", pretrained=True, num_classes=4)
+    senet_zoo.save_pretrained(model, tmp_path)
+    assert senet_zoo.from_pretrained(tmp_path).weights.categories is None
+    with pytest.raises(UsageError, match="name each logit: 4 of them, got 2"):
+        senet_zoo.save_pretrained(model, tmp_path, categories=("one", "two"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", se=SE(reduction=4)), tmp_path)
+    return tmp_path
+
+
+def test_another_name_or_gate_than_the_folders_is_refused(folder: Path) -> None:
+    with pytest.raises(WeightsMismatch, match=r"says se_resnet20, not se_resnet32.*create_model\('se_resnet20'"):
+        senet_zoo.create_model("se_resnet32", weights=folder)
+    with pytest.raises(UsageError, match=r"says SE\(reduction=4.*not SE\(reduction=8.*drop se="):
+        senet_zoo.create_model("se_resnet20", weights=folder, se=SE(reduction=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"architecture": "se_resnet21"}, UnknownModelError, "did you mean .*se_resnet20"),
+        ({"architecture": "../x"}, UnknownModelError, "no model is named '../x'"),
+        ({"se": None}, ManifestError, "se must be an object, for se_resnet20"),
+        ({"se": 3}, ManifestError, "se must be an object, or null"),
+        ({"se": {"reduction": 4, "bais": True}}, ManifestError, r"config\.json\.se: .*'bais'"),
+        ({"num_classes": -1}, ManifestError, "num_classes must be a whole number from 0"),
+        ({"in_channels": 0}, ManifestError, "in_channels must be a whole number from 1"),
+        ({"categories": ["a"]}, ManifestError, r"as many names as num_classes \(10\)"),
+        ({"categories": "abc"}, ManifestError, "categories must be a list of texts"),
+        ({"preprocessing": {"size": 32}}, ManifestError, "preprocessing lacks the field 'resize'"),
+        ({"code": "import os"}, ManifestError, "unknown fields: 'code'"),
+    ],
+    ids=str,
+)
+def test_a_config_that_breaks_a_rule_is_refused(
+    folder: Path, change: dict[str, object], error: type[Exception], message: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(error, match=message):
+        senet_zoo.from_pretrained(folder)
+
+
+def test_a_folder_without_config_asks_for_the_name(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(WeightsNotFound, match=r"there is no .*config\.json; without it, name the model"):
+        senet_zoo.from_pretrained(folder)
+    model = senet_zoo.create_model("se_resnet20", weights=folder, se=SE(reduction=4))
+    assert model.weights is None
+
+
+def test_a_network_of_no_name_is_not_saved(tmp_path: Path) -> None:
+    from networks import tiny
+
+    from senet_zoo.registry import MODELS
+
+    with pytest.raises(UsageError, match="no model of the zoo has this architecture"):
+        senet_zoo.save_pretrained(ConvNet(tiny(MODELS["se_resnet50"].spec())), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_that_the_network_lacks_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["se"]["stages"] = [7]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match="has stages 2 to 4"):
+        senet_zoo.from_pretrained(folder)
