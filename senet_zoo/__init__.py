@@ -4,9 +4,10 @@
 >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
 """
 
+from senet_zoo.analysis.cost import se_parameters
 from senet_zoo.analysis.info import ModelInfo, model_info
-from senet_zoo.insertion import gates, insert_se, remove_se
-from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
+from senet_zoo.insertion import insert_se, remove_se
+from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 from senet_zoo.specs import SE
@@ -44,5 +45,6 @@ __all__ = [
     "model_info",
     "remove_se",
     "save_pretrained",
+    "se_parameters",
     "verify",
 ]

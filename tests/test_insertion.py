@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from senet_zoo import SE, create_model
 from senet_zoo.analysis import cost
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.insertion import gates, insert_se, remove_se
-from senet_zoo.layers import GateFunction, Placement, Squeeze, SqueezeExcite, Start
+from senet_zoo.insertion import insert_se, remove_se
+from senet_zoo.layers import GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
 from senet_zoo.registry import MODELS
 
 # library, network, where the gates go (None: the residual branches), how many there are, the first of them. The counts

@@ -8,6 +8,7 @@ from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.manifest import load_manifest
 from senet_zoo.hub.rows import Metric
+from senet_zoo.layers import gates
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
             counted = cost.count(net, size)
         except UsageError as e:
             raise UsageError(f"{model.name}: {e}") from e
-        gates = cost.gates(net).values()
+        found = gates(net).values()
         learnt = cost.parameters(net)
         rows.append(
             Compared(
@@ -85,8 +86,8 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
                 parameters=learnt,
                 multiply_adds=counted.multiply_adds,
                 activation_memory=counted.activation_memory,
-                gates=len(gates),
-                gate_parameters=sum(map(cost.parameters, gates)),
+                gates=len(found),
+                gate_parameters=sum(map(cost.parameters, found)),
                 parameters_ratio=learnt / (rows[0].parameters if rows else learnt),
                 multiply_adds_ratio=counted.multiply_adds / (rows[0] if rows else counted).multiply_adds,
                 activation_memory_ratio=counted.activation_memory / (rows[0] if rows else counted).activation_memory,

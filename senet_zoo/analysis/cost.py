@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet_zoo.analysis.shapes import ShapesOnly, Unfilled
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import Squeeze, SqueezeExcite
+from senet_zoo.layers import Squeeze, SqueezeExcite, gates
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
 
@@ -111,18 +111,13 @@ def statistics(module: nn.Module) -> int:
     return sum(buffer.numel() for name, buffer in module.named_buffers() if "running_" in name)
 
 
-def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
-    """Every gate by the name of its module, in order of execution."""
-    return {name: part for name, part in model.named_modules() if isinstance(part, SqueezeExcite)}
-
-
 def se_parameters(model: nn.Module) -> int:
     """Weights of all gates without their biases: what the paper's equation 5 counts.
 
     Example:
         >>> from senet_zoo import create_model
-        >>> se_parameters(create_model("se_resnet50"))
-        2514944
+        >>> se_parameters(create_model("se_resnet20"))
+        2016
     """
     return sum(layer.weight.numel() for gate in gates(model).values() for layer in (gate.fc1, gate.fc2))
 

@@ -7,6 +7,7 @@ from senet_zoo import registry
 from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.families.family import Model
+from senet_zoo.layers import gates
 from senet_zoo.specs import SE
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     spec = model.spec(variant_of(model, se))
     own = spec.se == model.se
     net = cost.on_meta(spec)
-    gates = cost.gates(net)
+    found = gates(net)
     return ModelInfo(
         name=model.name,
         twin=model.twin,
@@ -87,8 +88,8 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
         input_size=spec.input_size,
         parameters=cost.parameters(net),
         multiply_adds=cost.multiply_adds(net),
-        gates=len(gates),
-        gate_parameters=sum(cost.parameters(gate) for gate in gates.values()),
+        gates=len(found),
+        gate_parameters=sum(cost.parameters(gate) for gate in found.values()),
         gate_weights=cost.se_parameters(net),
         formula=cost.gate_formula(net),
         feature_channels=net.feature_channels,

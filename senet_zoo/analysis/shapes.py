@@ -31,11 +31,9 @@ class Unfilled(TorchFunctionMode):
 
 
 class ShapesOnly(TorchFunctionMode):
-    """Functions of meta tensors by their rule, and how many elements they pooled and summed.
+    """Functions of meta tensors by their rule.
 
-    Args:
-        pooled: elements of the maps that went into a pool or a global mean.
-        summed: elements of the sums of two maps.
+    ``pooled`` counts the elements of maps that went into a pool or a global mean, ``summed`` those of sums of two maps.
     """
 
     def __init__(self) -> None:
@@ -47,6 +45,8 @@ class ShapesOnly(TorchFunctionMode):
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in _ELEMENTWISE and args:
+            return args[0] if kwargs.get("inplace") else _like(args[0])
         rule = _RULES.get(func)
         out = func(*args, **kwargs) if rule is None else rule(*args, **kwargs)
         if func in _POOLS and args[0].ndim == 4:
@@ -56,8 +56,8 @@ class ShapesOnly(TorchFunctionMode):
         return out
 
 
-def _same(x: Tensor, *rest: Any, inplace: bool = False, **options: Any) -> Tensor:
-    return x if inplace else _made(x, x.shape)
+def _like(x: Tensor) -> Tensor:
+    return _made(x, x.shape)
 
 
 def _convolved(
@@ -118,9 +118,9 @@ def _adaptively_pooled(x: Tensor, output_size: Any) -> Tensor:
 
 def _broadcast(x: Any, y: Any) -> Tensor:
     if not isinstance(y, Tensor):
-        return _same(x)
+        return _like(x)
     if not isinstance(x, Tensor):
-        return _same(y)
+        return _like(y)
     rank = max(x.ndim, y.ndim)
     pairs = list(zip((1,) * (rank - x.ndim) + x.shape, (1,) * (rank - y.ndim) + y.shape, strict=True))
     _require(all(a == b or 1 in (a, b) for a, b in pairs), "sides of two maps", x, y)
@@ -167,10 +167,22 @@ _FILLS = frozenset(
         Tensor.zero_,
     }
 )
+_ELEMENTWISE = frozenset(
+    {
+        F.batch_norm,
+        F.local_response_norm,
+        F.relu,
+        F.silu,
+        F.gelu,
+        F.leaky_relu,
+        F.hardsigmoid,
+        torch.relu,
+        torch.sigmoid,
+        torch.tanh,
+    }
+)
 _RULES: Mapping[Any, Rule] = MappingProxyType(
-    dict.fromkeys((F.batch_norm, F.local_response_norm, F.relu, torch.relu, torch.sigmoid, F.hardsigmoid), _same)
-    | dict.fromkeys((torch.tanh, F.silu, F.gelu, F.leaky_relu), _same)
-    | dict.fromkeys((Tensor.add, Tensor.sub, Tensor.mul, Tensor.div), _broadcast)
+    dict.fromkeys((Tensor.add, Tensor.sub, Tensor.mul, Tensor.div), _broadcast)
     | dict.fromkeys((Tensor.mean, Tensor.amax), _reduced)
     | {
         F.conv2d: _convolved,

@@ -1,5 +1,5 @@
-"""Gates for networks that somebody else wrote: put in, listed, taken out."""
+"""Gates for networks that somebody else wrote: put in, and taken out."""
 
-from senet_zoo.insertion.insert import gates, insert_se, remove_se
+from senet_zoo.insertion.insert import insert_se, remove_se
 
-__all__ = ["gates", "insert_se", "remove_se"]
+__all__ = ["insert_se", "remove_se"]

@@ -1,4 +1,4 @@
-"""`insert_se`, `remove_se` and `gates`: three verbs over any network."""
+"""`insert_se` and `remove_se`: two verbs over any network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.insertion.branches import residual_branches
 from senet_zoo.insertion.dry_run import DryRun, default_example
 from senet_zoo.insertion.gated import Gated
-from senet_zoo.layers import Placement, SqueezeExcite, Start
+from senet_zoo.layers import Placement, SqueezeExcite, Start, gates
 from senet_zoo.registry import MODELS
 from senet_zoo.specs import SE, NetworkSpec
 
@@ -95,20 +95,6 @@ def remove_se(model: AnyCNN) -> AnyCNN:
         raise UsageError(f"no gate was inserted into this {type(model).__name__}, so none is removed{_instead(model)}")
     _replace(model, inserted)
     return model
-
-
-def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
-    """Every gate of a network by the name of its module, inserted or its own, in order of definition.
-
-    Example:
-        >>> gates(nn.Sequential(nn.Conv2d(3, 32, 1), SqueezeExcite(32)))
-        {'1': SqueezeExcite(
-          squeeze=mean, activation=relu, gate=sigmoid
-          (fc1): Linear(in_features=32, out_features=2, bias=True)
-          (fc2): Linear(in_features=2, out_features=32, bias=True)
-        )}
-    """
-    return {name: part for name, part in model.named_modules() if isinstance(part, SqueezeExcite)}
 
 
 def _dry_run(model: nn.Module, example: Tensor) -> DryRun:

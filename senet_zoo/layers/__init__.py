@@ -5,7 +5,7 @@ from senet_zoo.layers.drop_path import DropPath
 from senet_zoo.layers.gating import Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.layers.initialisation import initialise
 from senet_zoo.layers.local_response_norm import LocalResponseNorm
-from senet_zoo.layers.squeeze_excite import SqueezeExcite
+from senet_zoo.layers.squeeze_excite import SqueezeExcite, gates
 
 __all__ = [
     "Activation",
@@ -17,6 +17,7 @@ __all__ = [
     "Squeeze",
     "SqueezeExcite",
     "Start",
+    "gates",
     "initialise",
     "relu",
 ]

@@ -114,6 +114,20 @@ class SqueezeExcite(nn.Module):
         return f"squeeze={self.squeeze.value}, activation={self.activation.value}, gate={self.gate.value}"
 
 
+def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
+    """Every gate of a network by the name of its module, inserted or its own, in order of definition.
+
+    Example:
+        >>> gates(nn.Sequential(nn.Conv2d(3, 32, 1), SqueezeExcite(32)))
+        {'1': SqueezeExcite(
+          squeeze=mean, activation=relu, gate=sigmoid
+          (fc1): Linear(in_features=32, out_features=2, bias=True)
+          (fc2): Linear(in_features=2, out_features=32, bias=True)
+        )}
+    """
+    return {name: part for name, part in model.named_modules() if isinstance(part, SqueezeExcite)}
+
+
 def hidden_units(channels: int, reduction: int) -> int:
     """C // r, the width of the gate's hidden layer; refuses what would leave none."""
     if reduction < 1 or channels // reduction < 1:
