@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.layers import gates
 from senet_zoo.specs import NetworkSpec
 
 
@@ -26,6 +27,10 @@ class ConvNet(nn.Module):
 
     Shape:
         (N, in_channels, H, W) -> (N, num_classes), or (N, num_features) without classifier.
+
+    Raises:
+        UsageError: an option outside its range.
+        SpecError: a block cannot honour the gate or ``drop_path``, or a stage chosen for gates has no unit to gate.
     """
 
     def __init__(
@@ -52,11 +57,13 @@ class ConvNet(nn.Module):
         rates = _linear_rates(drop_path, sum(len(stage.blocks) for stage in spec.stages))
         stages, width = [], spec.stem.out_channels(in_channels)
         for number, stage in zip(spec.stage_numbers, spec.stages, strict=True):
-            blocks = []
+            se, blocks = spec.gate_of_stage(number), []
             for block in stage.blocks:
-                blocks.append(block.build(width, spec.gate_of_stage(number), next(rates)))
+                blocks.append(block.build(width, se, next(rates)))
                 width = block.out_channels(width)
             stages.append(nn.Sequential(*blocks))
+            if se is not None and se.stages is not None and not gates(stages[-1]):
+                raise SpecError(f"stage {number} has no unit to gate, got SE(stages={se.stages}); leave it out")
         self.stages = nn.ModuleList(stages)
 
         self.head = spec.head.build(width, dropout)

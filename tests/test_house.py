@@ -22,7 +22,7 @@ ARROWS = {
     "layers": {"tensors"},
     "specs": {"layers"},
     "blocks": {"specs", "layers", "tensors"},
-    "network": {"specs"},
+    "network": {"layers", "specs"},
     "families": {"blocks", "specs", "layers"},
     "registry": {"families"},
     "insertion": {"layers", "specs", "registry"},

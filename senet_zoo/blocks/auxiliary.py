@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from senet_zoo.blocks.inception import BiasedConv, Conv
+from senet_zoo.blocks.steps import BiasedConv, Conv
 from senet_zoo.specs import linear_classifier
 
 

@@ -16,8 +16,10 @@ Pools are 3x3 of stride 2; every convolution has a bias and a ReLU. Stages, and 
 conv1 to conv5; the sixth is the last pool alone.
 """
 
-from senet_zoo.blocks.convolution import Convolution, MaxWindow, PoolOnly
+from senet_zoo.blocks.convolution import Convolution
 from senet_zoo.blocks.heads import FullyConnected
+from senet_zoo.blocks.pools import MaxWindow
+from senet_zoo.blocks.steps import Keep, Ungated
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, NetworkSpec, NoPool, NoStem, StageSpec
 
@@ -39,7 +41,7 @@ def alexnet(se: SE | None) -> NetworkSpec:
         Convolution(384, pool=pool),
         Convolution(256),
         Convolution(256),
-        PoolOnly(pool),
+        Ungated(Keep(pool)),
     )
     stages = tuple(StageSpec((layer,)) for layer in layers)
     head = FullyConnected(grid=6, widths=(4096, 4096))

@@ -23,8 +23,10 @@ Differs: no convolution has a bias, where pytorchcv's and Cadene's have one befo
 work, see `HalvingMaxPool`.
 """
 
-from senet_zoo.blocks.inception import Conv, HalvingMaxPool, Inception, Keep, MeanPool, SecondStem, Step, concat, path
+from senet_zoo.blocks.inception import Inception
+from senet_zoo.blocks.pools import HalvingMaxPool, MeanPool
 from senet_zoo.blocks.stems import ConvStem
+from senet_zoo.blocks.steps import Conv, Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
 
@@ -35,7 +37,7 @@ FAMILY = Family()
 def bn_inception(se: SE | None) -> NetworkSpec:
     """BN-Inception (table 2)."""
     stages = (
-        StageSpec((SecondStem(path(Conv(64), Conv(192, 3))),)),
+        StageSpec((Ungated(path(Conv(64), Conv(192, 3))),)),
         StageSpec((
             Inception(path(_POOL, _module(64, 64, 64, 64, 96, _MEAN, 32))),
             Inception(_module(64, 64, 96, 64, 96, _MEAN, 64)),

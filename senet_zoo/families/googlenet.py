@@ -21,8 +21,9 @@ over the edge.
 """
 
 from senet_zoo.blocks.auxiliary import DenseAuxiliary
-from senet_zoo.blocks.inception import BiasedConv as Conv
-from senet_zoo.blocks.inception import Inception, Keep, LocalResponse, SecondStem, Step, concat, path
+from senet_zoo.blocks.inception import Inception
+from senet_zoo.blocks.steps import BiasedConv as Conv
+from senet_zoo.blocks.steps import Keep, LocalResponse, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, AuxiliarySpec, MaxPool, NetworkSpec, StageSpec
 
@@ -40,7 +41,7 @@ def googlenet(se: SE | None) -> NetworkSpec:
     not in the paper; here it sits on the output of all nine modules, as in the authors' SE-BN-Inception.
     """
     stages = (
-        StageSpec((SecondStem(path(_LRN, Conv(64), Conv(192, 3), _LRN)),)),
+        StageSpec((Ungated(path(_LRN, Conv(64), Conv(192, 3), _LRN)),)),
         StageSpec((
             Inception(path(_POOL, _module(64, 96, 128, 16, 32, 32))),
             Inception(_module(128, 128, 192, 32, 96, 64)),

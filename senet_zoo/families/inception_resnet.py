@@ -23,7 +23,9 @@ arXiv:1602.07261, figures 10 to 20 and table 1; TensorFlow-Slim's ``inception_re
 
 from torch import nn
 
-from senet_zoo.blocks.inception import InceptionResidual, Keep, MeanPool, SecondStem, Step, Ungated, concat, path
+from senet_zoo.blocks.inception import InceptionResidual
+from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.steps import Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, SECOND_STEM, STEM, conv, reduction_a, valid
 from senet_zoo.specs import SE, BlockSpec, NetworkSpec, NoPool, StageSpec
@@ -72,7 +74,7 @@ def inception_resnet_v2(se: SE | None) -> NetworkSpec:
 def _network(
     stage3: tuple[BlockSpec, ...], stage4: tuple[BlockSpec, ...], stage5: tuple[BlockSpec, ...], se: SE | None
 ) -> NetworkSpec:
-    stages = (SecondStem(SECOND_STEM),), stage3, stage4, stage5
+    stages = (Ungated(SECOND_STEM),), stage3, stage4, stage5
     return NetworkSpec(STEM, NoPool(), tuple(map(StageSpec, stages)), se, dropout=0.2, input_size=299)
 
 

@@ -4,8 +4,8 @@ Source: Szegedy et al., arXiv:1602.07261, figures 7 and 14, and section 3: a con
 padded. The batch norms' epsilon is that of TensorFlow-Slim's networks, of torchvision and timm.
 """
 
-from senet_zoo.blocks.convolution import MaxWindow
-from senet_zoo.blocks.inception import Conv, Keep, Step, concat, path
+from senet_zoo.blocks.pools import MaxWindow
+from senet_zoo.blocks.steps import Conv, Keep, Step, concat, path
 from senet_zoo.layers.conv_norm import Side
 
 MAX = Keep(MaxWindow(3))

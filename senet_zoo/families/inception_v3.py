@@ -18,7 +18,9 @@ Source: Szegedy et al., Rethinking the Inception Architecture for Computer Visio
 """
 
 from senet_zoo.blocks.auxiliary import ConvolutionalAuxiliary
-from senet_zoo.blocks.inception import Inception, Keep, MeanPool, SecondStem, Step, concat, path
+from senet_zoo.blocks.inception import Inception
+from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.steps import Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, SECOND_STEM, STEM, conv, reduction_a, valid
 from senet_zoo.specs import SE, AuxiliarySpec, NetworkSpec, NoPool, StageSpec
@@ -38,7 +40,7 @@ def inception_v3(se: SE | None) -> NetworkSpec:
     among them, as in the authors' SE-BN-Inception.
     """
     stages = (
-        StageSpec((SecondStem(SECOND_STEM),)),
+        StageSpec((Ungated(SECOND_STEM),)),
         StageSpec((Inception(path(MAX, _a(32))), Inception(_a(64)), Inception(_a(64)))),
         StageSpec((Inception(reduction_a(64, 96, 96, 384)), *(Inception(_b(width)) for width in (128, 160, 160, 192)))),
         StageSpec((Inception(_REDUCTION_B), Inception(_C), Inception(_C))),

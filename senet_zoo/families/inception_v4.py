@@ -17,7 +17,9 @@ Source: Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residua
 arXiv:1602.07261, figures 3 to 9 and table 1.
 """
 
-from senet_zoo.blocks.inception import Inception, Keep, MeanPool, SecondStem, Ungated, concat, path
+from senet_zoo.blocks.inception import Inception
+from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.steps import Keep, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, STEM, conv, reduction_a, valid
 from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
@@ -34,7 +36,7 @@ def inception_v4(se: SE | None) -> NetworkSpec:
     TensorFlow-Slim, timm and pytorchcv.
     """
     stages = (
-        StageSpec((SecondStem(_SECOND_STEM),)),
+        StageSpec((Ungated(_SECOND_STEM),)),
         StageSpec((Ungated(concat(valid(192, 3, stride=2), MAX)), *(Inception(_A),) * 4)),
         StageSpec((Inception(reduction_a(192, 224, 256, 384)), *(Inception(_B),) * 7)),
         StageSpec((Inception(_REDUCTION_B), *(Inception(_C),) * 3)),

@@ -13,8 +13,9 @@ output  layers
 Pools have stride 2, and dropout 0.5 follows each. Every convolution has a bias and a ReLU, that of the class maps too.
 """
 
-from senet_zoo.blocks.convolution import DroppedPool, PaddedAverage, PixelPerceptron
+from senet_zoo.blocks.convolution import PixelPerceptron
 from senet_zoo.blocks.heads import ClassMaps
+from senet_zoo.blocks.pools import DroppedPool, PaddedAverage
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, NoPool, NoStem, StageSpec
 

@@ -19,8 +19,10 @@ gate follows the ReLU of each convolution, and where a pool follows too, it come
 
 from torch import nn
 
-from senet_zoo.blocks.convolution import Convolution, MaxWindow, PoolOnly
+from senet_zoo.blocks.convolution import Convolution
 from senet_zoo.blocks.heads import FullyConnected
+from senet_zoo.blocks.pools import MaxWindow
+from senet_zoo.blocks.steps import Keep, Ungated
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, NetworkSpec, NoPool, NoStem, PoolSpec, StageSpec
 
@@ -61,7 +63,7 @@ def _network(depths: tuple[int, int, int, int, int], se: SE | None) -> NetworkSp
         for depth, width, pool in zip(depths, (64, 128, 256, 512, 512), pools, strict=True)
     )
     head = FullyConnected(grid=7, widths=(4096, 4096))
-    return NetworkSpec(NoStem(), _NO_POOL, (*stages, StageSpec((PoolOnly(_POOL),))), se, head, dropout=0.5)
+    return NetworkSpec(NoStem(), _NO_POOL, (*stages, StageSpec((Ungated(Keep(_POOL)),))), se, head, dropout=0.5)
 
 
 def _convolution(width: int, pool: PoolSpec) -> Convolution:

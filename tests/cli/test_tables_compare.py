@@ -162,38 +162,5 @@ def test_the_help_of_info_lists_every_word(capsys: pytest.CaptureFixture[str]) -
     assert {field.name for field in dataclasses.fields(senet_zoo.SE)} <= set(out.split())
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["tables", "rato"], "no table is named 'rato'; did you mean ratio?"),
-        (["tables", "zzz"], "no table is named 'zzz'; they are ratio, squeeze, gate"),
-        (["tables", "nosqueeze"], "did you mean noSqueeze"),
-        (["tables", "ratio", "--format", "xml"], "invalid choice: 'xml'"),
-        (["tables", "ratio", "--json", "--format", "csv"], "contradict each other"),
-        (["tables", "layers", "ratio", "--format", "csv"], "print it as CSV on its own"),
-        (["compare"], "required: NAME"),
-        (["compare", "se_resnt50"], "se_resnet50"),
-        (["compare", "se_resnet50", "--size", "0"], "at least 1, got '0'"),
-        (["compare", "inception_v3", "--size", "20"], "inception_v3: a picture of 20x20 pixels does not fit"),
-        (["info", "se_resnet50", "--se"], "expected one argument"),
-        (["info", "se_resnet50", "--se", ""], "word=value pairs"),
-        (["info", "se_resnet50", "--se", "reducton=8"], "did you mean reduction?"),
-        (["info", "se_resnet50", "--se", "placement=before"], "choose among standard, pre"),
-        (["info", "se_resnet50", "--se", "stages=7"], "this network has stages 2 to 5"),
-        (["info", "se_resnet50", "--se", "reduction=4096"], "would leave no hidden unit"),
-        (["info", "se_vgg16", "--se", "placement=identity"], "got placement=identity"),
-        (["info", "vgg16_bn", "--se", "reduction=8"], "goes with se_vgg16"),
-        (["info", "se_resnet50.caffe_in1k", "--se", "reduction=8"], "drop --se, or the tag 'caffe_in1k'"),
-    ],
-)
-def test_wrong_usage_is_status_2_and_names_the_way_out(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-
-
 def test_model_info_is_what_info_prints() -> None:
     assert senet_zoo.model_info("se_resnet50").gate_weights == 2514944

@@ -6,7 +6,7 @@ from networks import randomise, tiny
 from torch import nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.blocks.inception import HalvingMaxPool
+from senet_zoo.blocks.pools import HalvingMaxPool
 from senet_zoo.errors import SpecError
 from senet_zoo.layers import LocalResponseNorm, Placement
 from senet_zoo.network import ConvNet
@@ -67,7 +67,7 @@ def test_stages_are_numbered_as_the_modules_are_named() -> None:
 
 @pytest.mark.parametrize("name", MODULES + RESIDUAL)
 def test_a_stage_without_units_refuses_a_gate(name: str) -> None:
-    with pytest.raises(SpecError, match="no unit to gate"):
+    with pytest.raises(SpecError, match="stage 2 has no unit to gate"):
         cost.on_meta(MODELS[name].spec(SE(stages=(2, 3))))
 
 

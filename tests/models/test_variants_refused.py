@@ -50,7 +50,7 @@ def test_mnasnet_drops_where_it_sums() -> None:
 
 @pytest.mark.parametrize("name", ["se_vgg16", "se_alexnet"])
 def test_a_stage_that_is_a_pool_has_nothing_to_gate(name: str) -> None:
-    with pytest.raises(SpecError, match=r"the last stage is a pool and has no convolution to gate.*\(5, 6\)"):
+    with pytest.raises(SpecError, match=r"stage 6 has no unit to gate.*\(5, 6\)"):
         cost.on_meta(MODELS[name].spec(SE(stages=(5, 6))))
     with pytest.raises(SpecError, match=r"this network has stages 1 to 6, got SE\(stages=\(7,\)\)"):
         MODELS[name].spec(SE(stages=(7,)))
