@@ -8,7 +8,6 @@ With ``--from-embedded`` it goes on after the epochs in the embedded checkpoint'
 
 import argparse
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 import senet_zoo
 from senet_zoo import registry
 from senet_zoo.hub import tensor_files
+from senet_zoo.hub.manifest import text_of
 from senet_zoo.hub.verified import digest
 from senet_zoo.training import cifar10
 from senet_zoo.training.loop import History, fit, top1, write_state
@@ -103,21 +103,14 @@ def embed(model: senet_zoo.ConvNet, history: History, accuracy: float) -> None:
             "seed": CIFAR10_EMBEDDED.seed,
             "selection": f"the state after the last epoch; {cifar10.VALIDATION} pictures held out of the training set "
             "chose the lengths of the phases. The state after epoch 37, published before, was measured on the test set "
-            "once, and this one once.",
+            "once; training went on from it (--from-embedded), and this state was measured once.",
             "log": history,
         },
     }
     manifest = ROOT / "weights_manifest.json"
     content = json.loads(manifest.read_text())
     content["models"][name] = {"default": TAG, "weights": {TAG: row}}
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    text = re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", _on_one_line, text)  # lists of numbers
-    text = re.sub(r"\{\s+(\"epoch\": [^{}]*?)\s+\}", _on_one_line, text)  # lines of a log
-    manifest.write_text(text + "\n")
-
-
-def _on_one_line(match: re.Match[str]) -> str:
-    return match[0][0] + " ".join(match[1].split()) + match[0][-1]
+    manifest.write_text(text_of(content))
 
 
 if __name__ == "__main__":

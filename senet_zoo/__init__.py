@@ -12,10 +12,13 @@ from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 from senet_zoo.specs import SE
 from senet_zoo.zoo.catalogue import Weights, get_weights, list_models, list_weights
+from senet_zoo.zoo.checks import Verification
 from senet_zoo.zoo.config import FolderConfig
+from senet_zoo.zoo.conversion import load_checkpoint
 from senet_zoo.zoo.create import create_model
 from senet_zoo.zoo.folders import from_pretrained, save_pretrained
-from senet_zoo.zoo.verification import Verification, download, verify
+from senet_zoo.zoo.publishing import push_to_hub
+from senet_zoo.zoo.verification import download, verify, verify_deep
 
 __version__ = "0.1.0"
 
@@ -42,9 +45,12 @@ __all__ = [
     "insert_se",
     "list_models",
     "list_weights",
+    "load_checkpoint",
     "model_info",
+    "push_to_hub",
     "remove_se",
     "save_pretrained",
     "se_parameters",
     "verify",
+    "verify_deep",
 ]

@@ -9,6 +9,7 @@
     │   └── SpecError                       an architecture asks for what a block cannot do
     ├── ManifestError (ValueError)          weights_manifest.json or a config.json breaks a rule
     ├── PictureError (ValueError)           a file that is no readable picture
+    ├── PublishError (RuntimeError)         a hub does not take a model as it is, or stands otherwise than was seen
     └── WeightsError (RuntimeError)         a checkpoint could not be used
         ├── WeightsNotFound                 nothing lies where the weights should be
         ├── WeightsUnavailable              the hub or the network did not deliver
@@ -47,6 +48,10 @@ class ManifestError(SenetZooError, ValueError):
 
 class PictureError(SenetZooError, ValueError):
     """A file that cannot be read as a picture."""
+
+
+class PublishError(SenetZooError, RuntimeError):
+    """A model that a hub does not take as it is, or a hub that stands otherwise than was seen."""
 
 
 class WeightsError(SenetZooError, RuntimeError):

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from senet_zoo.cli import compare, download, info, list_names, predict, tables, verify
+from senet_zoo.cli import compare, convert, download, info, list_names, predict, publish, tables, verify
 from senet_zoo.cli.parser import Parser, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
 
@@ -19,6 +19,8 @@ COMMANDS = {
     "predict": predict,
     "download": download,
     "verify": verify,
+    "publish": publish,
+    "convert": convert,
     "tables": tables,
     "compare": compare,
 }

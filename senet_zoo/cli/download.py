@@ -4,30 +4,43 @@ import argparse
 import sys
 
 from senet_zoo.cli.output import print_json, visible
-from senet_zoo.errors import WeightsError
+from senet_zoo.errors import UsageError, WeightsError
 
 SUMMARY = "fetch weights and print where they lie"
 DESCRIPTION = """\
 Fetch weights, check their bytes and print the path of each file, one a line.
 What is on this machine already is checked, not fetched again. Weights that
-cannot be had are named on standard error; the exit status is then 1."""
-EXAMPLE = "senet-zoo download se_resnet50 se_resnet20.cifar10"
+cannot be had are named on standard error; the exit status is then 1.
+
+With --to they are also copied into a folder, with their rows of the manifest
+and SHA256SUMS, for a machine without network: there SENET_ZOO_WEIGHTS_DIR=DIR
+loads from it, and senet-zoo verify DIR proves it."""
+EXAMPLE = """\
+senet-zoo download se_resnet50 se_resnet20.cifar10
+  senet-zoo download 'se_resnet*.caffe_in1k' --to kit"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
-    parser.add_argument("names", nargs="+", metavar="NAME[.TAG]", help="a model, for its default weights, or model.tag")
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="PATTERN",
+        help="a model, for its default weights, model.tag, or wildcards over both, for all that match",
+    )
+    parser.add_argument("--to", metavar="DIR", help="a folder to copy them into")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch all of them; status 1 if one could not be had."""
-    from senet_zoo import download, get_weights
+    from senet_zoo import download
+    from senet_zoo.zoo.kit import download_to
 
-    names = [get_weights(name).name for name in arguments.names]
+    names = list(dict.fromkeys(name for pattern in arguments.names for name in _matching(pattern)))
     files, failures = [], []
     for name in names:
         try:
-            located = download(name)
+            located = download(name) if arguments.to is None else download_to(name, arguments.to)
         except WeightsError as error:
             print(f"senet-zoo download: {error}", file=sys.stderr)
             failures.append({"name": name, "error": str(error)})
@@ -46,3 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"files": files, "failures": failures})
     return 1 if failures else 0
+
+
+def _matching(pattern: str) -> list[str]:
+    from senet_zoo import get_weights, list_weights
+
+    if not any(wildcard in pattern for wildcard in "*?["):
+        return [get_weights(pattern).name]
+    names = list_weights(pattern)
+    if not names:
+        raise UsageError(f"no published weights match {pattern!r}; senet-zoo list --pretrained shows what there is")
+    return names

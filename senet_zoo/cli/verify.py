@@ -9,28 +9,38 @@ SUMMARY = "check weights: bytes, names, shapes and values"
 DESCRIPTION = """\
 Check weights against what is known of them: sha256 and size of the file, its
 header, names and shapes of its tensors against the network, and that every
-value is finite. One check that does not hold is exit status 1.
+value is finite. With --deep the network also runs on a fixed picture, and its
+logits must be those that were published: the manifest's fingerprint. One check
+that does not hold, or could not be made, is exit status 1.
 
-Without a name it checks the checkpoint inside the package."""
+A folder that senet-zoo download --to wrote is checked file by file, and what is
+missing, extra or changed is named. Without a name it checks the checkpoint
+inside the package."""
 EXAMPLE = """\
 senet-zoo verify se_resnet50
-  senet-zoo verify run7/model.safetensors --model se_resnet50"""
+  senet-zoo verify run7/model.safetensors --model se_resnet50
+  senet-zoo verify se_resnet20 --deep"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME|FILE", help="a model, model.tag, or a safetensors file of your own"
+        "names",
+        nargs="*",
+        metavar="NAME|FILE|DIR",
+        help="a model, model.tag, a safetensors file, or a folder of weights",
     )
-    parser.add_argument("--model", metavar="NAME", help="the network that a FILE belongs to")
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="the network, or the weights, that a FILE should be")
+    parser.add_argument("--deep", action="store_true", help="run the network and compare its logits")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all of them; status 1 if a check does not hold."""
-    from senet_zoo import verify
     from senet_zoo.inference.predictor import EMBEDDED
+    from senet_zoo.zoo.verification import verify, verify_deep
 
-    verified = [verify(name, model=arguments.model) for name in arguments.names or [EMBEDDED]]
+    check = verify_deep if arguments.deep else verify
+    verified = [check(name, model=arguments.model) for name in arguments.names or [EMBEDDED]]
     if arguments.json:
         print_json([{"ok": each.ok, **dataclasses.asdict(each)} for each in verified])
     else:

@@ -23,7 +23,7 @@ from senet_zoo.blocks.steps import Keep, Ungated
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, NetworkSpec, NoPool, NoStem, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("torchvision_chain",))
 
 
 @FAMILY.register("se_alexnet", "alexnet")

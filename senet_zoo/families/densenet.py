@@ -24,7 +24,7 @@ from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("torchvision_densenet",))
 
 
 @FAMILY.register("se_densenet121", "densenet121")

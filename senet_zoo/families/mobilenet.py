@@ -20,7 +20,7 @@ from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_mobilenet", "mobilenet")

@@ -19,7 +19,7 @@ from senet_zoo.blocks.pools import DroppedPool, PaddedAverage
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, NoPool, NoStem, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_nin", "nin")

@@ -27,7 +27,7 @@ from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_preresnet18", "preresnet18")

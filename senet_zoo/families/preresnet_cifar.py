@@ -24,7 +24,7 @@ from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import three_stages
 from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_preresnet20", "preresnet20")

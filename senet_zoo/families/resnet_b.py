@@ -13,7 +13,7 @@ from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages, grouped_width
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("timm_resnet",))
+FAMILY = Family(published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia"))
 
 
 @FAMILY.register("se_resnet18b", "resnet18b")

@@ -19,7 +19,7 @@ from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_shufflenet", "shufflenet")

@@ -21,7 +21,7 @@ from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import three_stages
 from senet_zoo.specs import SE, NetworkSpec, NoPool
 
-FAMILY = Family()
+FAMILY = Family(published_as=("pytorchcv",))
 
 
 @FAMILY.register("se_wrn16_8", "wrn16_8")

@@ -31,6 +31,10 @@ class Fields:
             raise ManifestError(f"{self.where} lacks the field {name!r}; a value that is not known is written as null")
         return self._left.pop(name)
 
+    def take_optional(self, name: str) -> object:
+        """The raw value of a field that rows of earlier versions lack; None where it is absent, as where it is null."""
+        return self._left.pop(name, None)
+
     def done(self) -> None:
         """Refuse fields that nobody took."""
         if self._left:

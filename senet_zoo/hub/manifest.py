@@ -1,6 +1,8 @@
 """The weights manifest: which checkpoints exist, read once into frozen values."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -8,8 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from senet_zoo.errors import ManifestError, UnknownWeightsError
+from senet_zoo.hub import settings
 from senet_zoo.hub.fields import Fields, read_json
-from senet_zoo.hub.rows import MODEL_NAME, TAG, WeightsRow, read_row
+from senet_zoo.hub.rows import MODEL_NAME, TAG, WeightsRow, read_row, row_json
 
 FILENAME = "weights_manifest.json"
 VERSION = 1
@@ -53,12 +56,39 @@ def load_manifest(path: Path | None = None) -> Manifest:
     """Read a manifest and check every field of it.
 
     Args:
-        path: the JSON file; None for the zoo's own, which is read once.
+        path: the JSON file; None for the zoo's own, which is read once, and the rows that SENET_ZOO_MANIFEST adds.
 
     Raises:
-        ManifestError: it cannot be read, was made for another version of senet_zoo, or a field breaks its rule.
+        ManifestError: it cannot be read, was made for another version of senet_zoo, or a field breaks its rule; or
+            SENET_ZOO_MANIFEST holds a row of the name of a published one that says something else.
     """
-    return _own_manifest(default_path()) if path is None else _read(path)
+    if path is not None:
+        return _read(path)
+    private = settings.private_manifest()
+    own = _own_manifest(default_path())
+    return own if private is None else _with_private(default_path(), private, _state(private))
+
+
+def document(rows: Iterable[WeightsRow]) -> dict[str, object]:
+    """The JSON document of a manifest with these rows; the first of each model is its default."""
+    models: dict[str, dict[str, object]] = {}
+    weights: dict[str, dict[str, object]] = {}
+    for row in rows:
+        weights.setdefault(row.model, {})[row.tag] = row_json(row)
+        models.setdefault(row.model, {"default": row.tag, "weights": weights[row.model]})
+    return {"manifest_version": VERSION, "models": models}
+
+
+def text_of(content: object) -> str:
+    """A manifest as it is committed: a line a field, but lists of numbers, epochs and logits on one line each."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    for short in (r"\[\s+([-\d.,\s]+?)\s+\]", r"\{\s+(\"epoch\": [^{}]*?)\s+\}", r"\{\s+(\"\d+\": [^{}]*?)\s+\}"):
+        text = re.sub(short, _on_one_line, text)
+    return text + "\n"
+
+
+def _on_one_line(match: re.Match[str]) -> str:
+    return match[0][0] + " ".join(match[1].split()) + match[0][-1]
 
 
 def default_path() -> Path:
@@ -71,6 +101,30 @@ def default_path() -> Path:
 @lru_cache(maxsize=1)
 def _own_manifest(path: Path) -> Manifest:
     return _read(path)
+
+
+@lru_cache(maxsize=1)
+def _with_private(own: Path, private: Path, state: tuple[int, int] | None) -> Manifest:
+    models = dict(_own_manifest(own).models)
+    for model, rows in _read(private).models.items():
+        published = {row.tag: row for row in models.get(model, ())}
+        for row in rows:
+            if published.get(row.tag, row) != row:
+                raise ManifestError(
+                    f"SENET_ZOO_MANIFEST may add weights but not change published ones, and {row.name} of {private} "
+                    f"differs from the zoo's own row; give your weights another tag, or unset SENET_ZOO_MANIFEST"
+                )
+        models[model] = (*published.values(), *(row for row in rows if row.tag not in published))
+    return Manifest(MappingProxyType(models))
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced, so that a manifest is read again then; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _read(path: Path) -> Manifest:

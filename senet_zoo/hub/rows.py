@@ -1,15 +1,18 @@
 """What the manifest knows of one checkpoint, as frozen values; reading checks every field."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.sources import Source, read_source
+from senet_zoo.hub.sources import HubFile, PackageFile, ReleaseFile, Source, read_source
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 
 MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
 ORIGIN = r"https://[^\s@]+"
+INDEX = r"0|[1-9][0-9]{0,5}"
+MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e9, 64, 64  # in a fingerprint
 LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10}
 
 
@@ -64,6 +67,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Fingerprint:
+    """What the published function answers to a fixed picture; `senet_zoo.zoo.fingerprint` makes and compares it.
+
+    Args:
+        size: side of the picture, in pixels.
+        scale: root mean square of all logits, to which deviations are compared.
+        logits: pairs of index and value, the greatest logit among them; rounded.
+        sums: weighted sums of all logits, so that the order of those that are not kept matters too; rounded.
+    """
+
+    size: int
+    scale: float
+    logits: tuple[tuple[int, float], ...]
+    sums: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class WeightsRow:
     """One checkpoint: what it is, where it lies, how to feed it, how good it is, and whose it is.
 
@@ -82,6 +102,7 @@ class WeightsRow:
         origin: https address of whoever trained it; None for this project's own.
         citation: the paper of the network or of the recipe.
         training: how it was made, for the checkpoints of this zoo; None for all others.
+        fingerprint: what the function answers to a fixed picture, or None where nobody has run it yet.
     """
 
     model: str
@@ -98,6 +119,7 @@ class WeightsRow:
     origin: str | None
     citation: str
     training: Training | None
+    fingerprint: Fingerprint | None = None
 
     @property
     def name(self) -> str:
@@ -116,6 +138,7 @@ def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
     if num_classes != LABELS[labels]:
         raise fields.refuse("num_classes", num_classes, f"{LABELS[labels]}, the number of labels of {labels}")
     training = fields.take("training")
+    fingerprint = fields.take_optional("fingerprint")
     row = WeightsRow(
         model=model,
         tag=tag,
@@ -125,15 +148,66 @@ def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
         parameters=fields.whole("parameters", 1, 10**10),
         preprocessing=read_preprocessing(fields.take("preprocessing"), fields.where),
         sources=tuple(read_source(source) for source in fields.objects("sources", least=1)),
-        metrics=tuple(_metric(metric) for metric in fields.objects("metrics", least=0)),
+        metrics=tuple(read_metric(metric) for metric in fields.objects("metrics", least=0)),
         license=fields.text_or_null("license"),
         license_source=fields.text("license_source"),
         origin=fields.text_or_null("origin", ORIGIN, "an https address"),
         citation=fields.text("citation"),
         training=None if training is None else _training(Fields(training, f"{fields.where}.training")),
+        fingerprint=None if fingerprint is None else read_fingerprint(fingerprint, fields.where, num_classes),
     )
     fields.done()
     return row
+
+
+def row_json(row: WeightsRow) -> dict[str, object]:
+    """The JSON object from which `read_row` reads the same row."""
+    kinds = {PackageFile: "package", HubFile: "hub", ReleaseFile: "release"}
+    values = asdict(row)
+    del values["model"], values["tag"]
+    values["preprocessing"]["interpolation"] = row.preprocessing.interpolation.value
+    values["sources"] = [{"kind": kinds[type(source)], **asdict(source)} for source in row.sources]
+    values["fingerprint"] = None if row.fingerprint is None else fingerprint_json(row.fingerprint)
+    return values
+
+
+def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
+    """The JSON object from which `read_fingerprint` reads the same value."""
+    return {**asdict(fingerprint), "logits": {str(index): value for index, value in fingerprint.logits}}
+
+
+def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint:
+    """The JSON object ``fingerprint`` of a manifest's row or a model's config.
+
+    Args:
+        value: as parsed.
+        where: the path to the object that holds it, for messages.
+        num_classes: logits of the network.
+
+    Raises:
+        ManifestError: it breaks a rule.
+    """
+    fields = Fields(value, f"{where}.fingerprint")
+    size, scale = fields.whole("size", 8, 1024), fields.number("scale", 1e-9, MOST_LOGIT)
+    logits = _kept_logits(fields, num_classes)
+    sums = fields.take("sums")
+    if not isinstance(sums, list) or not 1 <= len(sums) <= MOST_SUMS:
+        raise fields.refuse("sums", sums, f"a list of 1 to {MOST_SUMS} numbers")
+    numbers = Fields(dict(zip(map(str, range(len(sums))), sums, strict=True)), f"{fields.where}.sums")
+    kept = tuple(numbers.number(str(place), -MOST_LOGIT, MOST_LOGIT) for place in range(len(sums)))
+    fields.done()
+    return Fingerprint(size, scale, logits, kept)
+
+
+def _kept_logits(fields: Fields, num_classes: int) -> tuple[tuple[int, float], ...]:
+    value = fields.take("logits")
+    if not isinstance(value, dict) or not 1 <= len(value) <= MOST_LOGITS:
+        raise fields.refuse("logits", value, f"an object of 1 to {MOST_LOGITS} numbers by index")
+    for index in value:
+        if re.fullmatch(INDEX, index) is None or int(index) >= num_classes:
+            raise fields.refuse("logits", index, f"an object whose keys are indices below {num_classes}")
+    logits = Fields(value, f"{fields.where}.logits")
+    return tuple((int(index), logits.number(index, -MOST_LOGIT, MOST_LOGIT)) for index in value)
 
 
 def read_preprocessing(value: object, where: str) -> Preprocessing:
@@ -162,7 +236,12 @@ def _rgb(fields: Fields, name: str, low: float) -> tuple[float, float, float]:
     return channels.number("R", low, 1.0), channels.number("G", low, 1.0), channels.number("B", low, 1.0)
 
 
-def _metric(fields: Fields) -> Metric:
+def read_metric(fields: Fields) -> Metric:
+    """The metric that ``fields`` describes.
+
+    Raises:
+        ManifestError: a field breaks its rule.
+    """
     metric = Metric(
         name=fields.choice("name", ("top1", "top5")),
         value=fields.number_or_null("value", 0.0, 100.0),

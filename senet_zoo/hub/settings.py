@@ -3,6 +3,7 @@
 ======================  ======================================================================================
 SENET_ZOO_HUB           address of the hub to ask instead of HF_ENDPOINT or https://huggingface.co
 SENET_ZOO_WEIGHTS_DIR   folder that is looked in first: MODEL/TAG/model.safetensors or SHA256.safetensors below it
+SENET_ZOO_MANIFEST      a manifest of your own weights, read beside the zoo's; it adds weights and changes none
 SENET_ZOO_CACHE         folder for everything that is kept, hub files too; otherwise ~/.cache/senet_zoo, and hub
                         files where huggingface_hub keeps them (HF_HOME, HF_HUB_CACHE)
 SENET_ZOO_VERIFY        once (default): hash a file when it changed; always: at every load; never: compare sizes only
@@ -34,6 +35,14 @@ def hub_cache() -> Path | None:
 def weights_dir() -> Path | None:
     """The user's own folder of weights, if one is set."""
     chosen = os.environ.get("SENET_ZOO_WEIGHTS_DIR")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def private_manifest() -> Path | None:
+    """The user's own manifest, if one is set."""
+    chosen = os.environ.get("SENET_ZOO_MANIFEST")
+    if chosen and "://" in chosen:
+        raise UsageError(f"SENET_ZOO_MANIFEST must be the path of a file on this machine, got {chosen!r}; download it")
     return Path(chosen).expanduser() if chosen else None
 
 

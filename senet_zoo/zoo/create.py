@@ -91,6 +91,8 @@ def create_model(
         net.to_empty(device=device)
         initialise(net)
     else:
+        if config is not None:
+            _agree_in_size(config, checkpoint, spec)
         checkpoint.load_into(net)
     net.weights = record or config
     return net.to(device=device, dtype=dtype).eval()
@@ -106,6 +108,19 @@ def _agree(config: FolderConfig, model: Model, se: SE | None) -> SE | None:
     if se is not None and se != config.se:
         raise UsageError(f"{CONFIG} beside the weights says {config.se}, not {se}; drop se=...")
     return config.se
+
+
+def _agree_in_size(config: FolderConfig, checkpoint: Checkpoint, spec: NetworkSpec) -> None:
+    """Refuse a config whose classes or channels are not those of the tensors beside it."""
+    for word, said, found in (
+        ("num_classes", config.num_classes, checkpoint.num_classes),
+        ("in_channels", config.in_channels, checkpoint.in_channels(spec)),
+    ):
+        if said != found:
+            raise WeightsMismatch(
+                f"{CONFIG} must say what the tensors beside it are, but {word} is {said} there and {found} in the "
+                f"file; save the model again"
+            )
 
 
 def _checkpoint(

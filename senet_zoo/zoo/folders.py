@@ -1,17 +1,33 @@
-"""A model as a folder: ``model.safetensors``, and ``config.json`` with what rebuilds the network around it."""
+"""A model as a folder: its tensors, a config with what rebuilds the network around them, and a card for strangers."""
 
 from pathlib import Path
 
 import torch
 
 from senet_zoo import registry
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import UsageError, WeightsError, WeightsNotFound
 from senet_zoo.hub import tensor_files
+from senet_zoo.hub.atomic import atomic_file, disk_error
+from senet_zoo.hub.dialects import translate
+from senet_zoo.hub.fetch import locate
+from senet_zoo.hub.rows import Metric
+from senet_zoo.hub.verified import digest
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.specs import NetworkSpec
+from senet_zoo.zoo.card import CARD, model_card
 from senet_zoo.zoo.catalogue import Weights
-from senet_zoo.zoo.config import TENSORS, FolderConfig, read_config, write_config
+from senet_zoo.zoo.config import (
+    CONFIG,
+    HUB,
+    TENSORS,
+    FolderConfig,
+    Provenance,
+    check_license,
+    config_beside,
+    read_config,
+    write_config,
+)
 from senet_zoo.zoo.create import create_model
 
 
@@ -21,14 +37,23 @@ def save_pretrained(
     *,
     preprocessing: Preprocessing | None = None,
     categories: tuple[str, ...] | None = None,
+    license: str | None = None,  # noqa: A002 (the word of every model card)
+    metrics: tuple[Metric, ...] | None = None,
 ) -> None:
     """Write a network to a folder that `from_pretrained` and ``create_model(..., weights=folder)`` read.
+
+    It holds ``model.safetensors``, ``config.json`` and ``README.md``, a model card; each the same bytes for the same
+    network every time.
 
     Args:
         model: a network of the zoo, variants included.
         folder: made where there is none; files of an earlier save are replaced.
         preprocessing: from a picture to the input; by default that of the weights the model was loaded with.
         categories: class names, one a logit; by default those of the weights, where their number still fits.
+        license: SPDX name in lower case, such as ``apache-2.0``; by default that of the weights the model was loaded
+            with. `push_to_hub` takes no model without one.
+        metrics: what was measured with exactly these tensors; by default what is published of them, which is nothing
+            once a tensor has changed.
 
     Raises:
         UsageError: a network that no name of the zoo spells, or another number of categories than of logits.
@@ -51,29 +76,60 @@ def save_pretrained(
         categories = record.categories
     if categories is not None and len(categories) != model.num_classes:
         raise UsageError(f"categories must name each logit: {model.num_classes} of them, got {len(categories)}")
+    if license is not None:
+        check_license(license)
     name = name_of(model.spec)
-    config = FolderConfig(name, model.spec.se, model.num_classes, model.in_channels, preprocessing, categories)
     target = Path(folder).expanduser()
     tensor_files.write(target / TENSORS, model.state_dict(), {"format": "pt", "model": name})
+    known = _provenance(model, record, digest(target / TENSORS))
+    provenance = Provenance(
+        sha256=known.sha256,
+        base=known.base,
+        license=license or known.license,
+        metrics=known.metrics if metrics is None else metrics,
+    )
+    config = FolderConfig(
+        name, model.spec.se, model.num_classes, model.in_channels, preprocessing, categories, provenance
+    )
     write_config(target, config)
+    try:
+        with atomic_file(target / CARD) as file:
+            file.write(model_card(config, parameters=parameters_of(model)).encode())
+    except OSError as e:
+        raise disk_error(e, target, "the path") from e
 
 
 def from_pretrained(
     folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> ConvNet:
-    """The network of a folder that `save_pretrained` wrote, in eval mode; ``model.weights`` is its `FolderConfig`.
+    """The network that `save_pretrained` wrote, in eval mode; ``model.weights`` is its `FolderConfig`.
 
     Args:
-        folder: with ``model.safetensors`` and ``config.json``.
+        folder: with ``model.safetensors`` and ``config.json``; or ``hf://org/name@revision``, a hub's repository with
+            both, at a commit of 40 hex digits, or at its newest without one.
         device: where the parameters live.
         dtype: of the parameters and running statistics.
 
     Raises:
-        WeightsError: a file is missing or damaged, or holds another network's tensors.
+        WeightsError: a file is missing or damaged, holds another network's tensors, or could not be had.
         ManifestError: ``config.json`` breaks a rule.
     """
+    address = str(folder)
+    if address.startswith(HUB):
+        config = config_beside(address)
+        if config is None:
+            raise WeightsNotFound(
+                f"a saved model has a {CONFIG} that says which network its tensors belong to, but {address} has none "
+                f"of this zoo; name the model: create_model(NAME, weights={address!r})"
+            )
+        return create_model(config.architecture, weights=address, device=device, dtype=dtype)
     path = Path(folder).expanduser()
     return create_model(read_config(path).architecture, weights=path, device=device, dtype=dtype)
+
+
+def parameters_of(model: ConvNet) -> int:
+    """Number of learnt values."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def name_of(spec: NetworkSpec) -> str:
@@ -88,4 +144,28 @@ def name_of(spec: NetworkSpec) -> str:
     raise UsageError(
         "a network is saved under the name that rebuilds it, and no model of the zoo has this architecture; register "
         "it in a family first, or save its state_dict() with safetensors"
+    )
+
+
+def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: str) -> Provenance:
+    """What is still true of the tensors in a file of that sha256, of all that was known of those loaded once."""
+    if isinstance(record, Weights):
+        metrics = record.metrics if _is_published(model, record) else ()
+        return Provenance(sha256, record.name, record.row.license, metrics)
+    known = record.provenance if record else None
+    if known is None:
+        return Provenance(sha256)
+    return Provenance(sha256, known.base, known.license, known.metrics if known.sha256 == sha256 else ())
+
+
+def _is_published(model: ConvNet, weights: Weights) -> bool:
+    """Whether every tensor of the network is bit for bit the published one."""
+    try:
+        located = locate(weights.row)
+        published = translate(tensor_files.read(located.path, tensor_files.check(located.path)), located.dialect)
+    except WeightsError:
+        return False  # not proven
+    ours = model.state_dict()
+    return ours.keys() == published.keys() and all(
+        ours[key].dtype == tensor.dtype and torch.equal(ours[key].cpu(), tensor) for key, tensor in published.items()
     )

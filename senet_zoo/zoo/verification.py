@@ -1,6 +1,7 @@
 """Checks of a checkpoint, one by one, each with what it found."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,39 +13,15 @@ from senet_zoo.hub.dialects import Dialect
 from senet_zoo.hub.fetch import Located, locate
 from senet_zoo.hub.rows import WeightsRow
 from senet_zoo.hub.verified import digest
-from senet_zoo.zoo.catalogue import get_weights
+from senet_zoo.network import ConvNet
+from senet_zoo.specs import NetworkSpec
+from senet_zoo.zoo import kit
+from senet_zoo.zoo.catalogue import get_weights, split_name
+from senet_zoo.zoo.checks import Check
+from senet_zoo.zoo.checks import Verification as Verification  # part of the public face, which imports it from here
+from senet_zoo.zoo.config import FolderConfig, config_beside
+from senet_zoo.zoo.fingerprint import TOLERANCE, compare, suggest
 from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: what was asked, whether it held, and what was found."""
-
-    name: str
-    ok: bool
-    found: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The checks of one checkpoint, in order; after one that did not hold, those that build on it are not made.
-
-    Args:
-        name: what was asked for: ``model.tag``, or a path.
-        path: the file, or None where there is none.
-        sha256: of the file's bytes, hashed now; None where there is no file.
-        checks: in order.
-    """
-
-    name: str
-    path: Path | None
-    sha256: str | None
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every check held."""
-        return all(check.ok for check in self.checks)
 
 
 def download(name: str) -> Located:
@@ -61,55 +38,153 @@ def download(name: str) -> Located:
 
 
 def verify(target: str | Path, *, model: str | None = None) -> Verification:
-    """Check a published checkpoint, or a file, as thoroughly as can be done without its training pictures.
+    """Check a published checkpoint, a file or a kit, as thoroughly as can be done without running the network.
 
     Args:
-        target: ``model.tag``, ``model``, or what ``create_model(weights=...)`` takes.
-        model: the network that a file's tensors should belong to; without it, a file's own remark decides, and where it
-            has none its shapes are not compared.
+        target: ``model.tag``, ``model``, what ``create_model(weights=...)`` takes, or a folder that
+            ``senet-zoo download --to`` wrote.
+        model: the network that a file's tensors should belong to, or the ``model.tag`` that it should be; without it, a
+            folder's config or a file's own remark decides, and where there is none its shapes are not compared.
 
     Raises:
         UnknownModelError, UnknownWeightsError: no such model or weights.
-        UsageError: ``target`` names both a file and published weights, or ``model`` is given for the latter.
+        UsageError: ``target`` names both a file and published weights, or ``model`` is given for the latter or a kit.
     """
+    if _is_kit(target, model):
+        return kit.verify_kit(Path(target).expanduser())
+    verification, _ = _examine(_asked(target, model))
+    return verification
+
+
+def verify_deep(target: str | Path, *, model: str | None = None) -> Verification:
+    """`verify`, and run the network: its logits for a fixed picture must be those that were published.
+
+    That proves the function, which names and shapes of tensors do not: where the strides are, how the pools count their
+    borders, in which order channels and classes stand. Where nothing was published to compare with, the check does not
+    hold, for nothing is proven.
+
+    Args:
+        target: as in `verify`.
+        model: likewise; a file needs a ``model.tag`` that has a fingerprint.
+
+    Raises:
+        UnknownModelError, UnknownWeightsError, UsageError: as `verify`.
+    """
+    if not _is_kit(target, model):
+        return _with_function(_asked(target, model))
+    folder = Path(target).expanduser()
+    whole = kit.verify_kit(folder)
+    if not whole.ok:
+        return whole
+    functions = [
+        replace(check, name=f"{check.name} of {row.name}")
+        for row in kit.load_manifest_of(folder)
+        for check in _with_function(_kept(folder, row)).checks
+        if check.name == _FUNCTION or not check.ok
+    ]
+    return replace(whole, checks=(*whole.checks, *functions))
+
+
+_NEXT = ("file", "header", "tensors", "finite")  # the checks in order, for the name of the one that did not hold
+_FUNCTION = "function"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be checked.
+
+    Args:
+        name: for the report.
+        find: the file, its dialect where that is known, and where it is in words; may raise a `WeightsError`.
+        model: the network that it should belong to, where that is known.
+        row: what was published of it; None for a file of one's own.
+        config: of the folder that it lies in, where it has one.
+    """
+
+    name: str
+    find: Callable[[], tuple[Path, Dialect | None, str]]
+    model: str | None
+    row: WeightsRow | None
+    config: FolderConfig | None
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A checked file, and the architecture that its tensors are exactly those of."""
+
+    checkpoint: Checkpoint
+    spec: NetworkSpec
+
+    def build(self) -> ConvNet:
+        """The network that holds the tensors, in float32 whatever the file's type."""
+        spec, file = self.spec, self.checkpoint
+        with torch.device("meta"):
+            net = ConvNet(spec, num_classes=file.num_classes, in_channels=file.in_channels(spec))
+        file.load_into(net)
+        return net.float().eval()
+
+
+def _is_kit(target: str | Path, model: str | None) -> bool:
+    if not kit.is_kit(Path(target).expanduser()):
+        return False
+    if model is not None:
+        raise UsageError(f"the manifest in {target} names the models of its weights; model={model!r} goes with a file")
+    return True
+
+
+def _asked(target: str | Path, model: str | None) -> _Asked:
     text = str(target)
-    is_file = "/" in text or text.endswith(".safetensors") or Path(text).expanduser().exists()
-    if not is_file and model is not None:
+    if "/" in text or text.endswith(".safetensors") or Path(text).expanduser().exists():
+        config = config_beside(target)
+        name, tag = split_name(model) if model else (config.architecture if config else None, None)
+        return _Asked(text, lambda: _own(target), name, get_weights(str(model)).row if tag else None, config)
+    if model is not None:
         raise UsageError(f"{text} already names its model; model={model!r} goes with a file")
-    row = None if is_file else get_weights(text).row
-    name = row.model if row else model
+    row = get_weights(text).row
+    return _Asked(row.name, lambda: _published(row), row.model, row, None)
+
+
+def _own(target: str | Path) -> tuple[Path, Dialect | None, str]:
+    path, dialect = resolve(target)
+    tensor_files.check(path)
+    return path, dialect, str(path)
+
+
+def _published(row: WeightsRow) -> tuple[Path, Dialect | None, str]:
+    located = locate(row)
+    return located.path, located.dialect, f"{located.path}, from {located.source}"
+
+
+def _kept(folder: Path, row: WeightsRow) -> _Asked:
+    return _Asked(row.name, lambda: _own(folder / kit.place(row)), row.model, row, None)
+
+
+def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
+    """All checks but that of the function; and what it takes to run the network, if they hold and a model was named."""
     checks: list[Check] = []
-    path = sha256 = None
+    path = sha256 = network = None
     try:
-        path, dialect, found = _find(target, row)
+        path, dialect, found = asked.find()
         checks.append(Check("file", True, found))
         sha256 = digest(path)
         checkpoint = open_checkpoint(path, dialect)
         kinds = f"{len(checkpoint.header.tensors)} tensors, named as {checkpoint.dialect.name}"
         checks.append(Check("header", True, kinds))
-        name = name or checkpoint.header.metadata.get("model")
+        name = asked.model or checkpoint.header.metadata.get("model")
         if name:
-            asked = registry.find(name)
-            checkpoint.check(asked, asked.spec(), row.num_classes if row else None)
+            entry = registry.find(name)
+            config = asked.config if asked.config and asked.config.architecture == entry.name else None
+            spec = entry.spec(config.se if config else None)
+            checkpoint.check(entry, spec, asked.row.num_classes if asked.row else None)
         checks.append(
             Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
         )
         checks.append(_finite(checkpoint))
+        if name and checks[-1].ok:
+            network = _Network(checkpoint, spec)
     except WeightsError as e:
         checks.append(Check(_NEXT[len(checks)], False, str(e)))
-    return Verification(row.name if row else text, path, sha256, tuple(checks))
-
-
-def _find(target: str | Path, row: WeightsRow | None) -> tuple[Path, Dialect | None, str]:
-    if row is None:
-        path, dialect = resolve(target)
-        tensor_files.check(path)
-        return path, dialect, str(path)
-    located = locate(row)
-    return located.path, located.dialect, f"{located.path}, from {located.source}"
-
-
-_NEXT = ("file", "header", "tensors", "finite")  # the checks in order, for the name of the one that did not hold
+    return Verification(asked.name, path, sha256, tuple(checks)), network
 
 
 def _finite(checkpoint: Checkpoint) -> Check:
@@ -122,3 +197,28 @@ def _finite(checkpoint: Checkpoint) -> Check:
             f"every value must be finite, but those of {', '.join(bad[:3])}{' and others' if bad[3:] else ''} are not",
         )
     return Check("finite", True, "every value is finite")
+
+
+def _with_function(asked: _Asked) -> Verification:
+    verification, network = _examine(asked)
+    if not verification.ok:
+        return verification
+    return replace(verification, checks=(*verification.checks, _function(asked.row, network)))
+
+
+def _function(row: WeightsRow | None, network: _Network | None) -> Check:
+    if row is None or network is None:
+        return Check(
+            _FUNCTION,
+            False,
+            "not proven: a file has no fingerprint of its own; name the published weights as MODEL.TAG",
+        )
+    if row.fingerprint is None:
+        return Check(_FUNCTION, False, f"not proven: the manifest holds no fingerprint of {row.name}")
+    net = network.build()
+    deviation = compare(net, row.preprocessing, row.fingerprint)
+    greatest = f"greatest deviation {deviation.share:.1e} of the logits' scale, {TOLERANCE:.0e} allowed"
+    if deviation.ok:
+        return Check(_FUNCTION, True, f"the published one: {greatest}")
+    hint = suggest(net, row.preprocessing, row.fingerprint)
+    return Check(_FUNCTION, False, f"not the published one: {greatest}: {deviation.where}; {hint}")

@@ -14,7 +14,14 @@ from senet_zoo.hub.rows import WeightsRow
 from senet_zoo.hub.sources import HubFile
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 
-SETTINGS = ("SENET_ZOO_HUB", "SENET_ZOO_CACHE", "SENET_ZOO_WEIGHTS_DIR", "SENET_ZOO_VERIFY", "HF_TOKEN")
+SETTINGS = (
+    "SENET_ZOO_HUB",
+    "SENET_ZOO_CACHE",
+    "SENET_ZOO_WEIGHTS_DIR",
+    "SENET_ZOO_VERIFY",
+    "SENET_ZOO_MANIFEST",
+    "HF_TOKEN",
+)
 
 
 @pytest.fixture

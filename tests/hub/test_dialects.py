@@ -1,14 +1,20 @@
 """Names of other libraries, against those libraries' own networks."""
 
+import functools
+import re
+
 import pytest
 import timm
 import torch
 import torchvision
+from pytorchcv.model_provider import get_model
 
-from senet_zoo.errors import WeightsMismatch
-from senet_zoo.hub.dialects import DIALECTS, match, recognise, translate
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.hub.dialects import DIALECTS, match, recognise, translate, translate_back
+from senet_zoo.hub.dialects.dialect import Rule, backward, forward
 from senet_zoo.network import ConvNet
 from senet_zoo.registry import MODELS
+from senet_zoo.specs import SE
 
 FOREIGN = {
     "legacy_seresnet18": ("cadene", "se_resnet18"),
@@ -22,6 +28,27 @@ FOREIGN = {
     "resnet152d": ("timm_resnet", "resnet152d"),
     "torchvision resnet18": ("timm_resnet", "resnet18b"),
     "torchvision resnext50_32x4d": ("timm_resnet", "resnext50b_32x4d"),
+    "torchvision vgg11_bn": ("torchvision_chain", "vgg11_bn"),
+    "torchvision vgg16_bn": ("torchvision_chain", "vgg16_bn"),
+    "torchvision vgg19_bn": ("torchvision_chain", "vgg19_bn"),
+    "torchvision alexnet": ("torchvision_chain", "alexnet"),
+    "torchvision densenet121": ("torchvision_densenet", "densenet121"),
+    "densenet201": ("torchvision_densenet", "densenet201"),
+    "pytorchcv seresnet18": ("pytorchcv", "se_resnet18b"),
+    "pytorchcv seresnet50b": ("pytorchcv", "se_resnet50b"),
+    "pytorchcv resnet50b": ("pytorchcv", "resnet50b"),
+    "pytorchcv seresnext50_32x4d": ("pytorchcv", "se_resnext50b_32x4d"),
+    "pytorchcv senet154": ("pytorchcv", "senet154b"),
+    "pytorchcv resnet20_cifar10": ("pytorchcv", "resnet20"),
+    "pytorchcv seresnet110_cifar10": ("pytorchcv", "se_resnet110"),
+    "pytorchcv preresnet20_cifar10": ("pytorchcv", "preresnet20"),
+    "pytorchcv preresnet164bn_cifar10": ("pytorchcv", "preresnet164"),
+    "pytorchcv wrn28_10_cifar10": ("pytorchcv", "wrn28_10"),
+    "pytorchcv sepreresnet18": ("pytorchcv", "se_preresnet18"),
+    "pytorchcv sepreresnet50": ("pytorchcv", "se_preresnet50"),
+    "pytorchcv mobilenet_w1": ("pytorchcv", "mobilenet"),
+    "pytorchcv shufflenet_g3_w1": ("pytorchcv", "shufflenet"),
+    "pytorchcv nin_cifar10": ("pytorchcv", "nin"),
 }
 
 
@@ -29,10 +56,13 @@ def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
 
+@functools.cache
 def foreign(name: str) -> torch.nn.Module:
     with torch.device("meta"):
         if name.startswith("torchvision "):
             return torchvision.models.get_model(name.removeprefix("torchvision "), weights=None)
+        if name.startswith("pytorchcv "):
+            return get_model(name.removeprefix("pytorchcv "))
         return timm.create_model(name)
 
 
@@ -48,6 +78,27 @@ def test_another_librarys_tensors_are_exactly_ours(name, expected):
     assert recognise(theirs).name == dialect
     assert translate(theirs, DIALECTS[dialect]) == native(model)
     match(theirs, native(model), DIALECTS[dialect])
+
+
+@pytest.mark.parametrize(("name", "expected"), FOREIGN.items(), ids=list(FOREIGN))
+def test_each_layer_becomes_the_one_of_the_same_place(name, expected):
+    """In order of definition the two networks are the same function: tests/models/test_oracles.py proves that."""
+    dialect, model = expected
+    theirs = shapes(foreign(name))
+    names = DIALECTS[dialect].names(theirs)
+    assert [names[key] for key in theirs] == list(native(model))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (dialect, _) in FOREIGN.items() if DIALECTS[dialect].foreign is not None]
+)
+def test_a_librarys_own_names_are_written_back(name):
+    dialect, model = FOREIGN[name]
+    with torch.device("meta"):
+        net = ConvNet(MODELS[model].spec())
+    pools = [name for name, part in net.named_modules() if isinstance(part, torch.nn.AvgPool2d)]
+    back = translate_back(net.state_dict(), DIALECTS[dialect], pools)
+    assert {key: tuple(value.shape) for key, value in back.items()} == shapes(foreign(name))
 
 
 @pytest.mark.parametrize(("name", "expected"), FOREIGN.items(), ids=list(FOREIGN))
@@ -84,6 +135,95 @@ def test_files_older_than_the_counter_of_batch_norm_are_complete():
 def test_a_deep_stems_last_batch_norm_is_not_a_plain_stems_first():
     assert DIALECTS["timm_resnet"].names(["conv1.weight", "bn1.weight"])["bn1.weight"] == "stem.0.bn.weight"
     assert DIALECTS["timm_resnet"].names(["conv1.0.weight", "bn1.weight"])["bn1.weight"] == "stem.2.bn.weight"
+
+
+LAYER_LISTS = {
+    "mmpretrain": lambda key: (
+        ("head." if key.startswith("fc") else "backbone.")
+        + key.replace(".se.fc1", ".se_layer.conv1.conv").replace(".se.fc2", ".se_layer.conv2.conv")
+    ),
+    "moskomule": lambda key: key.replace(".se.fc1", ".se.fc.0").replace(".se.fc2", ".se.fc.2"),
+    "nvidia": lambda key: re.sub(
+        r"^layer(\d)", lambda m: f"layers.{int(m[1]) - 1}", key.replace("se.fc1", "squeeze.squeeze")
+    ).replace("se.fc2", "squeeze.expand"),
+    "nvidia 20.06": lambda key: key.replace("se.fc1", "squeeze.squeeze").replace("se.fc2", "squeeze.expand"),
+}
+
+
+def renamed(library: str, theirs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """timm's tensors as a library without installation has them: its published layer list differs in these names."""
+    convolved = library == "mmpretrain"
+    result = {}
+    for key, shape in theirs.items():
+        gate = ".se.fc" in key
+        if library == "moskomule" and gate and key.endswith("bias"):
+            continue  # its gates have none
+        result[LAYER_LISTS[library](key)] = shape[:2] if gate and not convolved else shape
+    return result
+
+
+@pytest.mark.parametrize("library", LAYER_LISTS)
+def test_published_layer_lists_are_read(library):
+    theirs = renamed(library, shapes(foreign("seresnet50")))
+    dialect = recognise(theirs)
+    assert dialect.name == library.partition(" ")[0]
+    spec = MODELS["se_resnet50b"].spec(SE(bias=False) if library == "moskomule" else None)
+    with torch.device("meta"):
+        expected = shapes(ConvNet(spec))
+    assert translate(theirs, dialect) == expected
+    assert [dialect.names(theirs)[key] for key in theirs] == list(expected)
+
+
+def test_moskomules_file_has_as_many_tensors_as_published():
+    assert len(renamed("moskomule", shapes(foreign("seresnet50")))) == 352
+
+
+def test_densenets_of_before_torchvision_0_3_are_read():
+    theirs = shapes(foreign("torchvision densenet121"))
+    old = {re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", key): shape for key, shape in theirs.items()}
+    assert old != theirs
+    assert translate(old, recognise(old)) == native("densenet121")
+
+
+@pytest.mark.parametrize(
+    ("name", "doubtful"),
+    {
+        "pytorchcv seresnet50": True,
+        "pytorchcv sepreresnet50b": True,
+        "pytorchcv seresnet18": False,
+        "pytorchcv seresnext50_32x4d": False,
+        "pytorchcv preresnet164bn_cifar10": False,
+        "seresnet50": False,
+    }.items(),
+)
+def test_two_functions_of_one_library_under_the_same_names_are_doubted(name, doubtful):
+    theirs = shapes(foreign(name))
+    doubt = recognise(theirs).doubt(theirs)
+    assert (doubt is not None) is doubtful
+    assert not doubtful or "stride in the first 1x1" in doubt
+
+
+def test_a_number_that_would_be_negative_is_no_name():
+    rules = [Rule("layer{l+1}.{b}.weight", "stages.{l}.{b}.weight")]
+    assert forward(rules, ["layer0.1.weight", "layer01.1.weight", "layer2.0.weight"]) == {
+        "layer2.0.weight": "stages.1.0.weight"
+    }
+    assert backward(rules, ["stages.1.0.weight"]) == {"stages.1.0.weight": "layer2.0.weight"}
+
+
+def test_two_spellings_of_one_tensor_in_one_file_are_refused():
+    theirs = shapes(foreign("torchvision densenet121"))
+    theirs["features.denseblock1.denselayer1.norm.1.weight"] = (64,)
+    with pytest.raises(WeightsMismatch, match=r"does not know features\.denseblock1\.denselayer1\.norm\.1\.weight"):
+        recognise(theirs)
+
+
+def test_names_that_a_library_lacks_are_not_written():
+    net = {key: torch.zeros(shape, device="meta") for key, shape in native("se_mobilenet").items()}
+    with pytest.raises(UsageError, match="no such network has tensors for stages"):
+        translate_back(net, DIALECTS["timm_resnet"])
+    with pytest.raises(UsageError, match="read, not written"):
+        translate_back(net, DIALECTS["pytorchcv"])
 
 
 def spoilt(**changes) -> dict[str, tuple[int, ...]]:

@@ -10,6 +10,7 @@ import torchvision
 from hub.places import TREE
 from timm.models import get_pretrained_cfg
 
+from senet_zoo import get_weights
 from senet_zoo.errors import ManifestError, UnknownWeightsError
 from senet_zoo.hub.manifest import load_manifest
 from senet_zoo.hub.rows import Metric
@@ -41,7 +42,26 @@ def timm_config(row):
     return get_pretrained_cfg(f"{legacy}.in1k")
 
 
-@pytest.mark.parametrize("row", PUBLIC, ids=lambda row: row.name)
+TORCHVISIONS = [row for row in PUBLIC if getattr(row.sources[0], "url", "").startswith("https://download.pytorch.org/")]
+TIMMS = [row for row in PUBLIC if row not in TORCHVISIONS]
+
+
+@pytest.mark.parametrize("row", TORCHVISIONS, ids=lambda row: row.name)
+def test_a_row_that_torchvision_alone_publishes_says_what_torchvision_says(row):
+    theirs = torchvision.models.get_model_weights(row.model).IMAGENET1K_V1
+    transform, accuracy = theirs.transforms(), theirs.meta["_metrics"]["ImageNet-1K"]
+    (source,) = row.sources
+    assert (source.url, row.parameters) == (theirs.url, theirs.meta["num_params"])
+    assert source.url.endswith(f"-{source.sha256_prefix}.pth")
+    seen = row.preprocessing
+    assert (seen.size, seen.resize) == (*transform.crop_size, *transform.resize_size)
+    assert (seen.mean, seen.std) == (tuple(transform.mean), tuple(transform.std))
+    assert seen.interpolation.value == transform.interpolation.value
+    assert [metric.value for metric in row.metrics] == [accuracy["acc@1"], accuracy["acc@5"]]
+    assert list(get_weights(row.name).categories) == theirs.meta["categories"]
+
+
+@pytest.mark.parametrize("row", TIMMS, ids=lambda row: row.name)
 def test_a_public_row_says_what_timm_says(row):
     config = timm_config(row)
     assert row.num_classes == config.num_classes
@@ -56,7 +76,7 @@ def test_a_public_row_says_what_timm_says(row):
     assert all(f"-{s.sha256_prefix}.pth" in s.url for s in row.sources if isinstance(s, ReleaseFile))
 
 
-@pytest.mark.parametrize("row", PUBLIC, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", TIMMS, ids=lambda row: row.name)
 def test_a_public_row_resizes_as_its_authors_do(row):
     config = timm_config(row)
     if row.tag.startswith("tv"):

@@ -1,16 +1,24 @@
 """A saved folder rebuilds the network exactly: variant, classes, channels, preprocessing and all."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from networks import randomise
 
 import senet_zoo
-from senet_zoo import SE, Activation, GateFunction, Placement, Preprocessing, Squeeze, Start
+from senet_zoo import SE, Activation, FolderConfig, GateFunction, Placement, Preprocessing, Squeeze, Start
 from senet_zoo.errors import ManifestError, SpecError, UnknownModelError, UsageError, WeightsMismatch, WeightsNotFound
+from senet_zoo.hub.rows import Metric
 from senet_zoo.network import ConvNet
+from senet_zoo.zoo.card import model_card
+from senet_zoo.zoo.config import Provenance
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
 
 VARIANTS = {
     "standard": SE(),
@@ -56,7 +64,7 @@ def test_saving_twice_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Pat
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     senet_zoo.save_pretrained(senet_zoo.from_pretrained(tmp_path), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert set(before) == {"config.json", "model.safetensors"}
+    assert set(before) == {"README.md", "config.json", "model.safetensors"}
 
 
 def test_another_head_drops_the_names_that_no_longer_fit(tmp_path: Path) -> None:
@@ -130,3 +138,77 @@ def test_stages_that_the_network_lacks_are_refused(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(SpecError, match="has stages 2 to 4"):
         senet_zoo.from_pretrained(folder)
+
+
+def card(folder: Path) -> "ModelCardData":
+    from huggingface_hub import ModelCard
+
+    return ModelCard((folder / "README.md").read_text(), ignore_metadata_errors=False).data
+
+
+def test_the_card_of_published_weights_repeats_their_figures_and_who_measured_them(tmp_path: Path) -> None:
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", pretrained=True), tmp_path)
+    row = senet_zoo.get_weights("se_resnet20").row
+    data, text = card(tmp_path), (tmp_path / "README.md").read_text()
+    assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "senet_zoo", "image-classification")
+    assert data.datasets == ["uoft-cs/cifar10"]
+    (result,) = data.eval_results
+    assert (result.metric_name, result.metric_value) == ("top1", row.metrics[0].value)
+    assert f"| top1 | {row.metrics[0].value:g} % | cifar10 test | 32 | {row.metrics[0].who} |" in text
+    assert hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest() in text
+    assert f"{row.parameters:,}" in text
+    assert "arXiv:1709.01507" in text
+
+
+def test_a_changed_tensor_loses_the_figures_but_not_the_licence(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    model.classifier.bias.data[3] += 1
+    senet_zoo.save_pretrained(model, tmp_path / "tuned")
+    again = senet_zoo.from_pretrained(tmp_path / "tuned")
+    senet_zoo.save_pretrained(again, tmp_path / "again")
+    for folder in (tmp_path / "tuned", tmp_path / "again"):
+        assert card(folder).eval_results is None
+        assert card(folder).license == "apache-2.0"
+        assert "trained on from: `se_resnet20.cifar10`" in (folder / "README.md").read_text()
+
+
+def test_own_figures_belong_to_the_tensors_they_were_measured_with(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", num_classes=3)
+    figure = Metric("top1", 71.5, 'wasps & "bees" | <b>', 32, "notebook 7\n| me", True)
+    senet_zoo.save_pretrained(model, tmp_path / "run", license="mit", metrics=(figure,))
+    again = senet_zoo.from_pretrained(tmp_path / "run")
+    senet_zoo.save_pretrained(again, tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_bytes() == (tmp_path / "run" / "README.md").read_bytes()
+    assert card(tmp_path / "copy").eval_results[0].dataset_name == figure.dataset
+    assert "<b>" not in (tmp_path / "copy" / "README.md").read_text().split("---")[2]
+    again.classifier.bias.data += 1
+    senet_zoo.save_pretrained(again, tmp_path / "tuned")
+    assert card(tmp_path / "tuned").eval_results is None
+
+
+def test_the_card_names_the_hubs_repository_that_weights_come_from(tmp_path: Path) -> None:
+    config = FolderConfig(
+        "se_resnet50", SE(), 1000, 3, provenance=Provenance("0" * 64, "se_resnet50.caffe_in1k", "mit")
+    )
+    (tmp_path / "README.md").write_text(model_card(config, parameters=1))
+    assert card(tmp_path).base_model == ["smp-hub/se_resnet50.imagenet"]
+    assert "hujie-frank" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["Apache 2.0", "", "mit\nx: y", "MIT"])
+def test_a_licence_is_an_spdx_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="SPDX name in lower case, such as apache"):
+        senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20"), tmp_path, license=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_an_earlier_save_without_provenance_loads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["provenance"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert senet_zoo.from_pretrained(folder).weights.provenance is None
+
+
+def test_another_librarys_config_says_nothing_about_the_network(folder: Path) -> None:
+    (folder / "config.json").write_text('{"architecture": "seresnet50", "num_features": 2048}')
+    assert senet_zoo.create_model("se_resnet20", weights=folder, se=SE(reduction=4)).weights is None

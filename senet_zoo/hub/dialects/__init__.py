@@ -1,133 +1,77 @@
-"""Names of the same tensors in other libraries, as named maps to the zoo's own.
+"""Names of the same tensors in other libraries, as named maps to the zoo's own: one file a family of libraries.
 
 A map is a function of all names in a file, for some names mean different things in different networks: ``bn1`` is
 the first batch norm of a plain stem and the last of a deep one.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import overload
 
 import torch
 from torch import Tensor
 
-from senet_zoo.errors import WeightsMismatch
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.hub.dialects.dialect import Dialect, Names, Shape
+from senet_zoo.hub.dialects.pytorchcv import PYTORCHCV
+from senet_zoo.hub.dialects.residual import CADENE, MMPRETRAIN, MOSKOMULE, NVIDIA, TIMM_RESNET
+from senet_zoo.hub.dialects.torchvision import TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
-Shape = tuple[int, ...]
-Names = dict[str, str]
+__all__ = [
+    "CADENE",
+    "DIALECTS",
+    "NATIVE",
+    "TIMM_RESNET",
+    "Dialect",
+    "Names",
+    "Shape",
+    "match",
+    "recognise",
+    "translate",
+    "translate_back",
+]
 
-_BN = r"(?P<leaf>weight|bias|running_mean|running_var|num_batches_tracked)"
 _GATE = re.compile(r"\.se\.fc[12]\.weight")
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """A naming scheme.
-
-    Args:
-        name: as in the manifest.
-        used_by: which libraries write it.
-        names: from all names in a file to those of the zoo, ``{foreign: native}``; names that it does not know are
-            left out. No two foreign names have the same native one, so that the dictionary can be turned round.
-    """
-
-    name: str
-    used_by: str
-    names: Callable[[Collection[str]], Names]
+_CLASSIFIER = "classifier.weight"
 
 
 def _native(keys: Collection[str]) -> Names:
     return {key: key for key in keys if re.match(r"(stem|stages|head|classifier)\.", key)}
 
 
-def _cadene(keys: Collection[str]) -> Names:
-    return _by_rules(
-        keys,
-        [
-            (r"layer0\.conv(?P<n>[123])\.weight", lambda m: f"stem.{int(m['n']) - 1}.conv.weight"),
-            (rf"layer0\.bn(?P<n>[123])\.{_BN}", lambda m: f"stem.{int(m['n']) - 1}.bn.{m['leaf']}"),
-            *_block_rules(gate="se_module", averaged=False),
-            (r"last_linear\.(?P<leaf>weight|bias)", lambda m: f"classifier.{m['leaf']}"),
-        ],
-    )
-
-
-def _timm_resnet(keys: Collection[str]) -> Names:
-    deep = "conv1.0.weight" in keys
-    stem: list[_Rule] = (
-        [
-            (r"conv1\.(?P<n>[036])\.weight", lambda m: f"stem.{int(m['n']) // 3}.conv.weight"),
-            (rf"conv1\.(?P<n>[14])\.{_BN}", lambda m: f"stem.{int(m['n']) // 3}.bn.{m['leaf']}"),
-            (rf"bn1\.{_BN}", lambda m: f"stem.2.bn.{m['leaf']}"),
-        ]
-        if deep
-        else [
-            (r"conv1\.weight", lambda m: "stem.0.conv.weight"),
-            (rf"bn1\.{_BN}", lambda m: f"stem.0.bn.{m['leaf']}"),
-        ]
-    )
-    averaged = any(re.fullmatch(r"layer\d\.\d+\.downsample\.2\.weight", key) for key in keys)
-    return _by_rules(
-        keys,
-        [
-            *stem,
-            *_block_rules(gate="se", averaged=averaged),
-            (r"fc\.(?P<leaf>weight|bias)", lambda m: f"classifier.{m['leaf']}"),
-        ],
-    )
-
-
-_Rule = tuple[str, Callable[[re.Match[str]], str]]
-
-
-def _block_rules(gate: str, averaged: bool) -> list[_Rule]:
-    # An averaged shortcut has its pool at place 0, which moves convolution and batch norm up by one.
-    conv, bn = (1, 2) if averaged else (0, 1)
-    unit = r"layer(?P<l>[1-4])\.(?P<b>\d+)"
-
-    def block(m: re.Match[str]) -> str:
-        return f"stages.{int(m['l']) - 1}.{m['b']}"
-
-    return [
-        (rf"{unit}\.conv(?P<n>[123])\.weight", lambda m: f"{block(m)}.branch.conv{m['n']}.conv.weight"),
-        (rf"{unit}\.bn(?P<n>[123])\.{_BN}", lambda m: f"{block(m)}.branch.conv{m['n']}.bn.{m['leaf']}"),
-        (rf"{unit}\.{gate}\.fc(?P<n>[12])\.(?P<leaf>weight|bias)", lambda m: f"{block(m)}.se.fc{m['n']}.{m['leaf']}"),
-        (rf"{unit}\.downsample\.{conv}\.weight", lambda m: f"{block(m)}.shortcut.conv.weight"),
-        (rf"{unit}\.downsample\.{bn}\.{_BN}", lambda m: f"{block(m)}.shortcut.bn.{m['leaf']}"),
-    ]
-
-
-def _by_rules(keys: Collection[str], rules: list[_Rule]) -> Names:
-    names = {}
-    for key in keys:
-        for pattern, native in rules:
-            match = re.fullmatch(pattern, key)
-            if match:
-                names[key] = native(match)
-                break
-    return names
-
-
 NATIVE = Dialect("native", "senet_zoo", _native)
-CADENE = Dialect("cadene", "Cadene's pretrainedmodels, timm legacy_*, segmentation_models.pytorch", _cadene)
-TIMM_RESNET = Dialect("timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _timm_resnet)
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({d.name: d for d in (NATIVE, CADENE, TIMM_RESNET)})
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        dialect.name: dialect
+        for dialect in (
+            NATIVE,
+            CADENE,
+            TIMM_RESNET,
+            PYTORCHCV,
+            MMPRETRAIN,
+            MOSKOMULE,
+            NVIDIA,
+            TORCHVISION_CHAIN,
+            TORCHVISION_DENSENET,
+        )
+    }
+)
+"""By name. Where two know every name of a file, the first one has it: a plain ResNet of many libraries."""
 
 
 def recognise(keys: Collection[str]) -> Dialect:
-    """The dialect that knows every one of ``keys``.
+    """The dialect that knows every one of ``keys``, or drops it.
 
     Raises:
         WeightsMismatch: none does; the message says how far each came.
     """
-    known = {dialect: len(dialect.names(keys)) for dialect in DIALECTS.values()}
+    known = {dialect: len(keys) - len(dialect.strangers(keys)) for dialect in DIALECTS.values()}
     best = max(known, key=lambda dialect: known[dialect])
     if keys and known[best] == len(keys):
         return best
-    unknown = sorted(set(keys) - set(best.names(keys)))
+    unknown = sorted(best.strangers(keys))
     counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items())
     raise WeightsMismatch(
         f"tensor names must all belong to one known dialect; of {len(keys)} names each knows: {counts}. "
@@ -144,9 +88,9 @@ def translate(
 ) -> dict[str, Tensor] | dict[str, Shape]:
     """Tensors, or only their shapes, under the zoo's names.
 
-    The gates' 1x1 convolutions become matrices. Batch norms of files older than PyTorch 0.4.1, which lack the counter
-    ``num_batches_tracked``, get one of 0, as PyTorch itself does; it has no part in the function. Names that the
-    dialect does not know are dropped: `match` refuses such files before.
+    The 1x1 convolutions of gates and classifiers become matrices. Batch norms of files older than PyTorch 0.4.1, which
+    lack the counter ``num_batches_tracked``, get one of 0, as PyTorch itself does; it has no part in the function.
+    Names that the dialect does not know are dropped: `match` refuses such files before.
     """
     names = dialect.names(values.keys())
     result = {native: _as_native(native, values[foreign]) for foreign, native in names.items()}
@@ -155,6 +99,31 @@ def translate(
         if native.endswith(".running_mean") and counter not in result:
             result[counter] = torch.tensor(0) if isinstance(result[native], Tensor) else ()
     return result  # type: ignore[return-value]
+
+
+def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collection[str] = ()) -> dict[str, Tensor]:
+    """Tensors under the names of another library, gates as the 1x1 convolutions that it has.
+
+    Args:
+        values: all tensors of a network, under the zoo's names.
+        dialect: to write.
+        pools: names of the network's average pools, for some libraries count them among their layers.
+
+    Raises:
+        UsageError: the scheme is only read, or has no name for one of the tensors.
+    """
+    if dialect.foreign is None:
+        raise UsageError(f"names of {dialect.used_by} are read, not written; leave the zoo's own")
+    names = dialect.foreign(values.keys(), pools)
+    without = [native for native in values if native not in names]
+    if without:
+        raise UsageError(
+            f"{dialect.used_by}: no such network has tensors for {_few(without)}; leave the zoo's own names"
+        )
+    return {
+        names[native]: value[:, :, None, None] if _GATE.search(native) and value.ndim == 2 else value
+        for native, value in values.items()
+    }
 
 
 def match(
@@ -172,10 +141,9 @@ def match(
     Raises:
         WeightsMismatch: tensors are missing, unexpected or of another shape; all three are reported at once.
     """
-    names = dialect.names(shapes.keys())
     found = translate(shapes, dialect)
     missing = sorted(set(expected) - set(found) - set(allow_missing))
-    unexpected = sorted({*(set(shapes) - set(names)), *(set(found) - set(expected) - set(allow_missing))})
+    unexpected = sorted({*dialect.strangers(shapes), *(set(found) - set(expected) - set(allow_missing))})
     wrong = [
         f"{key} {found[key]} instead of {expected[key]}"
         for key in sorted(set(expected) & set(found) - set(allow_missing))
@@ -201,7 +169,8 @@ def _as_native(native: str, value: Tensor) -> Tensor: ...
 def _as_native(native: str, value: Shape) -> Shape: ...
 def _as_native(native: str, value: Tensor | Shape) -> Tensor | Shape:
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
-    if not (_GATE.search(native) and len(shape) == 4 and shape[2:] == (1, 1)):
+    is_matrix = native == _CLASSIFIER or _GATE.search(native)
+    if not (is_matrix and len(shape) == 4 and shape[2:] == (1, 1)):
         return value
     return value.reshape(shape[:2]) if isinstance(value, Tensor) else shape[:2]
 
@@ -215,9 +184,9 @@ def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
     ):
         if any(key.startswith(prefix) for key in keys):
             return f" Names that start with {prefix!r} were written by {writer}: remove the prefix."
-    if dialect is not None and not all(key in dialect.names(keys) for key in keys):
+    if dialect is not None and dialect.strangers(keys):
         for other in DIALECTS.values():
-            if len(other.names(keys)) == len(keys):
+            if not other.strangers(keys):
                 return f" These look like {other.name} names ({other.used_by})."
     return ""
 

@@ -1,0 +1,123 @@
+"""What a naming scheme is, and how one is written down: as pairs of patterns that are read in either direction."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+Names = dict[str, str]
+
+_FIELDS = {
+    "bn": "weight|bias|running_mean|running_var|num_batches_tracked",
+    "wb": "weight|bias",
+}
+_PLACE = re.compile(r"\{(?P<field>[a-z]+)(?P<offset>[+-]\d+)?\}")
+
+
+def _no_doubt(shapes: Mapping[str, Shape]) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A naming scheme.
+
+    Args:
+        name: as in the manifest.
+        used_by: which libraries write it.
+        names: from all names in a file to those of the zoo, ``{foreign: native}``; names that it does not know are
+            left out. No two foreign names have the same native one, so that the dictionary can be turned round.
+        foreign: back, from all native names of a network and those of its average pools, ``{native: foreign}``; None
+            where nothing is written in this scheme.
+        dropped: pattern of names that take no part in the function, such as the heads of the training alone.
+        doubt: from a file's shapes to what makes it doubtful whose function it is: another network of the same library
+            with the same names and shapes, in words; None where there is none.
+    """
+
+    name: str
+    used_by: str
+    names: Callable[[Collection[str]], Names]
+    foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
+    dropped: str | None = None
+    doubt: Callable[[Mapping[str, Shape]], str | None] = _no_doubt
+
+    def strangers(self, keys: Collection[str]) -> list[str]:
+        """Those of ``keys`` that the scheme neither knows nor drops, in their order."""
+        known = self.names(keys)
+        return [key for key in keys if key not in known and not (self.dropped and re.fullmatch(self.dropped, key))]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The same tensors in two naming schemes.
+
+    A pattern is a name with fields: a number, ``{b}``, or the last part of a batch norm's tensors, ``{bn}``, or of a
+    layer's, ``{wb}``. A number may count from elsewhere on one side: ``layer{l+1}`` is ``stages.{l}``.
+
+    Args:
+        foreign: pattern of the other library's name.
+        native: pattern of the zoo's.
+    """
+
+    foreign: str
+    native: str
+
+
+def forward(rules: Sequence[Rule], keys: Collection[str]) -> Names:
+    """Native names of those ``keys`` that a rule knows; the first one decides."""
+    return _rewrite([(rule.foreign, rule.native) for rule in rules], keys)
+
+
+def backward(rules: Sequence[Rule], keys: Collection[str]) -> Names:
+    """Foreign names of those native ``keys`` that a rule knows; the first one decides."""
+    return _rewrite([(rule.native, rule.foreign) for rule in rules], keys)
+
+
+def two_way(rules: Sequence[Rule]) -> tuple[Callable[[Collection[str]], Names], Callable[..., Names]]:
+    """The functions ``names`` and ``foreign`` of a scheme that has the same rules for every network."""
+    return lambda keys: forward(rules, keys), lambda keys, pools: backward(rules, keys)
+
+
+def _rewrite(pairs: Sequence[tuple[str, str]], keys: Collection[str]) -> Names:
+    patterns = [(re.compile(_expression(source)), source, target) for source, target in pairs]
+    names: Names = {}
+    taken = set()
+    for key in keys:
+        for pattern, source, target in patterns:
+            match = pattern.fullmatch(key)
+            name = match and _fill(match, source, target)
+            if name:
+                # Two spellings of one tensor in one file are of no network: the second stays unknown.
+                if name not in taken:
+                    names[key] = name
+                    taken.add(name)
+                break
+    return names
+
+
+def _expression(pattern: str) -> str:
+    parts, end = [], 0
+    for place in _PLACE.finditer(pattern):
+        field = place["field"]
+        parts.append(re.escape(pattern[end : place.start()]))
+        parts.append(f"(?P<{field}>{_FIELDS.get(field, '0|[1-9][0-9]{0,3}')})")
+        end = place.end()
+    return "".join(parts) + re.escape(pattern[end:])
+
+
+def _fill(match: re.Match[str], source: str, target: str) -> str | None:
+    """``target`` with the values that ``match`` found in ``source``; None where a number would be negative."""
+    offsets = {place["field"]: int(place["offset"] or 0) for place in _PLACE.finditer(source)}
+    parts, end = [], 0
+    for place in _PLACE.finditer(target):
+        field = place["field"]
+        parts.append(target[end : place.start()])
+        if field in _FIELDS:
+            parts.append(match[field])
+        else:
+            number = int(match[field]) - offsets[field] + int(place["offset"] or 0)
+            if number < 0 or int(match[field]) < offsets[field]:
+                return None
+            parts.append(str(number))
+        end = place.end()
+    return "".join(parts) + target[end:]

@@ -1,0 +1,245 @@
+"""`push_to_hub`: a saved model, checked first, to a hub; with the manifest's row by which a zoo takes it up."""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from senet_zoo import registry
+from senet_zoo.errors import ManifestError, PublishError, UsageError
+from senet_zoo.hub import publish as hub_room
+from senet_zoo.hub.fields import Fields
+from senet_zoo.hub.manifest import VERSION
+from senet_zoo.hub.rows import LABELS, WeightsRow, read_row, row_json
+from senet_zoo.hub.sources import HubFile
+from senet_zoo.hub.verified import digest
+from senet_zoo.labels import categories
+from senet_zoo.network import ConvNet
+from senet_zoo.zoo.card import CARD, PAPER, base_row, model_card
+from senet_zoo.zoo.config import CONFIG, HUB, TENSORS, FolderConfig, read_config
+from senet_zoo.zoo.create import create_model
+from senet_zoo.zoo.fingerprint import fingerprint
+from senet_zoo.zoo.folders import parameters_of, save_pretrained
+from senet_zoo.zoo.loading import open_checkpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be sent, checked.
+
+    Args:
+        repo: ``organisation/name``.
+        tag: of the commit.
+        files: by name: a path, or the bytes themselves.
+        sha256: of ``model.safetensors``.
+        row: the manifest's row, as a manifest of its own, with the commit still null; or None.
+        no_row: why there is no row; empty where there is one.
+    """
+
+    repo: str
+    tag: str
+    files: Mapping[str, Path | bytes]
+    sha256: str
+    row: WeightsRow | None
+    no_row: str
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file."""
+        return {
+            name: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for name, content in self.files.items()
+        }
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a hub holds now.
+
+    Args:
+        repo: ``organisation/name``.
+        hub: its address.
+        commit: 40 hex digits.
+        tag: of the commit.
+        sha256: of ``model.safetensors``, as the hub reports it and as it is here.
+        row: the manifest's row, or None where the manifest cannot say what the network is.
+        no_row: why there is no row; empty where there is one.
+    """
+
+    repo: str
+    hub: str
+    commit: str
+    tag: str
+    sha256: str
+    row: WeightsRow | None
+    no_row: str
+
+    @property
+    def address(self) -> str:
+        """What ``from_pretrained`` and ``create_model(weights=...)`` load for good."""
+        return f"{HUB}{self.repo}@{self.commit}"
+
+
+def push_to_hub(
+    model_or_folder: ConvNet | str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    hub: str | None = None,
+    token: str | None = None,
+    tag: str | None = None,
+) -> Publication:
+    """Publish a model: tensors, config and card in one commit, a tag on it, and the sha256 read back.
+
+    The folder is checked first: the card names a licence, and the network that the config spells is built and takes
+    every tensor. Publishing the same again changes nothing.
+
+    Args:
+        model_or_folder: a network, or a folder of `save_pretrained`. A network trained from scratch has no licence yet:
+            save it with one, and publish the folder.
+        repo: ``organisation/name``; made where there is none.
+        private: hide it from strangers; a repository that is public already is refused.
+        hub: address of the hub; by default SENET_ZOO_HUB, or huggingface_hub's own.
+        token: of a user who may write there; by default HF_TOKEN, or what ``hf auth login`` saved for
+            huggingface_hub's own hub.
+        tag: of the commit; it never moves. By default the first twelve digits of the tensors' sha256.
+
+    Raises:
+        UsageError: ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
+        PublishError: the folder lacks something, or the hub does not take it; the message says what to do.
+        WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
+        ManifestError: ``config.json`` breaks a rule.
+    """
+    if isinstance(model_or_folder, ConvNet):
+        with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
+            save_pretrained(model_or_folder, folder)
+            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag)
+    plan = plan_publication(model_or_folder, repo, tag=tag)
+    where = hub_room.target(repo, hub=hub, token=token)
+    done = hub_room.publish(
+        where, plan.files, checked=TENSORS, tag=plan.tag, message=f"Publish {plan.tag} with senet_zoo", private=private
+    )
+    row = None if plan.row is None else _pinned(plan.row, done.commit)
+    return Publication(repo, where.endpoint, done.commit, plan.tag, done.sha256, row, plan.no_row)
+
+
+def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -> Plan:
+    """Check a folder and say what `push_to_hub` would send; nothing is asked or changed anywhere.
+
+    Raises:
+        UsageError: ``repo`` or ``tag`` is not of the form that hubs take.
+        PublishError: the card lacks a licence, or speaks of other tensors than those of the folder.
+        WeightsError: a file is missing or damaged, or holds another network's tensors.
+        ManifestError: ``config.json`` breaks a rule.
+    """
+    path = Path(folder).expanduser()
+    config = read_config(path)
+    sha256 = digest_of(path / TENSORS)
+    tag = f"sha256-{sha256[:12]}" if tag is None else tag
+    hub_room.check_names(repo, tag)
+    model = _built(path, config)
+    card = _card(path, config, sha256, model, repo)
+    files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
+    row, no_row = _row(path, config, model, repo, tag, sha256)
+    return Plan(repo, tag, MappingProxyType(files), sha256, row, no_row)
+
+
+def digest_of(tensors: Path) -> str:
+    """The sha256 of a file of tensors, after its header was checked.
+
+    Raises:
+        WeightsError: it is missing, damaged or unsafe.
+    """
+    open_checkpoint(tensors)
+    return digest(tensors)
+
+
+def manifest_of(row: WeightsRow) -> dict[str, object]:
+    """A row as a manifest of its own, for SENET_ZOO_MANIFEST, or to be merged into another."""
+    weights = {"default": row.tag, "weights": {row.tag: row_json(row)}}
+    return {"manifest_version": VERSION, "models": {row.model: weights}}
+
+
+def _built(path: Path, config: FolderConfig) -> ConvNet:
+    """The network of a folder, every tensor loaded and finite."""
+    model = create_model(config.architecture, weights=path)
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise PublishError(f"every value of a published network must be finite, but {name} has one that is not")
+    return model
+
+
+def _card(path: Path, config: FolderConfig, sha256: str, model: ConvNet, repo: str) -> bytes:
+    """The card to send: the folder's own where a person wrote in it, otherwise one that names the repository."""
+    from huggingface_hub import ModelCard
+
+    provenance = config.provenance
+    if provenance is not None and provenance.sha256 != sha256:
+        raise PublishError(
+            f"{path / CONFIG} and {CARD} speak of tensors of sha256 {provenance.sha256}, but {TENSORS} has {sha256}; "
+            f"save the model again"
+        )
+    file = path / CARD
+    if not file.is_file():
+        raise PublishError(f"a published model has a card, but there is no {file}; save the model again")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        licence = ModelCard(text, ignore_metadata_errors=False).data.get("license")
+    except Exception as e:  # the client raises ValueError, but lets errors of PyYAML through too
+        raise PublishError(f"{file} must begin with valid YAML between two lines of ---: {e}; correct it there") from e
+    if not licence:
+        raise PublishError(
+            f"a published model names its licence, but {file} does not; save it with save_pretrained(model, folder, "
+            f"license='apache-2.0') or another, or write license: into the card"
+        )
+    parameters = parameters_of(model)
+    if text != model_card(config, parameters=parameters):
+        return file.read_bytes()
+    return model_card(config, parameters=parameters, repo=repo).encode()
+
+
+def _row(
+    path: Path, config: FolderConfig, model: ConvNet, repo: str, tag: str, sha256: str
+) -> tuple[WeightsRow | None, str]:
+    """The manifest's row, or why there is none: a row's network is a name's own, for a list of labels that is known."""
+    if config.se != registry.find(config.architecture).se:
+        return None, f"a row has no place for another gate than that of {config.architecture}"
+    labels = [name for name, count in LABELS.items() if config.categories == categories(name, count)]
+    if not labels or config.preprocessing is None:
+        return None, f"a row needs preprocessing, and the class names of one of {', '.join(LABELS)}"
+    base = base_row(config)
+    provenance = config.provenance
+    licence = provenance.license if provenance else None
+    row = WeightsRow(
+        model=config.architecture,
+        tag=re.sub("[^a-z0-9]+", "_", tag.lower()).strip("_"),
+        num_classes=config.num_classes,
+        labels=labels[0],
+        in_channels=config.in_channels,
+        parameters=parameters_of(model),
+        preprocessing=config.preprocessing,
+        sources=(HubFile(repo, None, TENSORS, sha256, (path / TENSORS).stat().st_size, "native"),),
+        metrics=provenance.metrics if provenance else (),
+        license=licence,
+        license_source=base.license_source if base and base.license == licence else f"the model card of {repo}",
+        origin=base.origin if base else None,
+        citation=base.citation if base else PAPER,
+        training=None,
+        fingerprint=fingerprint(model, config.preprocessing),
+    )
+    try:
+        # What is printed is what a reader of the manifest accepts, whatever its rules are.
+        read_row(row.model, row.tag, Fields(json.loads(json.dumps(row_json(row))), "the manifest's row"))
+    except (ManifestError, UsageError) as e:
+        return None, str(e)
+    return row, ""
+
+
+def _pinned(row: WeightsRow, commit: str) -> WeightsRow:
+    sources = (replace(source, revision=commit) for source in row.sources if isinstance(source, HubFile))
+    return replace(row, sources=tuple(sources))
