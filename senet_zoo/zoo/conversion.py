@@ -83,7 +83,7 @@ class Conversion:
 
     Args:
         model: the network's name here.
-        variant: the gate it carries, as words for ``senet_zoo.parse_variant``; None where it is the name's own.
+        variant: the gate it carries, as words for `senet_zoo.zoo.variant.parse`; None where it is the name's own.
         num_classes: logits; 0 where the file had no classifier.
         in_channels: channels of the pictures.
         read_as: dialect of the file that was read.
