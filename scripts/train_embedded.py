@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 
 import senet_zoo
-from senet_zoo import registry
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.manifest import text_of
 from senet_zoo.hub.verified import digest
 from senet_zoo.training import cifar10
 from senet_zoo.training.loop import History, fit, top1, write_state
 from senet_zoo.training.recipe import CIFAR10_EMBEDDED
+from senet_zoo.zoo.folders import name_of
 
 ROOT = Path(__file__).parents[1]
 TAG = "cifar10"
@@ -56,7 +56,7 @@ def main() -> None:
 
 def embed(model: senet_zoo.ConvNet, history: History, accuracy: float) -> None:
     """Write the checkpoint into the package, and its row into the manifest."""
-    name = next(name for name, entry in registry.MODELS.items() if entry.spec() == model.spec)
+    name = name_of(model.spec)
     path = f"weights/{name}.{TAG}.safetensors"
     file = ROOT / "senet_zoo" / path
     tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}

@@ -5,8 +5,7 @@ classifier. Each block is a value of its own that knows how to build its module;
 flag.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Protocol
 
@@ -51,7 +50,7 @@ class SE:
     stages: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in _SE_KINDS.items():
+        for name, kind in ((each.name, type(each.default)) for each in fields(self) if each.name != "stages"):
             value = getattr(self, name)
             if type(value) is not kind:
                 words = f"one of {', '.join(map(str, kind))}" if issubclass(kind, Enum) else f"of type {kind.__name__}"
@@ -76,17 +75,6 @@ class SE:
             gate=self.gate,
             start=self.start,
         )
-
-
-_SE_KINDS: Mapping[str, type] = {
-    "reduction": int,
-    "bias": bool,
-    "placement": Placement,
-    "squeeze": Squeeze,
-    "activation": Activation,
-    "gate": GateFunction,
-    "start": Start,
-}
 
 
 def gate_at(se: SE | None, place: Placement, channels: int) -> nn.Module:

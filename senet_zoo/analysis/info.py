@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from senet_zoo import registry
 from senet_zoo.analysis import cost
-from senet_zoo.errors import UsageError
-from senet_zoo.families.family import Model
 from senet_zoo.layers import gates
 from senet_zoo.specs import SE
 
@@ -74,7 +72,7 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     from senet_zoo.hub.manifest import load_manifest
 
     model = registry.find(name)
-    spec = model.spec(variant_of(model, se))
+    spec = model.spec(se)
     own = spec.se == model.se
     net = cost.on_meta(spec)
     found = gates(net)
@@ -95,14 +93,3 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
         feature_channels=net.feature_channels,
         weights=load_manifest().rows(model.name) if own else (),
     )
-
-
-def variant_of(model: Model, se: SE | None) -> SE | None:
-    """``se``, or the model's own gate where it is None.
-
-    Raises:
-        UsageError: a plain twin has no gate to change.
-    """
-    if se is not None and model.se is None:
-        raise UsageError(f"{model.name} is the plain twin and has no gate to change; se=... goes with {model.twin}")
-    return model.se if se is None else se

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish, or say what would be."""
-    from senet_zoo.zoo.publishing import manifest_of, plan_publication, push_to_hub
+    from senet_zoo.hub.manifest import document
+    from senet_zoo.zoo.publishing import plan_publication, push_to_hub
 
     if arguments.dry_run:
         plan = plan_publication(arguments.folder, arguments.repo, tag=arguments.tag)
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = push_to_hub(
         arguments.folder, arguments.repo, private=arguments.private, hub=arguments.hub, tag=arguments.tag
     )
-    manifest = None if done.row is None else manifest_of(done.row)
+    manifest = None if done.row is None else document([done.row])
     if arguments.json:
         print_json(
             {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from senet_zoo.errors import UsageError
 from senet_zoo.specs import SE, NetworkSpec
 
 Build = Callable[[SE | None], NetworkSpec]
@@ -35,8 +36,19 @@ class Model:
     published_as: tuple[str, ...]
 
     def spec(self, se: SE | None = None) -> NetworkSpec:
-        """The architecture, with ``se`` in place of the name's own gate where one is given."""
+        """The architecture, with ``se`` in place of the name's own gate where one is given.
+
+        Raises:
+            UsageError: a gate for a plain twin.
+            SpecError: stages that the network does not have.
+        """
+        if se is not None and self.se is None:
+            raise UsageError(f"{self.name} is the plain twin and has no gate to change; se=... goes with {self.twin}")
         return self.build(self.se if se is None else se)
+
+    def spells(self, spec: NetworkSpec) -> bool:
+        """Whether this name builds that architecture, whatever its gate."""
+        return (self.se is None) == (spec.se is None) and self.build(spec.se) == spec
 
 
 @dataclass(frozen=True)

@@ -170,5 +170,5 @@ def _instead(model: nn.Module) -> str:
     if not isinstance(spec, NetworkSpec):
         return belong
     plain = replace(spec, se=None)
-    twins = [name for name, twin in MODELS.items() if twin.se is None and twin.spec() == plain]
-    return f"{belong}: without them it is {twins[0]}, create_model({twins[0]!r})" if twins else belong
+    twin = next((model for model in MODELS.values() if model.spells(plain)), None)
+    return belong if twin is None else f"{belong}: without them it is {twin.name}, create_model({twin.name!r})"

@@ -21,56 +21,38 @@ from senet_zoo.hub.verified import digest
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE, NetworkSpec
 from senet_zoo.zoo.folders import name_of
-from senet_zoo.zoo.loading import CLASSIFIER, first_convolution
+from senet_zoo.zoo.loading import CLASSIFIER, first_convolution, require_function
 from senet_zoo.zoo.variant import words
 
 _log = logging.getLogger("senet_zoo")
 
 _HEAD = ("classifier.weight", "classifier.bias")
 
+_SHARED = {
+    "resnet18b": "resnet18",
+    "resnet34b": "resnet34",
+    "resnet50b": "resnet50",
+    "resnet101b": "resnet101",
+    "resnet152b": "resnet152",
+    "resnext50b_32x4d": "resnext50_32x4d",
+    "resnext101b_32x8d": "resnext101_32x8d",
+    "resnext101b_64x4d": "resnext101_64x4d",
+    **{name: name for name in ("densenet121", "densenet169", "densenet201")},
+}
+_CADENE = ("se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d", "senet154")
+
 TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "timm": {
-            **{ours: theirs for theirs, ours in registry.ALIASES.items() if ours != "se_mnasnet"},
-            "resnet18b": "resnet18",
-            "resnet34b": "resnet34",
-            "resnet50b": "resnet50",
-            "resnet101b": "resnet101",
-            "resnet152b": "resnet152",
-            "resnext50b_32x4d": "resnext50_32x4d",
+            **{ours: theirs for theirs, ours in registry.ALIASES.items()},
+            **_SHARED,
             "resnext101b_32x4d": "resnext101_32x4d",
-            "resnext101b_32x8d": "resnext101_32x8d",
-            "resnext101b_64x4d": "resnext101_64x4d",
-            "resnet50d": "resnet50d",
-            "resnet101d": "resnet101d",
-            "resnet152d": "resnet152d",
-            "resnext50d_32x4d": "resnext50d_32x4d",
-            "densenet121": "densenet121",
-            "densenet169": "densenet169",
-            "densenet201": "densenet201",
+            **{name: name for name in ("resnet50d", "resnet101d", "resnet152d", "resnext50d_32x4d")},
         },
-        "cadene": {
-            name: name
-            for name in (
-                "se_resnet50",
-                "se_resnet101",
-                "se_resnet152",
-                "se_resnext50_32x4d",
-                "se_resnext101_32x4d",
-                "senet154",
-            )
-        },
+        "cadene": {name: name for name in _CADENE},
         "torchvision": {
-            "resnet18b": "resnet18",
-            "resnet34b": "resnet34",
-            "resnet50b": "resnet50",
-            "resnet101b": "resnet101",
-            "resnet152b": "resnet152",
-            "resnext50b_32x4d": "resnext50_32x4d",
-            "resnext101b_32x8d": "resnext101_32x8d",
-            "resnext101b_64x4d": "resnext101_64x4d",
+            **_SHARED,
             **{name: name for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "alexnet")},
-            **{name: name for name in ("densenet121", "densenet169", "densenet201")},
         },
     }
 )
@@ -175,7 +157,8 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
     head = [name for name in _HEAD if found.get(name) != expected.get(name)]
     match(foreign.shapes, expected, foreign.dialect, allow_missing=_HEAD if head else ())
     if foreign.dialect is not NATIVE or "model" in foreign.metadata:
-        _require_function(registry.MODELS[name_of(net.spec)], foreign)
+        entry = registry.MODELS[name_of(net.spec)]
+        require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
     tensors = translate(foreign.tensors, foreign.dialect)
     if head:
         own = net.state_dict()
@@ -254,7 +237,7 @@ def _new(entry: Model, foreign: _Foreign) -> ConvNet:
     net = _on_meta(spec, foreign)
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     match(foreign.shapes, expected, foreign.dialect)
-    _require_function(entry, foreign)
+    require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
     doubt = foreign.dialect.doubt(foreign.shapes)
     if doubt:
         _log.warning("%s: %s; taken for %s, as asked", foreign.path, doubt, entry.name)
@@ -278,23 +261,6 @@ def _on_meta(spec: NetworkSpec, foreign: _Foreign) -> ConvNet:
     shape = foreign.native_shapes.get(first_convolution(spec), ())
     with torch.device("meta"):
         return ConvNet(spec, num_classes=foreign.num_classes, in_channels=shape[1] if len(shape) == 4 else 3)
-
-
-def _require_function(entry: Model, foreign: _Foreign) -> None:
-    """Refuse a file whose names and shapes fit, but that is known to be another function's."""
-    said = foreign.metadata.get("model", entry.name)
-    if said != entry.name:
-        raise WeightsMismatch(
-            f"weights load only into the function that they were trained in: {foreign.path} says it holds {said}, not "
-            f"{entry.name}; ask for {said}"
-        )
-    if foreign.dialect is not NATIVE and foreign.dialect.name not in entry.published_as:
-        fitting = [each.name for each in _candidates(foreign)]
-        raise WeightsMismatch(
-            f"weights load only into the function that they were trained in: {foreign.path} is named as by "
-            f"{foreign.dialect.used_by}, whose networks of these shapes are not {entry.name} (stride or pool differ). "
-            + (f"Those are {' or '.join(fitting)}." if fitting else "No network of the zoo has that form.")
-        )
 
 
 def _identify(foreign: _Foreign) -> Model:
@@ -351,11 +317,11 @@ def _shapes(net: ConvNet) -> dict[str, Shape]:
 
 def _target(entry: Model, spec: NetworkSpec, to: str) -> tuple[str, Dialect]:
     theirs = TARGETS[to].get(entry.name)
-    if theirs is None or spec.se != entry.se:
+    dialects = [DIALECTS[name] for name in entry.published_as if DIALECTS[name].foreign is not None]
+    if theirs is None or spec.se != entry.se or not dialects:
         gate = "" if spec.se == entry.se or spec.se is None else f" with {words(spec.se)}"
         raise UsageError(
-            f"{to} has no network that is the function of {entry.name}{gate}, so its weights cannot be written under "
-            f"{to}'s names; leave --to out"
+            f"{to} has no network that is the function of {entry.name}{gate}, or its names for it are not known here; "
+            f"leave --to out"
         )
-    dialects = [DIALECTS[name] for name in entry.published_as if name in DIALECTS]
-    return theirs, next(dialect for dialect in dialects if dialect.foreign is not None)
+    return theirs, dialects[0]

@@ -67,16 +67,14 @@ def create_model(
         raise UsageError("pretrained=True and weights=... both say where weights come from; pass one of them")
     if tag and not pretrained:
         raise UsageError(f"{name!r} names the weights {tag!r}; add pretrained=True, or ask for {model.name!r}")
-    if se is not None and model.se is None:
-        raise UsageError(f"{model.name} is the plain twin and has no gate to change; se=... goes with {model.twin}")
+    spec = model.spec(se)
     if se is not None and se != model.se and pretrained:
         raise UsageError(
             f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
         )
     config = None if weights is None else config_beside(weights)
     if config is not None:
-        se = _agree(config, model, se)
-    spec = model.spec(se)
+        spec = model.spec(_agree(config, model, se))
 
     checkpoint, record = _checkpoint(model, spec, tag, pretrained, weights)
     with torch.device("meta"):  # no memory is filled twice: the parameters come from the file, or are initialised once

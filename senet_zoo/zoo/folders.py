@@ -138,13 +138,13 @@ def name_of(spec: NetworkSpec) -> str:
     Raises:
         UsageError: none does.
     """
-    for name, entry in registry.MODELS.items():
-        if (entry.se is None) == (spec.se is None) and entry.build(spec.se) == spec:
-            return name
-    raise UsageError(
-        "a network is saved under the name that rebuilds it, and no model of the zoo has this architecture; register "
-        "it in a family first, or save its state_dict() with safetensors"
-    )
+    model = next((model for model in registry.MODELS.values() if model.spells(spec)), None)
+    if model is None:
+        raise UsageError(
+            "a network is saved under the name that rebuilds it, and no model of the zoo has this architecture; "
+            "register it in a family first, or save its state_dict() with safetensors"
+        )
+    return model.name
 
 
 def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: str) -> Provenance:

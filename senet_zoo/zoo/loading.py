@@ -14,7 +14,7 @@ from senet_zoo import registry
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
-from senet_zoo.hub.dialects import Dialect, match, recognise, translate
+from senet_zoo.hub.dialects import NATIVE, Dialect, match, recognise, translate
 from senet_zoo.hub.tensor_files import Header
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
@@ -65,18 +65,7 @@ class Checkpoint:
             classes = self.num_classes if num_classes is None else num_classes
             whole = ConvNet(spec, num_classes=classes, in_channels=self.in_channels(spec))
         match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
-        name = self.header.metadata.get("model", model.name)
-        if name != model.name:
-            raise WeightsMismatch(
-                f"weights load only into the function that they were trained in: {self.path} says it holds {name}, not "
-                f"{model.name}. Ask for create_model({name!r}, weights=...)"
-            )
-        if self.dialect.name != "native" and self.dialect.name not in model.published_as:
-            raise WeightsMismatch(
-                f"weights load only into the function that they were trained in: {self.path} is named as by "
-                f"{self.dialect.used_by}, whose networks of these shapes are not {model.name} (stride or pool differ). "
-                f"{_siblings(model, self.dialect)}"
-            )
+        require_function(model, self.path, self.dialect, self.header.metadata)
 
     def load_into(self, net: ConvNet) -> None:
         """Give a network on the meta device the file's tensors; a classifier of another size stays fresh.
@@ -107,6 +96,31 @@ class Checkpoint:
     def native_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shapes under the zoo's names."""
         return translate(self.header.shapes, self.dialect)
+
+
+def require_function(model: Model, path: Path, dialect: Dialect, metadata: Mapping[str, str]) -> None:
+    """Refuse a file whose names and shapes may fit, but that is known to be another function's.
+
+    Args:
+        model: the name that the file should hold.
+        path: of the file.
+        dialect: how its tensors are named.
+        metadata: its own remarks.
+
+    Raises:
+        WeightsMismatch: the file says that it holds another model, or its library publishes another form.
+    """
+    said = metadata.get("model", model.name)
+    if said != model.name:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in: {path} says it holds {said}, not "
+            f"{model.name}. Ask for {said}"
+        )
+    if dialect is not NATIVE and dialect.name not in model.published_as:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in: {path} is named as by {dialect.used_by}, "
+            f"whose networks of these shapes are not {model.name} (stride or pool differ). {_siblings(model, dialect)}"
+        )
 
 
 def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:

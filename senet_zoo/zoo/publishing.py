@@ -14,7 +14,6 @@ from senet_zoo import registry
 from senet_zoo.errors import ManifestError, PublishError, UsageError
 from senet_zoo.hub import publish as hub_room
 from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.manifest import VERSION
 from senet_zoo.hub.rows import LABELS, WeightsRow, read_row, row_json
 from senet_zoo.hub.sources import HubFile
 from senet_zoo.hub.verified import digest
@@ -157,12 +156,6 @@ def digest_of(tensors: Path) -> str:
     """
     open_checkpoint(tensors)
     return digest(tensors)
-
-
-def manifest_of(row: WeightsRow) -> dict[str, object]:
-    """A row as a manifest of its own, for SENET_ZOO_MANIFEST, or to be merged into another."""
-    weights = {"default": row.tag, "weights": {row.tag: row_json(row)}}
-    return {"manifest_version": VERSION, "models": {row.model: weights}}
 
 
 def _built(path: Path, config: FolderConfig) -> ConvNet:

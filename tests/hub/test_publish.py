@@ -24,8 +24,8 @@ from senet_zoo.errors import (
     WeightsUnavailable,
     WeightsUnsafe,
 )
-from senet_zoo.hub.manifest import load_manifest
-from senet_zoo.zoo.publishing import manifest_of, plan_publication, push_to_hub
+from senet_zoo.hub.manifest import document, load_manifest
+from senet_zoo.zoo.publishing import plan_publication, push_to_hub
 
 # The client sends large files in a way that its own HTTP library frowns on.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -95,7 +95,7 @@ def test_the_row_of_published_weights_makes_them_pretrained_elsewhere(open_hub, 
     model = senet_zoo.create_model("se_resnet20", pretrained=True)
     done = push_to_hub(model, REPO, tag="v2.0-final")
     file = tmp_path / "manifest.json"
-    file.write_text(json.dumps(manifest_of(done.row)))
+    file.write_text(json.dumps(document([done.row])))
     row = load_manifest(file).row("se_resnet20", "v2_0_final")
     (source,) = row.sources
     content = open_hub.repos[REPO][done.commit]["model.safetensors"]

@@ -62,6 +62,13 @@ def test_counts_and_keys(name: str) -> None:
     assert key_list(model) == row["keys"]
 
 
+@pytest.mark.parametrize("name", GATED)
+def test_gates_add_one_multiply_add_for_each_of_their_weights(name: str) -> None:
+    golden, twin = GOLDEN[name], GOLDEN[MODELS[name].twin]
+    added = int(golden["multiply_adds"]) - int(twin["multiply_adds"])
+    assert added == cost.se_parameters(cost.on_meta(MODELS[name].spec()))
+
+
 @every_function
 def test_shapes_at_native_and_odd_sizes(name: str) -> None:
     model = cost.on_meta(TINY[name])

@@ -62,7 +62,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 
 
 def recognise(keys: Collection[str]) -> Dialect:
-    """The dialect that knows every one of ``keys``, or drops it.
+    """The dialect that knows every one of ``keys``.
 
     Raises:
         WeightsMismatch: none does; the message says how far each came.

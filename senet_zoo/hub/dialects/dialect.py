@@ -29,7 +29,6 @@ class Dialect:
             left out. No two foreign names have the same native one, so that the dictionary can be turned round.
         foreign: back, from all native names of a network and those of its average pools, ``{native: foreign}``; None
             where nothing is written in this scheme.
-        dropped: pattern of names that take no part in the function, such as the heads of the training alone.
         doubt: from a file's shapes to what makes it doubtful whose function it is: another network of the same library
             with the same names and shapes, in words; None where there is none.
     """
@@ -38,13 +37,12 @@ class Dialect:
     used_by: str
     names: Callable[[Collection[str]], Names]
     foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
-    dropped: str | None = None
     doubt: Callable[[Mapping[str, Shape]], str | None] = _no_doubt
 
     def strangers(self, keys: Collection[str]) -> list[str]:
-        """Those of ``keys`` that the scheme neither knows nor drops, in their order."""
+        """Those of ``keys`` that the scheme does not know, in their order."""
         known = self.names(keys)
-        return [key for key in keys if key not in known and not (self.dropped and re.fullmatch(self.dropped, key))]
+        return [key for key in keys if key not in known]
 
 
 @dataclass(frozen=True)
