@@ -17,9 +17,9 @@ import senet_zoo
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.manifest import text_of
 from senet_zoo.hub.verified import digest
-from senet_zoo.training import cifar10
-from senet_zoo.training.loop import History, fit, top1, write_state
-from senet_zoo.training.recipe import CIFAR10_EMBEDDED
+from senet_zoo.training.embedded import cifar10
+from senet_zoo.training.embedded.loop import History, fit, top1, write_state
+from senet_zoo.training.embedded.recipe import CIFAR10_EMBEDDED
 from senet_zoo.zoo.folders import name_of
 
 ROOT = Path(__file__).parents[1]

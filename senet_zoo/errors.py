@@ -9,6 +9,8 @@
     │   └── SpecError                       an architecture asks for what a block cannot do
     ├── ManifestError (ValueError)          weights_manifest.json or a config.json breaks a rule
     ├── PictureError (ValueError)           a file that is no readable picture
+    ├── DataError (ValueError)              labelled pictures that nothing can be learnt from or measured on
+    ├── TrainingError (RuntimeError)        a training run that cannot go on; its last checkpoint is named
     ├── PublishError (RuntimeError)         a hub does not take a model as it is, or stands otherwise than was seen
     └── WeightsError (RuntimeError)         a checkpoint could not be used
         ├── WeightsNotFound                 nothing lies where the weights should be
@@ -48,6 +50,14 @@ class ManifestError(SenetZooError, ValueError):
 
 class PictureError(SenetZooError, ValueError):
     """A file that cannot be read as a picture."""
+
+
+class DataError(SenetZooError, ValueError):
+    """Labelled pictures that are not where or what they should be: no such data set, an empty class, a wrong label."""
+
+
+class TrainingError(SenetZooError, RuntimeError):
+    """A training run that cannot go on: its loss is not finite, its memory or disk is full, another process ended."""
 
 
 class PublishError(SenetZooError, RuntimeError):

@@ -204,41 +204,6 @@ class NoStem:
 
 
 @dataclass(frozen=True)
-class NoPool:
-    """Nothing between stem and stages, as in networks for small pictures."""
-
-    stride: int = 1
-
-    def build(self) -> nn.Module:
-        return nn.Identity()
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """3x3 max pool of stride 2.
-
-    Args:
-        padding: 1 as in torchvision, or 0 for Caffe's window, which is unpadded and may run over the far edge.
-    """
-
-    padding: int = 1
-    stride: int = 2
-
-    def build(self) -> nn.Module:
-        return nn.MaxPool2d(3, self.stride, padding=self.padding, ceil_mode=self.padding == 0)
-
-
-@dataclass(frozen=True)
-class AveragePool:
-    """2x2 average pool of stride 2, the pool of the 'aa' form."""
-
-    stride: int = 2
-
-    def build(self) -> nn.Module:
-        return nn.AvgPool2d(self.stride)
-
-
-@dataclass(frozen=True)
 class StageSpec:
     """Blocks of one row of the table, left to right."""
 

@@ -13,7 +13,7 @@ import senet_zoo
 PACKAGE = Path(senet_zoo.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 NETWORKS = {"tensors", "layers", "specs", "blocks", "families", "registry", "network"}
-BELOW_ZOO = NETWORKS | {"preprocessing", "labels", "hub"}
+BELOW_ZOO = NETWORKS | {"preprocessing", "labels", "pictures", "hub"}
 
 # room: the rooms it may import; `errors` is open to all, and imports none
 ARROWS = {
@@ -28,6 +28,7 @@ ARROWS = {
     "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),
     "labels": set(),
+    "pictures": set(),
     "hub": {"preprocessing"},
     "zoo": BELOW_ZOO,
     "training": BELOW_ZOO | {"zoo"},

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.errors import SpecError
 from senet_zoo.layers import Placement, relu
-from senet_zoo.specs import SE, NoPool, PoolSpec, only_gate
+from senet_zoo.specs import SE, PoolSpec, only_gate
 
 _NO_POOL = NoPool()
 

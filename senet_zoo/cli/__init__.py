@@ -9,7 +9,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from senet_zoo.cli import compare, convert, download, info, list_names, predict, publish, tables, verify
+from senet_zoo.cli import (
+    compare,
+    convert,
+    download,
+    evaluate,
+    info,
+    list_names,
+    manifest,
+    predict,
+    publish,
+    tables,
+    train,
+    verify,
+)
 from senet_zoo.cli.parser import Parser, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
 
@@ -21,6 +34,9 @@ COMMANDS = {
     "verify": verify,
     "publish": publish,
     "convert": convert,
+    "manifest": manifest,
+    "train": train,
+    "evaluate": evaluate,
     "tables": tables,
     "compare": compare,
 }

@@ -7,12 +7,18 @@ from senet_zoo.cli.output import print_json, visible
 SUMMARY = "turn any library's checkpoint into safetensors"
 DESCRIPTION = """\
 Read a checkpoint of any library that the zoo knows (timm, Cadene, torchvision,
-pytorchcv, mmpretrain, moskomule, NVIDIA, segmentation_models.pytorch), check
-that its tensors are exactly a network's, and write them as safetensors.
+pytorchcv, mmpretrain, moskomule, NVIDIA, segmentation_models.pytorch,
+PaddleClas, and the authors' own Caffe), check that its tensors are exactly a
+network's, and write them as safetensors.
 
 The network is found by the tensors' names and shapes. Where they fit several,
 the message names them: choose one with --model. Pickles (.pth, .pt, .pkl,
-.pth.zip) are opened so that they run nothing; one that wants to is refused."""
+.pth.zip, .pdparams) are opened so that they run nothing; one that wants to is
+refused.
+
+A .caffemodel takes BGR pixels and has its classes in the order of ILSVRC-2017.
+What is written takes RGB and has them in the usual order, and says how pictures
+are prepared: create_model and predict read that from the file."""
 EXAMPLE = "senet-zoo convert se_resnet50-ce0d4300.pth -o se_resnet50.safetensors"
 
 
@@ -28,14 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert one file."""
+    from senet_zoo.hub.rows import fingerprint_json
     from senet_zoo.zoo.conversion import convert
 
     done = convert(arguments.file, arguments.out, model=arguments.model, to=arguments.to)
+    made = done.fingerprint
     if arguments.json:
-        print_json(done)
+        print_json({**vars(done), "fingerprint": None if made is None else fingerprint_json(made)})
         return 0
     gate = f" with the gate {done.variant}" if done.variant else ""
     print(f"{visible(arguments.file)}: {done.model}{gate}, {done.num_classes} classes, names of {done.read_as}")
     called = f", there {done.foreign_model}" if done.foreign_model else ""
     print(f"{visible(str(done.path))}: names of {done.written_as}{called}, {done.size} bytes, sha256 {done.sha256}")
+    if made is None:
+        print("no fingerprint: the network has no logits, or they are all 0 or not finite")
+    else:
+        print(f"fingerprint of logits of scale {made.scale:g}: senet-zoo verify --deep compares it on any machine")
+    if done.preprocessing is not None:
+        p = done.preprocessing
+        print(
+            f"pictures: RGB, shorter side to {p.resize} px ({p.interpolation.value}), centre {p.size}x{p.size}, scaled "
+            f"to [0, 1], mean {_channels(p.mean)}, std {_channels(p.std)}"
+        )
     return 0
+
+
+def _channels(values: tuple[float, float, float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

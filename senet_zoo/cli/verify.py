@@ -10,8 +10,9 @@ DESCRIPTION = """\
 Check weights against what is known of them: sha256 and size of the file, its
 header, names and shapes of its tensors against the network, and that every
 value is finite. With --deep the network also runs on a fixed picture, and its
-logits must be those that were published: the manifest's fingerprint. One check
-that does not hold, or could not be made, is exit status 1.
+logits must be those that were published: the fingerprint in the manifest, or in
+a saved folder's config or a converted file. One check that does not hold, or
+could not be made, is exit status 1.
 
 A folder that senet-zoo download --to wrote is checked file by file, and what is
 missing, extra or changed is named. Without a name it checks the checkpoint

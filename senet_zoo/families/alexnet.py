@@ -18,12 +18,12 @@ conv1 to conv5; the sixth is the last pool alone.
 
 from senet_zoo.blocks.convolution import Convolution
 from senet_zoo.blocks.heads import FullyConnected
-from senet_zoo.blocks.pools import MaxWindow
+from senet_zoo.blocks.pools import MaxWindow, NoPool
 from senet_zoo.blocks.steps import Keep, Ungated
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, NetworkSpec, NoPool, NoStem, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, NoStem, StageSpec
 
-FAMILY = Family(published_as=("torchvision_chain",))
+FAMILY = Family(published_as=("torchvision_chain", "pytorchcv"))
 
 
 @FAMILY.register("se_alexnet", "alexnet")

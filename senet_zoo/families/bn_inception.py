@@ -24,13 +24,13 @@ work, see `HalvingMaxPool`.
 """
 
 from senet_zoo.blocks.inception import Inception
-from senet_zoo.blocks.pools import HalvingMaxPool, MeanPool
+from senet_zoo.blocks.pools import HalvingMaxPool, MaxPool, MeanPool
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.blocks.steps import Conv, Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("caffe",))
 
 
 @FAMILY.register("se_bn_inception", "bn_inception")

@@ -19,12 +19,13 @@ the start of every stage but the first. The gate scales the 32 new maps of each 
 
 from senet_zoo.blocks.dense import DenseLayer, Transition
 from senet_zoo.blocks.heads import NormMean
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("torchvision_densenet",))
+FAMILY = Family(published_as=("torchvision_densenet", "pytorchcv"))
 
 
 @FAMILY.register("se_densenet121", "densenet121")

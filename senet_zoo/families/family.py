@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.specs import SE, NetworkSpec
 
 Build = Callable[[SE | None], NetworkSpec]
@@ -48,7 +48,12 @@ class Model:
 
     def spells(self, spec: NetworkSpec) -> bool:
         """Whether this name builds that architecture, whatever its gate."""
-        return (self.se is None) == (spec.se is None) and self.build(spec.se) == spec
+        if (self.se is None) != (spec.se is None):
+            return False
+        try:
+            return self.build(spec.se) == spec
+        except SpecError:  # a gate for stages that this network lacks
+            return False
 
 
 @dataclass(frozen=True)

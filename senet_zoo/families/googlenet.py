@@ -22,10 +22,11 @@ over the edge.
 
 from senet_zoo.blocks.auxiliary import DenseAuxiliary
 from senet_zoo.blocks.inception import Inception
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.steps import BiasedConv as Conv
 from senet_zoo.blocks.steps import Keep, LocalResponse, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, AuxiliarySpec, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, AuxiliarySpec, NetworkSpec, StageSpec
 
 FAMILY = Family()
 

@@ -24,13 +24,13 @@ arXiv:1602.07261, figures 10 to 20 and table 1; TensorFlow-Slim's ``inception_re
 from torch import nn
 
 from senet_zoo.blocks.inception import InceptionResidual
-from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.pools import MeanPool, NoPool
 from senet_zoo.blocks.steps import Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, SECOND_STEM, STEM, conv, reduction_a, valid
-from senet_zoo.specs import SE, BlockSpec, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, BlockSpec, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("timm_inception_resnet", "pytorchcv"))
 
 
 @FAMILY.register("se_inception_resnet_v1", "inception_resnet_v1")

@@ -19,13 +19,13 @@ Source: Szegedy et al., Rethinking the Inception Architecture for Computer Visio
 
 from senet_zoo.blocks.auxiliary import ConvolutionalAuxiliary
 from senet_zoo.blocks.inception import Inception
-from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.pools import MeanPool, NoPool
 from senet_zoo.blocks.steps import Keep, Step, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, SECOND_STEM, STEM, conv, reduction_a, valid
-from senet_zoo.specs import SE, AuxiliarySpec, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, AuxiliarySpec, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("torchvision_inception", "pytorchcv"))
 
 
 @FAMILY.register("se_inception_v3", "inception_v3")
@@ -34,6 +34,9 @@ def inception_v3(se: SE | None) -> NetworkSpec:
 
     In training a second classifier may branch off behind the last 17x17 module, its loss weighted 0.4, the weight of
     TensorFlow-Slim's training script: `senet_zoo.training.auxiliary`.
+
+    torchvision's weights take pictures of mean and deviation 0.5 in each channel. Its builder makes them of ImageNet's
+    inside the network (``transform_input=True``); here that is the preprocessing.
 
     Differs: the means count the zeros around the map, as in torchvision and pytorchcv, whose function this is;
     TensorFlow's do not. The gate is not in the paper; here it sits on the output of all eleven modules, the reductions

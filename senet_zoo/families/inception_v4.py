@@ -18,13 +18,13 @@ arXiv:1602.07261, figures 3 to 9 and table 1.
 """
 
 from senet_zoo.blocks.inception import Inception
-from senet_zoo.blocks.pools import MeanPool
+from senet_zoo.blocks.pools import MeanPool, NoPool
 from senet_zoo.blocks.steps import Keep, Ungated, concat, path
 from senet_zoo.families.family import Family
 from senet_zoo.families.inception_steps import MAX, STEM, conv, reduction_a, valid
-from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("timm_inception_v4", "pytorchcv"))
 
 
 @FAMILY.register("se_inception_v4", "inception_v4")

@@ -20,12 +20,13 @@ A row is an inverted residual: its expansion, its depthwise convolution, its out
 
 from senet_zoo.blocks.heads import ConvMean
 from senet_zoo.blocks.inverted_residual import InvertedResidual
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.layers import Placement
-from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family()
+FAMILY = Family(published_as=("timm_mnasnet", "pytorchcv"))
 A1 = SE(reduction=4, placement=Placement.INNER, stages=(4, 6, 7))
 """The gate that the search chose: inside the block, and in three of its seven stages."""
 

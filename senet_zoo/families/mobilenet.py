@@ -16,9 +16,10 @@ Each number is the width of a depthwise separable block.
 """
 
 from senet_zoo.blocks.mobile import DepthwiseSeparable as Block
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

@@ -15,9 +15,9 @@ Pools have stride 2, and dropout 0.5 follows each. Every convolution has a bias 
 
 from senet_zoo.blocks.convolution import PixelPerceptron
 from senet_zoo.blocks.heads import ClassMaps
-from senet_zoo.blocks.pools import DroppedPool, PaddedAverage
+from senet_zoo.blocks.pools import DroppedPool, MaxPool, NoPool, PaddedAverage
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, NoPool, NoStem, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, NoStem, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

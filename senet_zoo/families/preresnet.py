@@ -20,12 +20,13 @@ The SENet authors published no gated network of this kind.
 """
 
 from senet_zoo.blocks.heads import NormMean
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.preactivation import PreBasic, PreBottleneck
 from senet_zoo.blocks.residual import StrideAt
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

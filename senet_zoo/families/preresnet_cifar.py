@@ -19,10 +19,11 @@ the last one, and are other functions. The paper does not print the reduction; 1
 """
 
 from senet_zoo.blocks.heads import NormMean
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.preactivation import BareStem, PreBasic, PreBottleneck
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import three_stages
-from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

@@ -16,14 +16,15 @@ A bottleneck a-b-c is 1x1, a; 3x3, b (in groups); 1x1, c. The pool is Caffe's: u
 ResNets shrink the map in the first 1x1, ResNeXts and SENet-154 in the 3x3, as the released files do.
 """
 
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.residual import Basic, Bottleneck, Projection, StrideAt
 from senet_zoo.blocks.stems import ConvStem, DeepStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages, grouped_width
 from senet_zoo.layers import relu
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("cadene",))
+FAMILY = Family(published_as=("cadene", "caffe"))
 
 
 @FAMILY.register("se_resnet18", "resnet18")

@@ -7,13 +7,14 @@ shrinks its map in the 3x3, so that no pixel is skipped, and the pool is padded 
 Source: He et al., Bag of Tricks for Image Classification, arXiv:1812.01187, figure 2a.
 """
 
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.residual import Basic, Bottleneck, Projection
 from senet_zoo.blocks.stems import ConvStem, DeepStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages, grouped_width
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia"))
+FAMILY = Family(published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle"))
 
 
 @FAMILY.register("se_resnet18b", "resnet18b")

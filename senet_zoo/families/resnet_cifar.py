@@ -14,10 +14,11 @@ Differs: shortcuts that change shape are 1x1 projections, as in pytorchcv, not t
 option A.
 """
 
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.residual import Basic
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, NetworkSpec, NoPool, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

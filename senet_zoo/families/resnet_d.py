@@ -7,13 +7,14 @@ Source: He et al., Bag of Tricks, arXiv:1812.01187, figure 2c; Zhang, Making Con
 Again, arXiv:1904.11486 (the idea of 'aa'); timm's ``resnet.py`` (the networks by these names).
 """
 
+from senet_zoo.blocks.pools import AveragePool, MaxPool
 from senet_zoo.blocks.residual import AveragedProjection, Bottleneck, StrideAt
 from senet_zoo.blocks.stems import DeepStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import Depths, four_stages, grouped_width
-from senet_zoo.specs import SE, AveragePool, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("timm_resnet",))
+FAMILY = Family(published_as=("timm_resnet", "paddle"))
 
 
 @FAMILY.register("se_resnet50d", "resnet50d")

@@ -17,12 +17,13 @@ Differs: the authors of the gate do not say where it sits. It is inferred: on th
 for each branch is a transformation of its own. Both networks are their author's Torch files'.
 """
 
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.residual import Bottleneck
 from senet_zoo.blocks.shake import Coefficient, RectifiedMean, Shake, ShakeBasic, ShakeBottleneck
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import three_stages
-from senet_zoo.specs import SE, NetworkSpec, NoPool
+from senet_zoo.specs import SE, NetworkSpec
 
 FAMILY = Family()
 

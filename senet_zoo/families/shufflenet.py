@@ -15,9 +15,10 @@ Each number is the width of a shuffle unit.
 """
 
 from senet_zoo.blocks.mobile import Shuffle
+from senet_zoo.blocks.pools import MaxPool
 from senet_zoo.blocks.stems import ConvStem
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, MaxPool, NetworkSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

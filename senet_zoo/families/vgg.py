@@ -21,12 +21,12 @@ from torch import nn
 
 from senet_zoo.blocks.convolution import Convolution
 from senet_zoo.blocks.heads import FullyConnected
-from senet_zoo.blocks.pools import MaxWindow
+from senet_zoo.blocks.pools import MaxWindow, NoPool
 from senet_zoo.blocks.steps import Keep, Ungated
 from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, NetworkSpec, NoPool, NoStem, PoolSpec, StageSpec
+from senet_zoo.specs import SE, NetworkSpec, NoStem, PoolSpec, StageSpec
 
-FAMILY = Family(published_as=("torchvision_chain",))
+FAMILY = Family(published_as=("torchvision_chain", "timm_vgg", "pytorchcv"))
 
 
 @FAMILY.register("se_vgg11", "vgg11_bn")

@@ -16,10 +16,11 @@ Differs: no dropout between a unit's convolutions, as in the row that the SENet 
 """
 
 from senet_zoo.blocks.heads import NormMean
+from senet_zoo.blocks.pools import NoPool
 from senet_zoo.blocks.preactivation import BareStem, PreBasic
 from senet_zoo.families.family import Family
 from senet_zoo.families.residual_table import three_stages
-from senet_zoo.specs import SE, NetworkSpec, NoPool
+from senet_zoo.specs import SE, NetworkSpec
 
 FAMILY = Family(published_as=("pytorchcv",))
 

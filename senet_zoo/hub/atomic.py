@@ -2,31 +2,49 @@
 
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import disk_usage
 from typing import BinaryIO
 
 from senet_zoo.errors import WeightsUnavailable
 
+ABANDONED = 86400.0
+"""Seconds after which a part that nobody writes to belongs to a process that was killed."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of ``path`` once the block ends, and leaves no trace if it fails.
 
+    A process that is killed cannot tidy up; whoever writes to the same folder a day later does.
+
     Raises:
         OSError: the folder cannot be made or written; see `disk_error`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
+    with scratch_file(path) as part:
         with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    _remove_abandoned(path.parent)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """A name beside ``path``, hidden and nobody else's, in a folder that exists; no file of it outlives the block.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
     finally:
         part.unlink(missing_ok=True)
 
@@ -50,6 +68,13 @@ def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable
             f"or give a local file as weights="
         )
     return WeightsUnavailable(f"{folder} did not take the file: {error}; set {setting} to another folder")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
+        with suppress(OSError):  # another process was quicker
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def _free(folder: Path) -> int | str:

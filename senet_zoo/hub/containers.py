@@ -27,7 +27,11 @@ from senet_zoo.errors import (
     WeightsUnsafe,
 )
 from senet_zoo.hub import tensor_files
+from senet_zoo.hub.caffe import read_caffe
 from senet_zoo.hub.dialects import Dialect
+from senet_zoo.hub.dialects.caffe import CAFFE
+from senet_zoo.hub.dialects.paddle import PADDLE
+from senet_zoo.hub.paddle import read_paddle
 from senet_zoo.hub.sources import MOST_BYTES
 
 SAFE_TORCH = "2.10"
@@ -53,7 +57,7 @@ class Contents:
 
     Args:
         tensors: on the CPU, under the file's names without the prefixes of wrappers.
-        metadata: the file's own remarks; only safetensors files have any.
+        metadata: of a safetensors file, its own remarks; of others, what their kind settles, in the same words.
         dialect: where the kind of file fixes how its tensors are named; None where their names must tell.
     """
 
@@ -63,7 +67,7 @@ class Contents:
 
 
 def read_container(path: Path) -> Contents:
-    """The tensors of a safetensors file or of a file of ``torch.save``, plain, wrapped or inside a zip archive.
+    """The tensors of a file of safetensors, ``torch.save`` (plain, wrapped or inside a zip archive), Caffe or Paddle.
 
     Raises:
         WeightsNotFound: there is no file.
@@ -95,7 +99,16 @@ def read_container(path: Path) -> Contents:
     return Contents(_unprefixed(tensor_files.read(path, header)), header.metadata)
 
 
-SUFFIXES: Mapping[str, Callable[[Path], Contents]] = MappingProxyType({})
+def _caffe(path: Path) -> Contents:
+    tensors, remarks = read_caffe(path)
+    return Contents(tensors, remarks.metadata(), CAFFE)
+
+
+def _paddle(path: Path) -> Contents:
+    return Contents(read_paddle(path), dialect=PADDLE)
+
+
+SUFFIXES: Mapping[str, Callable[[Path], Contents]] = MappingProxyType({".caffemodel": _caffe, ".pdparams": _paddle})
 """Readers of kinds of file that the first bytes do not tell apart, by lower-case suffix."""
 
 
@@ -153,6 +166,11 @@ def _named(content: object, path: Path) -> dict[str, Tensor]:
         if not isinstance(found, Mapping):
             break
         if found and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()):
+            if len(found) > tensor_files.MOST_TENSORS:
+                raise WeightsUnsafe(
+                    f"a file may hold {tensor_files.MOST_TENSORS} tensors at most, {path} has {len(found)}; it is not "
+                    f"used: save the network's state_dict() alone"
+                )
             return _unprefixed(found)
         wrapper = next((name for name in _WRAPPERS if isinstance(found.get(name), Mapping)), None)
         if wrapper is None:
@@ -176,5 +194,5 @@ def _unprefixed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     encoder = {name for name in result if name.startswith(_ENCODER)}
     if encoder and all(name.startswith(_SEGMENTER) for name in result if name not in encoder):
         _log.info("the segmenter's encoder is taken, %d tensors of its decoder are not", len(result) - len(encoder))
-        result = {name.removeprefix(_ENCODER): tensor for name, tensor in result.items() if name in encoder}
+        return _unprefixed({name.removeprefix(_ENCODER): result[name] for name in result if name in encoder})
     return result

@@ -1,13 +1,12 @@
 """What went wrong at the hub: the client's errors name a symptom, these the reason and the way out."""
 
-import errno
+import re
 from pathlib import Path
 
 from senet_zoo.errors import WeightsAccessDenied, WeightsError, WeightsNotFound, WeightsUnavailable
 from senet_zoo.hub.atomic import disk_error
 from senet_zoo.hub.client import http_library
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+from senet_zoo.hub.sources import COMMIT
 
 
 def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoint: str, cache: Path) -> WeightsError:
@@ -17,7 +16,7 @@ def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoi
         error: as caught; its causes are looked at, for the client wraps most of them in "check your connection".
         what: the file that was wanted, in words.
         repo: its repository.
-        revision: commit or branch that was asked.
+        revision: commit, tag or branch that was asked.
         endpoint: address of the hub.
         cache: where the file should have gone.
     """
@@ -33,6 +32,11 @@ def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoi
         return WeightsNotFound(
             f"{what}: {endpoint} knows no such repository, or hides it; if it is private, set HF_TOKEN; if "
             f"{endpoint} is a mirror, unset SENET_ZOO_HUB and HF_ENDPOINT"
+        )
+    if isinstance(error, hub.RevisionNotFoundError) and re.fullmatch(COMMIT, revision) is None:
+        return WeightsNotFound(
+            f"{what}: {endpoint} has no tag or branch {revision!r} there, and a commit is named by all of its 40 hex "
+            f"digits; choose one of those at {endpoint}/{repo}/tree/main"
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return WeightsNotFound(
@@ -54,7 +58,7 @@ def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoi
             f"{what}: {endpoint} does not answer like a hub (no X-Repo-Commit): check SENET_ZOO_HUB and HF_ENDPOINT, "
             f"or a login page of the network stands in between"
         )
-    if isinstance(error, OSError) and error.errno in _DISK:
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
         return disk_error(error, cache, "SENET_ZOO_CACHE")
     return explain_network(error, what=what, endpoint=endpoint)
 

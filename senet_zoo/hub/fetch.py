@@ -1,13 +1,11 @@
 """From a manifest row to a verified file on this machine: the sources in order, and all reasons if none has it."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from senet_zoo.errors import (
-    UsageError,
     WeightsAccessDenied,
     WeightsCorrupted,
     WeightsError,
@@ -20,7 +18,8 @@ from senet_zoo.hub import hugging_face, release, settings, tensor_files
 from senet_zoo.hub.dialects import DIALECTS, Dialect, recognise
 from senet_zoo.hub.hugging_face import Found
 from senet_zoo.hub.rows import WeightsRow
-from senet_zoo.hub.sources import COMMIT, PATH, REPO, HubFile, PackageFile, ReleaseFile, Source
+from senet_zoo.hub.sources import HubFile, PackageFile, ReleaseFile, Source, require_place
+from senet_zoo.hub.tensor_files import Header
 from senet_zoo.hub.verified import digest, verify
 
 # Of several failures, the one that a user can do most about gives the error its type.
@@ -47,6 +46,7 @@ class Located:
         source: where it came from, in words.
         sha256: of the file.
         revision: commit of the hub's repository; None for other sources.
+        header: of exactly the file that was verified; reading tensors by it notices if another took its place.
     """
 
     path: Path
@@ -54,6 +54,7 @@ class Located:
     source: str
     sha256: str
     revision: str | None
+    header: Header
 
 
 @dataclass(frozen=True)
@@ -94,36 +95,31 @@ def locate_hub(repo: str, revision: str | None = None, filename: str = "model.sa
 
     Args:
         repo: ``organisation/name``.
-        revision: a commit of 40 hex digits; None for the newest, which is resolved once and remembered.
+        revision: a commit of 40 hex digits; or a tag, a branch or, with None, the newest: these are resolved to a
+            commit once, which is logged and remembered.
         filename: inside the repository.
 
     Raises:
         UsageError: one of them is not of that form.
         WeightsError: as `locate`; WeightsMismatch where no dialect knows the tensors' names.
     """
-    for name, value, pattern, rule in (
-        ("repo", repo, REPO, "organisation/name"),
-        ("revision", revision, COMMIT, "a commit of 40 hex digits, or nothing for the newest"),
-        ("filename", filename, PATH, "a relative path inside the repository"),
-    ):
-        if value is not None and re.fullmatch(pattern, value) is None:
-            raise UsageError(f"{name} of a hub file must be {rule}, got {value!r}")
+    require_place(repo, revision, filename)
     source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
     try:
         found = hugging_face.cached(source)
     except WeightsCorrupted:
         found = None  # downloaded once more below
     found = found or hugging_face.fetched(source)
-    return _located(found, _recognised(found.path), _words(source))
+    return _located(found, None, _words(source))
 
 
 def _attempts(row: WeightsRow) -> Iterator[_Attempt]:
     folder = settings.weights_dir()
     if folder is not None:
         yield _Attempt(f"SENET_ZOO_WEIGHTS_DIR ({folder})", lambda: _from_folder(row, folder))
-    for step in (_here, _fetched):
+    for step in (here, _fetched):
         for source in row.sources:
-            yield _Attempt(f"{_words(source)}{', in the cache' if step is _here else ''}", _bind(step, source))
+            yield _Attempt(f"{_words(source)}{', in the cache' if step is here else ''}", _bind(step, source))
 
 
 def _bind(step: Callable[[Source], Found | None], source: Source) -> Callable[[], Located | None]:
@@ -134,8 +130,12 @@ def _bind(step: Callable[[Source], Found | None], source: Source) -> Callable[[]
     return run
 
 
-def _here(source: Source) -> Found | None:
-    """The file if it is on this machine."""
+def here(source: Source) -> Found | None:
+    """The file of a source if it is on this machine, verified, without any request; None where it is not.
+
+    Raises:
+        WeightsError: it is, but not as published; or the package lacks it.
+    """
     match source:
         case HubFile():
             return hugging_face.cached(source)
@@ -160,8 +160,7 @@ def _from_package(source: PackageFile) -> Found:
     path = Path(__file__).resolve().parents[1] / source.path
     if not path.is_file():
         raise WeightsNotFound(f"the package must hold {source.path}, but {path} is missing; install senet-zoo again")
-    verify(path, source.sha256, source.size, stamped=False)
-    return Found(path, source.sha256, None)
+    return Found(path, source.sha256, None, verify(path, source.sha256, source.size, stamped=False))
 
 
 def _from_folder(row: WeightsRow, folder: Path) -> Located | None:
@@ -170,14 +169,14 @@ def _from_folder(row: WeightsRow, folder: Path) -> Located | None:
     for path in (named, *(folder / f"{sha256}.safetensors" for sha256 in known if sha256)):
         if not path.is_file():
             continue
-        tensor_files.check(path)
+        header = tensor_files.check(path)
         sha256 = digest(path)
         words = f"SENET_ZOO_WEIGHTS_DIR ({path})"
         if sha256 in known:
-            return Located(path, DIALECTS[known[sha256]], words, sha256, None)
+            return Located(path, DIALECTS[known[sha256]], words, sha256, None, header)
         if path == named and not all(isinstance(source, PackageFile) or _hash_of(source) for source in row.sources):
             _log.warning("%s: the manifest knows no sha256 to check %s against; it has %s", row.name, path, sha256)
-            return Located(path, _recognised(path), words, sha256, None)
+            return Located(path, recognise(header.tensors), words, sha256, None, header)
         expected = " or ".join(sorted(filter(None, known)))
         raise WeightsCorrupted(f"the sha256 of {path} must be {expected}, but is {sha256}; copy the file again")
     return None
@@ -187,12 +186,14 @@ def _hash_of(source: Source) -> str | None:
     return None if isinstance(source, ReleaseFile) else source.sha256
 
 
-def _recognised(path: Path) -> Dialect:
-    return recognise(tensor_files.check(path).tensors)
-
-
-def _located(found: Found, dialect: Dialect, source: str) -> Located:
-    return Located(found.path, dialect, source, found.sha256, found.revision)
+def _located(found: Found, dialect: Dialect | None, source: str) -> Located:
+    header = tensor_files.check(found.path)
+    if header.state != found.state:
+        raise WeightsCorrupted(
+            f"{found.path} changed after its sha256 was checked: another process wrote it; try again"
+        )
+    dialect = dialect or recognise(header.tensors)
+    return Located(found.path, dialect, source, found.sha256, found.revision, header)
 
 
 def _words(source: Source) -> str:

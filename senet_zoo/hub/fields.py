@@ -2,10 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from senet_zoo.errors import ManifestError
+
+MOST_NAME = 100  # characters of a key in a table
+MOST_SHOWN = 120  # characters of a value in a message
 
 
 class Fields:
@@ -21,7 +25,7 @@ class Fields:
 
     def __init__(self, data: object, where: str) -> None:
         if not isinstance(data, dict):
-            raise ManifestError(f"{where} must be a JSON object, got {_shown(data)}")
+            raise ManifestError(f"{where} must be a JSON object, got {shown(data)}")
         self.where = where
         self._left = dict(data)
 
@@ -38,12 +42,12 @@ class Fields:
     def done(self) -> None:
         """Refuse fields that nobody took."""
         if self._left:
-            unknown = ", ".join(map(repr, sorted(self._left)))
+            unknown = _cut(", ".join(map(repr, sorted(self._left))))
             raise ManifestError(f"{self.where} has unknown fields: {unknown}; remove them, or check their spelling")
 
     def refuse(self, name: str, value: object, rule: str) -> ManifestError:
         """The error of a field that breaks ``rule``."""
-        return ManifestError(f"{self.where}.{name} must be {rule}, got {_shown(value)}")
+        return ManifestError(f"{self.where}.{name} must be {rule}, got {shown(value)}")
 
     def text(self, name: str, pattern: str = r"(?s).*\S.*", rule: str = "a text that is not empty") -> str:
         """A string that matches ``pattern`` as a whole."""
@@ -103,22 +107,22 @@ class Fields:
             raise self.refuse(name, value, "true or false")
         return value
 
-    def objects(self, name: str, least: int) -> list["Fields"]:
-        """A list of at least ``least`` objects."""
+    def objects(self, name: str, least: int) -> Iterator["Fields"]:
+        """A list of at least ``least`` objects, made when they are asked for: the first that is bad is the last."""
         value = self.take(name)
         if not isinstance(value, list) or len(value) < least:
             raise self.refuse(name, value, f"a list of {least} or more objects")
-        return [Fields(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(value)]
+        return (Fields(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(value))
 
-    def table(self, name: str, pattern: str, rule: str) -> dict[str, "Fields"]:
-        """An object of objects, whose keys match ``pattern``."""
+    def table(self, name: str, pattern: str, rule: str) -> Iterator[tuple[str, "Fields"]]:
+        """An object of objects, whose keys match ``pattern``, as pairs, made when they are asked for."""
         value = self.take(name)
         if not isinstance(value, dict) or not value:
             raise self.refuse(name, value, "an object that is not empty")
         for key in value:
-            if re.fullmatch(pattern, key) is None:
-                raise self.refuse(name, key, f"an object whose keys are {rule}")
-        return {key: Fields(item, f"{self.where}.{name}.{key}") for key, item in value.items()}
+            if len(key) > MOST_NAME or re.fullmatch(pattern, key) is None:
+                raise self.refuse(name, key, f"an object whose keys are {rule}, of {MOST_NAME} characters at most")
+        return ((key, Fields(item, f"{self.where}.{name}.{key}")) for key, item in value.items())
 
 
 def read_json(path: Path) -> object:
@@ -135,12 +139,15 @@ def no_duplicates(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
     """For ``json.loads(object_pairs_hook=...)``: a dict, or a ValueError where a key stands twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {shown(twice)} stands twice in one object")
     return result
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+def shown(value: object) -> str:
+    """A value as a message quotes it, its end cut off where it is long."""
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."

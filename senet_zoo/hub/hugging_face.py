@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.hub import pins, settings
 from senet_zoo.hub.client import http_library
 from senet_zoo.hub.explain import explain_hub
+from senet_zoo.hub.file_state import FileState, state_of
 from senet_zoo.hub.sources import COMMIT, SHA256, HubFile
 from senet_zoo.hub.verified import verify
 
@@ -18,11 +20,19 @@ _log = logging.getLogger("senet_zoo")
 
 @dataclass(frozen=True)
 class Found:
-    """A verified safetensors file on this machine, its sha256, and the commit that it came from (None: a release)."""
+    """A verified safetensors file on this machine.
+
+    Args:
+        path: the file.
+        sha256: of the file.
+        revision: the commit that it came from; None: a release.
+        state: what the file was like when it was verified.
+    """
 
     path: Path
     sha256: str
     revision: str | None
+    state: FileState
 
 
 def cached(source: HubFile) -> Found | None:
@@ -51,22 +61,19 @@ def fetched(source: HubFile) -> Found:
     """
     known = _with_pin(source)
     _log.info("fetching %s", describe(known))
-    path = _download(known, force=False)
+    path = _download(known)
     try:
-        return _verified(known, path)
+        return _verified_or_removed(known, path)
     except WeightsCorrupted as e:
         _log.warning("%s; downloading it once more", e)
-    path = _download(replace(known, revision=_commit(path, known)), force=True)
-    try:
-        return _verified(known, path)
-    except WeightsCorrupted:
-        _remove(path)
-        raise
+    commit = _commit(path, known)
+    return _verified_or_removed(known, _download(replace(known, revision=commit)))
 
 
 def describe(source: HubFile) -> str:
     """The file in words: ``repo@revision/filename``."""
-    return f"{source.repo}@{_asked(source)[:12]}/{source.filename}"
+    asked = _asked(source)
+    return f"{source.repo}@{asked[:12] if re.fullmatch(COMMIT, asked) else asked}/{source.filename}"
 
 
 def endpoint() -> str:
@@ -92,20 +99,49 @@ def _with_pin(source: HubFile) -> HubFile:
         return source
     return replace(
         source,
-        revision=source.revision or pin.revision,
+        revision=pin.revision,
         sha256=source.sha256 or pin.sha256,
         size=source.size or pin.size,
     )
 
 
+def _verified_or_removed(known: HubFile, path: Path) -> Found:
+    """What was downloaded, verified; where it is not as published it goes, for other programs read this cache too.
+
+    The client never downloads over a file that is there, unless it is forced to. So a good one, which another process
+    verified and is about to read, is never replaced by a bad one.
+    """
+    bad = _state(path)
+    try:
+        return _verified(known, path)
+    except WeightsCorrupted:
+        if _state(path) == bad:  # otherwise another process replaced it meanwhile
+            _remove(path)
+        raise
+
+
+def _state(path: Path) -> FileState | None:
+    try:
+        return state_of(path.stat())
+    except OSError:
+        return None
+
+
 def _verified(known: HubFile, path: Path) -> Found:
     commit = _commit(path, known)
     sha256 = known.sha256 or _reported_sha256(path, known, commit)
-    verify(path, sha256, known.size)
+    state = verify(path, sha256, known.size)
     if known.sha256 is None or known.revision is None:
-        _log.info("%s is commit %s with sha256 %s; remembered", describe(known), commit, sha256)
-        pins.remember(pins.Pin(_pin_name(known), commit, sha256, path.stat().st_size))
-    return Found(path, sha256, commit)
+        _log.info(
+            "%s is commit %s with sha256 %s; remembered. hf://%s@%s names it for good",
+            describe(known),
+            commit,
+            sha256,
+            known.repo,
+            commit,
+        )
+        pins.remember(pins.Pin(_pin_name(known), commit, sha256, state.size))
+    return Found(path, sha256, commit, state)
 
 
 def _commit(path: Path, source: HubFile) -> str:
@@ -144,7 +180,7 @@ def _reported_sha256(path: Path, source: HubFile, commit: str) -> str:
     return str(lfs.sha256)
 
 
-def _download(source: HubFile, *, force: bool) -> Path:
+def _download(source: HubFile) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
@@ -156,7 +192,6 @@ def _download(source: HubFile, *, force: bool) -> Path:
                 cache_dir=settings.hub_cache(),
                 endpoint=settings.hub_endpoint(),
                 token=settings.hub_token(),
-                force_download=force,
                 library_name="senet_zoo",
             )
         )
@@ -182,4 +217,5 @@ def _remove(path: Path) -> None:
     if path.is_symlink():
         targets.add(path.parent / path.readlink())
     for target in targets:
-        target.unlink(missing_ok=True)
+        with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
+            target.unlink()

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from senet_zoo.errors import ManifestError, UnknownWeightsError
 from senet_zoo.hub import settings
-from senet_zoo.hub.fields import Fields, read_json
+from senet_zoo.hub.fields import Fields, read_json, shown
 from senet_zoo.hub.rows import MODEL_NAME, TAG, WeightsRow, read_row, row_json
 
 FILENAME = "weights_manifest.json"
@@ -128,20 +128,30 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def _read(path: Path) -> Manifest:
-    top = Fields(read_json(path), path.name)
+    return parse_manifest(read_json(path), path.name)
+
+
+def parse_manifest(data: object, where: str) -> Manifest:
+    """A parsed manifest, every field checked.
+
+    Args:
+        data: the JSON value.
+        where: its file, for messages.
+
+    Raises:
+        ManifestError: a field breaks its rule.
+    """
+    top = Fields(data, where)
     version = top.take("manifest_version")
     if type(version) is not int or version != VERSION:
         raise ManifestError(
-            f"{path.name}.manifest_version must be {VERSION}, got {version!r}: the manifest was made for another "
+            f"{where}.manifest_version must be {VERSION}, got {shown(version)}: the manifest was made for another "
             f"senet_zoo; pip install --upgrade senet-zoo"
         )
     models = {}
-    for model, fields in top.table("models", MODEL_NAME, "names of models, such as se_resnet50").items():
+    for model, fields in top.table("models", MODEL_NAME, "names of models, such as se_resnet50"):
         default = fields.text("default", TAG, "a tag, such as caffe_in1k")
-        rows = {
-            tag: read_row(model, tag, row)
-            for tag, row in fields.table("weights", TAG, "tags, such as caffe_in1k").items()
-        }
+        rows = {tag: read_row(model, tag, row) for tag, row in fields.table("weights", TAG, "tags, such as caffe_in1k")}
         fields.done()
         if default not in rows:
             raise fields.refuse("default", default, f"one of the model's tags ({', '.join(rows)})")

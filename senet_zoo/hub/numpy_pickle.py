@@ -2,8 +2,11 @@
 
 A pickle is a program. Python's own reader looks up whatever the program names and calls it; this one carries out the
 few instructions that dictionaries, lists, texts, numbers and arrays take, and knows five functions by name: what they
-stand for is built here, from values that are checked first. Nothing is imported, numpy is not called, and only texts
-become keys, for the hash of a nested tuple can take exponential time.
+stand for is built here, from values that are checked first. Nothing is imported, and numpy is not called.
+
+A `pickle.Unpickler` with a short list of names would do less. It makes room for whatever length or place a file names
+before it reads on, sets attributes of what was looked up, takes any value as a key, though the hash of a nested tuple
+can take exponential time, and does not notice a key that stands twice.
 
 Source: Python's ``pickletools`` for the instructions; ``numpy.ndarray.__reduce__`` and ``numpy.dtype.__reduce__`` for
 what an array is made of.
@@ -12,8 +15,6 @@ Differs: protocols 0 and 1, written as text, are not read.
 """
 
 import pickletools
-import struct
-from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
@@ -44,22 +45,10 @@ _FUNCTIONS = {
     "numpy.core.numeric _frombuffer": "buffer",
     "numpy._core.numeric _frombuffer": "buffer",
 }
-_OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
-_NUMBERS = {
-    "BININT": "<i",
-    "BININT1": "<B",
-    "BININT2": "<H",
-    "BINFLOAT": ">d",
-    "BINPUT": "<B",
-    "LONG_BINPUT": "<I",
-    "BINGET": "<B",
-    "LONG_BINGET": "<I",
-}
-_LENGTH_BYTES = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+_CONSTANTS = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _RUNS_CODE = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"}
 
@@ -77,15 +66,17 @@ def read_numpy_pickle(content: bytes, path: Path) -> object:
     """
     machine = _Machine(path, len(content))
     try:
-        for count, (instruction, argument) in enumerate(_instructions(content)):
+        if content[:1] != b"\x80":
+            raise _Nonsense(f"it starts with {content[:8]!r}")
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
             if count == MOST_INSTRUCTIONS:
                 raise WeightsUnsafe(
                     f"a pickle may have {MOST_INSTRUCTIONS} instructions at most, {path} has more; its reading was "
                     f"stopped"
                 )
-            machine.step(instruction, argument)
+            machine.step(instruction.name, argument)
         return machine.result()
-    except (_Nonsense, UnicodeError) as e:
+    except (_Nonsense, ValueError) as e:  # `pickletools` raises the latter
         raise WeightsCorrupted(
             f"{path} must be a whole pickle of numpy arrays, protocol 2 to 5: {str(e)[:200]}; it is truncated or of "
             f"another kind, fetch it again"
@@ -94,46 +85,6 @@ def read_numpy_pickle(content: bytes, path: Path) -> object:
 
 class _Nonsense(Exception):
     """An instruction that does not fit what came before it."""
-
-
-def _instructions(content: bytes) -> Iterator[tuple[str, object]]:
-    """Name and argument of every instruction up to the last."""
-    if content[:1] != b"\x80":
-        raise _Nonsense(f"it starts with {content[:8]!r}")
-    view, place = memoryview(content), 0
-    while place < len(content):
-        opcode = _OPCODES.get(content[place])
-        if opcode is None:
-            raise _Nonsense(f"there is no instruction {content[place]:#x}")
-        begin = end = place + 1
-        length = opcode.arg.n if opcode.arg else 0
-        if length in _LENGTH_BYTES:
-            begin += _LENGTH_BYTES[length]
-            end = begin + int.from_bytes(content[place + 1 : begin], "little")
-        elif length >= 0:
-            end = begin + length
-        else:
-            for _ in range(2 if opcode.name in ("GLOBAL", "INST") else 1):
-                end = content.find(b"\n", end) + 1 or len(content) + 1
-        if end > len(content):
-            raise _Nonsense("it ends within an instruction")
-        yield opcode.name, _argument(opcode.name, view[begin:end])
-        if opcode.name == "STOP":
-            return
-        place = end
-    raise _Nonsense("it has no end")
-
-
-def _argument(instruction: str, data: memoryview) -> object:
-    if instruction in _NUMBERS:
-        return struct.unpack(_NUMBERS[instruction], data)[0]
-    if instruction in ("LONG1", "LONG4"):
-        return int.from_bytes(data, "little", signed=True)
-    if instruction in ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "GLOBAL"):
-        return str(data, "utf-8")
-    if instruction in ("BINSTRING", "SHORT_BINSTRING"):  # Python 2's only texts
-        return str(data, "latin-1")
-    return data
 
 
 class _Function:
@@ -167,6 +118,7 @@ class _Machine:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._bytes_left = size
+        self._pairs_left = MOST_INSTRUCTIONS
         self._stack: list[object] = []
         self._below: list[list[object]] = []  # stacks under the open marks
         self._memory: dict[object, object] = {}
@@ -180,26 +132,17 @@ class _Machine:
                 self._below.append(self._stack)
                 self._stack = []
             case "NONE" | "NEWTRUE" | "NEWFALSE":
-                self._stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction])
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
+                self._stack.append(None if instruction == "NONE" else instruction == "NEWTRUE")
+            case _ if instruction in _CONSTANTS:
                 self._stack.append(argument)
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINSTRING" | "SHORT_BINSTRING":
-                self._stack.append(argument)
-            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
-                self._stack.append(argument)
-            case "EMPTY_DICT":
-                self._stack.append({})
-            case "EMPTY_LIST":
-                self._stack.append([])
+            case "EMPTY_DICT" | "EMPTY_LIST":
+                self._stack.append({} if instruction == "EMPTY_DICT" else [])
             case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}[instruction]
-                self._stack.append(tuple(self._take(count)))
-            case "TUPLE" | "LIST":
+                items = self._take(0 if instruction == "EMPTY_TUPLE" else int(instruction[-1]))
+                self._stack.append(tuple(items))
+            case "TUPLE":
                 items = self._to_mark()
-                self._stack.append(tuple(items) if instruction == "TUPLE" else items)
-            case "DICT":
-                items = self._to_mark()
-                self._stack.append(_assigned({}, items))
+                self._stack.append(tuple(items))
             case "BINPUT" | "LONG_BINPUT":
                 self._memory[argument] = self._top()
             case "MEMOIZE":
@@ -218,11 +161,7 @@ class _Machine:
                 items = self._take(2) if instruction == "SETITEM" else self._to_mark()
                 _assigned(self._top(), items)
             case "GLOBAL" | "STACK_GLOBAL":
-                name = (
-                    " ".join(str(argument).split("\n")[:2])
-                    if instruction == "GLOBAL"
-                    else " ".join(_texts(self._take(2)))
-                )
+                name = str(argument) if instruction == "GLOBAL" else " ".join(_texts(self._take(2)))
                 self._stack.append(_Function(self._allowed(name)))
             case "REDUCE":
                 function, arguments = self._take(2)
@@ -278,6 +217,9 @@ class _Machine:
             case "dict", (list(pairs),):  # as Python 2 writes it
                 if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
                     raise _Nonsense("a dictionary is made of pairs")
+                self._pairs_left -= len(pairs)
+                if self._pairs_left < 0:  # a list that is remembered can be called upon again and again
+                    raise _Nonsense("its dictionaries hold more pairs than the file has")
                 return _assigned({}, [item for pair in pairs for item in pair])
             case "encode", (str(text), "latin1"):
                 return text
@@ -287,7 +229,7 @@ class _Machine:
                 return _DType(kind)
             case "array", (_Function(means="ndarray"), _, _):
                 return _Array()
-            case "buffer", (memoryview() as data, _DType() as dtype, tuple(shape), str(order)):
+            case "buffer", (bytes() | bytearray() as data, _DType() as dtype, tuple(shape), str(order)):
                 return self._tensor(data, dtype, shape, order == "F")
             case None, _:
                 raise _Nonsense("a value is called that is no function")
@@ -300,13 +242,13 @@ class _Machine:
                 if order == ">":
                     raise _Nonsense("numbers are big-endian")
             case _Array(tensor=None), (int(), tuple(shape), _DType() as dtype, bool() | int() as fortran, data):
-                if not isinstance(data, str | memoryview):
+                if not isinstance(data, str | bytes):
                     raise _Nonsense("the numbers of an array must be bytes")
                 target.tensor = self._tensor(data, dtype, shape, bool(fortran))
             case _:
                 raise _Nonsense(f"{type(target).__name__.strip('_')} is built from another state than numpy's")
 
-    def _tensor(self, data: str | memoryview, dtype: _DType, shape: tuple[object, ...], fortran: bool) -> Tensor:
+    def _tensor(self, data: str | bytes | bytearray, dtype: _DType, shape: tuple[object, ...], fortran: bool) -> Tensor:
         if dtype.kind not in DTYPES:
             raise _Nonsense(f"arrays must be of {', '.join(DTYPES)}, not {dtype.kind[:20]!r}")
         sides = [side for side in shape if type(side) is int and 0 <= side < 2**48]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from senet_zoo.errors import WeightsCorrupted, WeightsUnsafe
 
 MOST_FIELDS = 2**16  # SENet-154's 1100 layers of about 20 need a third
+MOST_TEXT_BYTES = 1000  # names of layers; each of a layer's blobs repeats it
 
 
 class Wire(IntEnum):
@@ -127,9 +128,16 @@ class WireReader:
 
         Raises:
             WeightsCorrupted: it is none.
+            WeightsUnsafe: it is longer than a name.
         """
+        content = self.message(field)
+        if len(content) > MOST_TEXT_BYTES:
+            raise WeightsUnsafe(
+                f"a name may have {MOST_TEXT_BYTES} bytes at most, {self._path} has one of {len(content)}; its reading "
+                f"was stopped"
+            )
         try:
-            return bytes(self.message(field)).decode()
+            return bytes(content).decode()
         except UnicodeDecodeError as e:
             raise self.corrupted(f"field {field.number} must be a text in UTF-8: {e.reason}") from e
 

@@ -2,22 +2,21 @@
 
 import hashlib
 import logging
-import pickle
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsUnavailable
 from senet_zoo.hub import pins, settings, tensor_files
-from senet_zoo.hub.atomic import disk_error
+from senet_zoo.hub.atomic import disk_error, scratch_file
 from senet_zoo.hub.client import http_library, progress_bar
+from senet_zoo.hub.containers import read_container
 from senet_zoo.hub.explain import explain_network
 from senet_zoo.hub.hugging_face import Found
 from senet_zoo.hub.sources import MOST_BYTES, ReleaseFile
-from senet_zoo.hub.verified import digest, stamp, verify
+from senet_zoo.hub.verified import verify
 
 TRIES = 3
 
@@ -33,17 +32,17 @@ def cached(source: ReleaseFile) -> Found | None:
     pin, path = pins.recall(_pin_name(source)), _converted(source)
     if pin is None or not path.is_file():
         return None
-    verify(path, pin.sha256, pin.size)
-    return Found(path, pin.sha256, None)
+    return Found(path, pin.sha256, None, verify(path, pin.sha256, pin.size))
 
 
 def fetched(source: ReleaseFile) -> Found:
-    """The release's tensors as a safetensors file: downloaded, hash checked, read with ``weights_only``, written.
+    """The release's tensors as a safetensors file: downloaded, hash checked, read by `read_container`, written.
 
     Raises:
         WeightsUnavailable, WeightsAccessDenied, WeightsNotFound: the server did not deliver; the message says why.
         WeightsCorrupted: it delivered other bytes than published, twice.
-        WeightsUnsafe: the file holds more than tensors.
+        WeightsUnsafe: the file wants to run code.
+        WeightsMismatch: it holds no tensors by name.
     """
     from huggingface_hub import constants
 
@@ -53,21 +52,42 @@ def fetched(source: ReleaseFile) -> Found:
             f"give a local file as weights="
         )
     path = _converted(source)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.pth.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sha256 = _download(source, part)
-        tensors = _load(part, source)
+        with scratch_file(path) as part:
+            sha256 = _download(source, part)
+            tensors = _tensors(part, source)
+            kept = tensor_files.write(path, tensors, {"format": "pt", "source": source.url, "source_sha256": sha256})
     except OSError as e:
         raise disk_error(e, path.parent, "SENET_ZOO_CACHE") from e
-    finally:
-        part.unlink(missing_ok=True)
-    tensor_files.write(path, tensors, {"format": "pt", "source": source.url, "source_sha256": sha256})
-    found = Found(path, digest(path), None)
-    stamp(path, found.sha256)
-    pins.remember(pins.Pin(_pin_name(source), None, found.sha256, path.stat().st_size))
+    state = verify(path, kept, None)
+    pins.remember(pins.Pin(_pin_name(source), None, kept, state.size))
     _log.info("%s (sha256 %s) is kept as %s", source.url, sha256, path)
-    return found
+    return Found(path, kept, None, state)
+
+
+def announced_size(source: ReleaseFile) -> int:
+    """How many bytes the server says that the file has; it is not downloaded.
+
+    Raises:
+        WeightsUnavailable, WeightsAccessDenied, WeightsNotFound: the server did not answer, or does not say.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise WeightsUnavailable(f"{source.url}: it is asked over the network, but HF_HUB_OFFLINE is set; unset it")
+    try:
+        with _client() as client:
+            response = client.head(source.url)
+            _require_https(source, response)
+            response.raise_for_status()
+    except http_library().HTTPError as e:
+        raise explain_network(e, what=source.filename, endpoint=source.url) from e
+    size = int(response.headers.get("Content-Length", 0))
+    if not 1 <= size <= MOST_BYTES:
+        raise WeightsUnavailable(
+            f"{source.url}: the server must announce a size of 1 to {MOST_BYTES} bytes, but says {size}"
+        )
+    return size
 
 
 def _pin_name(source: ReleaseFile) -> str:
@@ -102,14 +122,10 @@ def _download(source: ReleaseFile, part: Path) -> str:
 
 
 def _stream(source: ReleaseFile, part: Path) -> str:
-    httpx = http_library()
     _log.info("fetching %s", source.url)
     most, received, sha256 = source.size or MOST_BYTES, 0, hashlib.sha256()
-    client = httpx.Client(follow_redirects=True, max_redirects=5, timeout=10.0, headers={"Accept-Encoding": "identity"})
-    with client, client.stream("GET", source.url) as response, part.open("wb") as file:
-        hops = [*response.history, response]
-        if source.url.startswith("https:") and any(hop.url.scheme != "https" for hop in hops):
-            raise WeightsUnavailable(f"{source.url}: https must not be redirected to {response.url}; check the network")
+    with _client() as client, client.stream("GET", source.url) as response, part.open("wb") as file:
+        _require_https(source, response)
         response.raise_for_status()
         total = int(response.headers.get("Content-Length", 0)) or source.size
         with progress_bar(total, source.filename) as bar:
@@ -125,17 +141,25 @@ def _stream(source: ReleaseFile, part: Path) -> str:
     return sha256.hexdigest()
 
 
-def _load(part: Path, source: ReleaseFile) -> Mapping[str, Tensor]:
+def _client() -> Any:
+    from huggingface_hub import constants
+
+    return http_library().Client(
+        follow_redirects=True,
+        max_redirects=5,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+def _require_https(source: ReleaseFile, response: Any) -> None:
+    hops = [*response.history, response]
+    if source.url.startswith("https:") and any(hop.url.scheme != "https" for hop in hops):
+        raise WeightsUnavailable(f"{source.url}: https must not be redirected to {response.url}; check the network")
+
+
+def _tensors(part: Path, source: ReleaseFile) -> Mapping[str, Tensor]:
     try:
-        content = torch.load(part, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise WeightsUnsafe(
-            f"{source.url} must hold tensors only, but wants to run code; it was not opened: {e}"
-        ) from e
-    except (RuntimeError, EOFError, ValueError) as e:
-        raise WeightsCorrupted(f"{source.url} must be a file of torch.save, but cannot be read: {e}") from e
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsMismatch(f"{source.url} must hold a dictionary of tensors, got {type(content).__name__}")
-    return content
+        return read_container(part).tensors
+    except WeightsError as e:
+        raise type(e)(str(e).replace(str(part), source.url)) from e  # the file's own name here is nobody's business

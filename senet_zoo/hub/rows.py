@@ -12,7 +12,7 @@ MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
 ORIGIN = r"https://[^\s@]+"
 INDEX = r"0|[1-9][0-9]{0,5}"
-MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e9, 64, 64  # in a fingerprint
+LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
 LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10}
 
 
@@ -53,7 +53,7 @@ class Training:
 
     Args:
         command: what repeats it, from the top of the tree.
-        recipe: its name in `senet_zoo.training.recipe`, and its values in words.
+        recipe: its name in `senet_zoo.training.embedded.recipe`, and its values in words.
         seed: of initialisation, order and augmentation.
         selection: how the kept state was chosen, and on which pictures.
         log: one row an epoch.
@@ -188,7 +188,7 @@ def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint
         ManifestError: it breaks a rule.
     """
     fields = Fields(value, f"{where}.fingerprint")
-    size, scale = fields.whole("size", 8, 1024), fields.number("scale", 1e-9, MOST_LOGIT)
+    size, scale = fields.whole("size", 8, 1024), fields.number("scale", LEAST_SCALE, MOST_LOGIT)
     logits = _kept_logits(fields, num_classes)
     sums = fields.take("sums")
     if not isinstance(sums, list) or not 1 <= len(sums) <= MOST_SUMS:
@@ -226,6 +226,11 @@ def read_preprocessing(value: object, where: str) -> Preprocessing:
         return Preprocessing(size, resize, Interpolation(interpolation), mean, std)
     except UsageError as e:
         raise fields.refuse("*", interpolation, f"what preprocessing allows ({e})") from e
+
+
+def preprocessing_json(preprocessing: Preprocessing) -> dict[str, object]:
+    """The JSON object that `read_preprocessing` reads."""
+    return {**asdict(preprocessing), "interpolation": preprocessing.interpolation.value}
 
 
 def _rgb(fields: Fields, name: str, low: float) -> tuple[float, float, float]:

@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from senet_zoo.errors import UsageError
 from senet_zoo.hub.dialects import DIALECTS
 from senet_zoo.hub.fields import Fields
 
 REPO = r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT = r"[0-9a-f]{40}"
+REVISION = r"(?=.{1,250}$)[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"
 SHA256 = r"[0-9a-f]{64}"
 PREFIX = r"[0-9a-f]{8,64}"
 # Relative, no segment starts with a dot (so no ".."), and none is a device name of Windows.
@@ -44,7 +46,8 @@ class HubFile:
 
     Args:
         repo: ``organisation/name``.
-        revision: the commit, 40 hex digits; None: not known, the hub's newest is resolved once and remembered.
+        revision: the commit, 40 hex digits; None: not known, the hub's newest is resolved once and remembered. Outside
+            a manifest it may be a tag or a branch, which is resolved once likewise.
         filename: inside the repository.
         sha256: of the file, 64 hex digits; None: not known, the bytes are checked against what the hub reports.
         size: in bytes; None: not known.
@@ -82,6 +85,32 @@ class ReleaseFile:
 
 
 Source = PackageFile | HubFile | ReleaseFile
+
+
+def split_revision(address: str) -> tuple[str, str | None]:
+    """The two parts of ``organisation/name@revision``; the revision is None where the address has no ``@``."""
+    repo, at, revision = address.partition("@")
+    return repo, revision if at else None
+
+
+def require_place(repo: str, revision: str | None, filename: str) -> None:
+    """Refuse what names no file of a hub, before anything is asked.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: a commit, tag or branch; None for the newest commit.
+        filename: inside the repository.
+
+    Raises:
+        UsageError: one of them is not of that form.
+    """
+    for name, value, pattern, rule in (
+        ("repo", repo, REPO, "organisation/name"),
+        ("revision", revision, REVISION, "a commit of 40 hex digits, a tag or a branch, or nothing for the newest"),
+        ("filename", filename, PATH, "a relative path inside the repository"),
+    ):
+        if value is not None and re.fullmatch(pattern, value) is None:
+            raise UsageError(f"{name} of a hub file must be {rule}, got {value!r}")
 
 
 def read_source(fields: Fields) -> Source:

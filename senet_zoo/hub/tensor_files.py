@@ -4,9 +4,11 @@ A file is 8 bytes (the header's length, little-endian), a JSON header and the te
 accepts headers of 100 MB, half a million empty tensors and names that stand twice; `check` does not.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from math import prod
 from os import fstat
 from pathlib import Path
@@ -20,11 +22,13 @@ from torch import Tensor
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.fields import no_duplicates
+from senet_zoo.hub.file_state import FileState, state_of
 
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8}
 MOST_HEADER_BYTES = 2**20  # SENet-154 needs 0.15 MB
 MOST_TENSORS = 5000  # SENet-154 has 1200
 MOST_DIMENSIONS = 8
+MOST_VALUES = 2**48
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,12 @@ class Header:
     Args:
         tensors: by name.
         metadata: the file's own remarks.
+        state: what the file was like when it was checked; None where it lies elsewhere.
     """
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
+    state: FileState | None = field(default=None, compare=False)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -70,13 +76,28 @@ def check(path: Path, size: int | None = None) -> Header:
         raise WeightsNotFound(f"weights must be one safetensors file, but {path} is a folder; name the file inside")
     try:
         with path.open("rb") as file:
-            return _check(file, path, size)
+            stat = fstat(file.fileno())
+            return replace(_check(file, path, stat.st_size, size), state=state_of(stat))
     except FileNotFoundError as e:
         raise WeightsNotFound(f"weights must be an existing safetensors file, but there is no {path}") from e
     except OSError as e:
         raise WeightsUnavailable(
             f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
         ) from e
+
+
+def check_start(start: bytes, path: Path, size: int) -> Header:
+    """`check` for a file that lies elsewhere.
+
+    Args:
+        start: its bytes up to the end of its header, or the first few where that is longer than a header may be.
+        path: the file in words, for messages.
+        size: bytes that all of it has.
+
+    Raises:
+        WeightsCorrupted, WeightsUnsafe: as `check`.
+    """
+    return _check(BytesIO(start), path, size, None)
 
 
 def read(path: Path, header: Header, names: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -92,15 +113,24 @@ def read(path: Path, header: Header, names: Collection[str] | None = None) -> di
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in (header.tensors if names is None else names)}
+            tensors = {name: file.get_tensor(name) for name in (header.tensors if names is None else names)}
+        same = state_of(path.stat()) == header.state
     except (SafetensorError, OSError) as e:
         raise WeightsCorrupted(
             f"{path} changed between the check and the reading of its tensors: {e}; try again"
         ) from e
+    if not same:
+        raise WeightsCorrupted(
+            f"{path} changed between the check and the reading of its tensors: another process wrote it; try again"
+        )
+    return tensors
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Write a safetensors file, whole or not at all, with the same bytes for the same tensors every time.
+
+    Returns:
+        The sha256 of what was written, whatever the disk makes of it.
 
     Raises:
         WeightsUnavailable: the disk did not take it.
@@ -113,23 +143,26 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     # The library orders metadata at random; sorted, the bytes and their sha256 are always the same.
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
+    sha256 = hashlib.sha256()
     try:
         with atomic_file(path) as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            file.write(memoryview(body)[8 + length :])
+            for content in (len(text).to_bytes(8, "little") + text, memoryview(body)[8 + length :]):
+                sha256.update(content)
+                file.write(content)
     except OSError as e:
         raise disk_error(e, path.parent, "the path") from e
+    return sha256.hexdigest()
 
 
-def _check(file: BinaryIO, path: Path, size: int | None) -> Header:
-    actual = fstat(file.fileno()).st_size
+def _check(file: BinaryIO, path: Path, actual: int, size: int | None) -> Header:
     start = file.read(64)
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:9] != b"{":
         raise _not_safetensors(start, path)
     if length > MOST_HEADER_BYTES:
         raise WeightsUnsafe(
-            f"a header may have {MOST_HEADER_BYTES} bytes at most, but that of {path} claims {length}; it is not opened"
+            f"a header may have {MOST_HEADER_BYTES} bytes at most, but that of {path} claims {length}; it is not "
+            f"opened: fetch it from whoever made it"
         )
     if size is not None and actual != size:
         raise WeightsCorrupted(f"{path} must have {size} bytes, but has {actual}; fetch it again")
@@ -143,9 +176,14 @@ def _check(file: BinaryIO, path: Path, size: int | None) -> Header:
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsCorrupted(f"the metadata of {path} must map texts to texts; fetch it again")
+    try:
+        "".join([*entries, *metadata, *metadata.values()]).encode()
+    except UnicodeEncodeError as e:  # JSON can spell half a pair, \ud800, which the format's own reader refuses
+        raise WeightsCorrupted(f"names and metadata of {path} must be texts: {e.reason}; fetch it again") from e
     if len(entries) > MOST_TENSORS:
         raise WeightsUnsafe(
-            f"a file may hold {MOST_TENSORS} tensors at most, {path} names {len(entries)}; it is not opened"
+            f"a file may hold {MOST_TENSORS} tensors at most, {path} names {len(entries)}; it is not opened: "
+            f"fetch it from whoever made it"
         )
     places = {name: _tensor(entry, name, path) for name, entry in entries.items()}
     _check_places([place for _, place in places.values()], actual - 8 - length, path, actual)
@@ -163,6 +201,8 @@ def _tensor(entry: object, name: str, path: Path) -> tuple[TensorInfo, tuple[int
         )
     if not _sizes(shape) or len(shape) > MOST_DIMENSIONS or not _sizes(offsets) or len(offsets) != 2:
         raise WeightsCorrupted(f"{where} must have a shape of whole numbers and two offsets; fetch it again")
+    if prod(side or 1 for side in shape) >= MOST_VALUES:  # a side of 0 does not make up for others that overflow
+        raise WeightsCorrupted(f"{where} must have less than {MOST_VALUES} values, not shape {shape}; fetch it again")
     begin, end = offsets
     if end - begin != prod(shape) * DTYPE_BYTES[dtype]:
         raise WeightsCorrupted(
@@ -190,7 +230,7 @@ def _truncated(path: Path, actual: int, needed: int) -> WeightsCorrupted:
 
 
 def _sizes(values: object) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**48 for value in values)
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < MOST_VALUES for value in values)
 
 
 def _not_safetensors(start: bytes, path: Path) -> WeightsCorrupted | WeightsUnsafe:

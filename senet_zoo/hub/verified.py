@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
-from senet_zoo.errors import WeightsCorrupted
+from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.hub import settings
 from senet_zoo.hub.atomic import atomic_file
+from senet_zoo.hub.file_state import FileState, state_of
 
 _stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
 
 
-def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -> None:
+def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -> FileState:
     """Check a file's size, then its sha256, unless its stamp says that this was done and nothing changed since.
 
     Args:
@@ -21,13 +23,27 @@ def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -
         size: in bytes; None where it is not known.
         stamped: read and leave a stamp; without, nothing outside the file is touched.
 
+    Returns:
+        What the file was like when it was checked. Whoever reads its tensors later must find it so.
+
     Raises:
         WeightsCorrupted: the file is another one than published.
+        WeightsUnavailable: it cannot be read; another process may have removed it.
     """
+    try:
+        return _verify(path, sha256, size, stamped)
+    except OSError as e:
+        raise WeightsUnavailable(
+            f"{path} cannot be read: {e.strerror}; if it is not there, another process removed it: try again"
+        ) from e
+
+
+def _verify(path: Path, sha256: str, size: int | None, stamped: bool) -> FileState:
+    state = state_of(path.stat())  # before it is hashed: what takes its place meanwhile is not what was hashed
     check_size(path, size)
     mode = settings.verify_mode()
-    if mode == "never" or (mode == "once" and stamped and is_stamped(path, sha256)):
-        return
+    if mode == "never" or (mode == "once" and stamped and _is_stamped(path, sha256, state)):
+        return state
     actual = digest(path)
     if actual != sha256:
         raise WeightsCorrupted(
@@ -35,7 +51,8 @@ def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -
             f"another program altered it; delete it and fetch it again"
         )
     if stamped:
-        stamp(path, sha256)
+        _stamp(path, sha256, state)
+    return state
 
 
 def check_size(path: Path, size: int | None) -> None:
@@ -55,32 +72,30 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stamp(path: Path, sha256: str) -> None:
-    """Remember that ``path``, as it is now, has ``sha256``. A cache that cannot be written is no failure."""
-    state = _state(path)
-    _stamped_here.add(sha256 + state)
+def _stamp(path: Path, sha256: str, state: FileState) -> None:
+    """Remember that ``path``, in that state, has ``sha256``. A cache that cannot be written is no failure."""
+    note = _note(path, state)
+    _stamped_here.add(sha256 + note)
     try:
         with atomic_file(_stamp_file(path, sha256)) as file:
-            file.write(state.encode())
+            file.write(note.encode())
     except OSError:
         return
 
 
-def is_stamped(path: Path, sha256: str) -> bool:
+def _is_stamped(path: Path, sha256: str, state: FileState) -> bool:
     """Whether ``path`` had ``sha256`` when it was last hashed, and has not changed since."""
-    state = _state(path)
-    if sha256 + state in _stamped_here:
+    note = _note(path, state)
+    if sha256 + note in _stamped_here:
         return True
     try:
-        return _stamp_file(path, sha256).read_text() == state
+        return _stamp_file(path, sha256).read_text() == note
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def _state(path: Path) -> str:
-    real = os.path.realpath(path)
-    stat = Path(real).stat()
-    return json.dumps({"path": real, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino})
+def _note(path: Path, state: FileState) -> str:
+    return json.dumps({"path": os.path.realpath(path), **asdict(state)})
 
 
 def _stamp_file(path: Path, sha256: str) -> Path:

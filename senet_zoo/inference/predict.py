@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import PictureError, UsageError, WeightsError
-from senet_zoo.inference.pictures import find_pictures, read_picture
+from senet_zoo.pictures import find_pictures, read_picture
 from senet_zoo.preprocessing import Preprocessing
 
 Item = TypeVar("Item")

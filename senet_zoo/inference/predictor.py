@@ -8,6 +8,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.zoo.catalogue import default_preprocessing, get_weights, list_weights
+from senet_zoo.zoo.config import FolderConfig
 from senet_zoo.zoo.create import create_model
 
 EMBEDDED = "se_resnet20.cifar10"
@@ -34,8 +35,9 @@ class Predictor:
 def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: str | None = None) -> Predictor:
     """A published checkpoint, or a file of the user's own, ready to classify.
 
-    A file is prepared and labelled like the model's published weights; where these have another number of classes,
-    or there are none, its classes are called by their numbers.
+    A file's pictures are prepared and its classes labelled as it says itself. Where it says nothing, both are done like
+    the model's published weights; where these have another number of classes, or there are none, classes are called by
+    their numbers.
 
     Args:
         name: ``model`` or ``model.tag``.
@@ -52,7 +54,13 @@ def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: 
         model = create_model(published.name, pretrained=True, device=place)
         return Predictor(published.name, model, published.preprocessing, published.categories)
     model = create_model(name, weights=weights, device=place)
-    return Predictor(f"{name} from {weights}", model, default_preprocessing(name), _categories(name, model.num_classes))
+    said = model.weights if isinstance(model.weights, FolderConfig) else None
+    return Predictor(
+        f"{name} from {weights}",
+        model,
+        (said and said.preprocessing) or default_preprocessing(name),
+        (said and said.categories) or _categories(name, model.num_classes),
+    )
 
 
 def _categories(name: str, num_classes: int) -> tuple[str, ...]:

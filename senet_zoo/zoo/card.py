@@ -46,6 +46,8 @@ def _front_matter(config: FolderConfig, row: WeightsRow | None) -> list[str]:
         lines.append(f"license: {provenance.license}")
     lines += ["library_name: senet_zoo", "pipeline_tag: image-classification", "tags:"]
     lines += ["- image-classification", "- pytorch", "- squeeze-and-excitation", "- senet_zoo"]
+    if config.timm:
+        lines.append("- timm")
     repos = [] if row is None else [source.repo for source in row.sources if isinstance(source, HubFile)]
     if repos:
         lines += ["base_model:", f"- {repos[0]}"]
@@ -82,6 +84,9 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
     address = json.dumps(f"{HUB}{repo}" if repo else "PATH/TO/THIS/FOLDER")
     lines = ["", f"# {repo or config.architecture}", "", model.doc.partition("\n")[0], ""]
     lines += ["```python", "import senet_zoo", "", f"model = senet_zoo.from_pretrained({address})", "```", ""]
+    if config.timm:
+        there = json.dumps(f"hf-hub:{repo}" if repo else "local-dir:PATH/TO/THIS/FOLDER")
+        lines += [f"timm, where it is `{config.timm}`: `timm.create_model({there}, pretrained=True)`.", ""]
     if repo:
         lines += [f"`{HUB}{repo}@COMMIT`, with the 40 hex digits of a commit, loads the same bytes for good.", ""]
     lines += ["## Network", "", "| | |", "|---|---|"]
@@ -127,7 +132,8 @@ def _file(config: FolderConfig, row: WeightsRow | None) -> list[str]:
     provenance = config.provenance
     if provenance is None:
         return []
-    lines = ["## Provenance", "", f"- sha256 of `{TENSORS}`: `{provenance.sha256}`"]
+    check = f"in `{CONFIG}`; `senet-zoo verify --deep` runs the network and compares" if config.fingerprint else "none"
+    lines = ["## Provenance", "", f"- sha256 of `{TENSORS}`: `{provenance.sha256}`", f"- logit fingerprint: {check}"]
     if provenance.base:
         lines.append(f"- published weights that it is, or was trained on from: `{provenance.base}`")
     if row is not None and row.origin:

@@ -15,11 +15,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """The checks of one checkpoint, or of a kit of them, in order.
+    """The checks of one checkpoint, of a kit of them, or of a manifest, in order.
 
     Args:
         name: what was asked for: ``model.tag``, or a path.
-        path: the file or the kit's folder, or None where there is none.
+        path: the file or the kit's folder, or None where there is none that can be read.
         sha256: of the file's bytes, or of a kit's sums, hashed now; None where there is no file.
         checks: in order; of a checkpoint, those that build on one that did not hold are not made.
     """

@@ -3,76 +3,38 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeGuard
 
 from senet_zoo import registry
 from senet_zoo.errors import ManifestError, UsageError, WeightsNotFound
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.fields import Fields, read_json
-from senet_zoo.hub.rows import MODEL_NAME, TAG, Metric, read_metric, read_preprocessing
-from senet_zoo.hub.sources import SHA256
-from senet_zoo.preprocessing import Preprocessing
+from senet_zoo.hub.remarks import Remarks, read_remarks
+from senet_zoo.hub.rows import (
+    LABELS,
+    MODEL_NAME,
+    TAG,
+    Fingerprint,
+    fingerprint_json,
+    preprocessing_json,
+    read_fingerprint,
+    read_metric,
+    read_preprocessing,
+)
+from senet_zoo.hub.sources import SHA256, split_revision
+from senet_zoo.labels import categories
 from senet_zoo.specs import SE
+from senet_zoo.zoo.folder_config import CONFIG as CONFIG  # read and written here, and imported from here
+from senet_zoo.zoo.folder_config import FolderConfig as FolderConfig
+from senet_zoo.zoo.folder_config import Provenance as Provenance
+from senet_zoo.zoo.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.zoo.variant import from_json, to_json
 
-if TYPE_CHECKING:
-    from torchvision.transforms.v2 import Transform
-
-CONFIG, TENSORS = "config.json", "model.safetensors"
+TENSORS = "model.safetensors"
 HUB = "hf://"
 LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the tensors of a folder come from, and what was measured of them.
-
-    Args:
-        sha256: of the ``model.safetensors`` that the rest speaks of.
-        base: the published weights (``model.tag``) that they are, or were trained on from; None for neither.
-        license: SPDX name in lower case, or None where nobody chose one.
-        metrics: measured with exactly these tensors.
-    """
-
-    sha256: str
-    base: str | None = None
-    license: str | None = None
-    metrics: tuple[Metric, ...] = ()
-
-
-@dataclass(frozen=True)
-class FolderConfig:
-    """What ``config.json`` says.
-
-    Args:
-        architecture: name of the model.
-        se: its gate, with every choice spelt out; None for a plain twin.
-        num_classes: logits; 0 for pooled features.
-        in_channels: of the pictures.
-        preprocessing: from a picture to the input, or None where it is not known.
-        categories: class names in the order of the logits, or None where they are not known.
-        provenance: whose tensors these are; None in folders that do not say it.
-    """
-
-    architecture: str
-    se: SE | None
-    num_classes: int
-    in_channels: int
-    preprocessing: Preprocessing | None = None
-    categories: tuple[str, ...] | None = None
-    provenance: Provenance | None = None
-
-    def transforms(self) -> "Transform":
-        """The torchvision v2 transform of the preprocessing.
-
-        Raises:
-            UsageError: the folder does not say what it is.
-        """
-        if self.preprocessing is None:
-            raise UsageError(f"{CONFIG} of {self.architecture} names no preprocessing; save it with one")
-        return self.preprocessing.transforms()
 
 
 def read_config(folder: Path) -> FolderConfig:
@@ -96,39 +58,62 @@ def parse_config(data: object, where: str) -> FolderConfig:
     """What a parsed ``config.json`` says, every field checked.
 
     Args:
-        data: the JSON value.
+        data: the JSON value: of the zoo's own form, or of timm's, whoever wrote it.
         where: its file or address, for messages.
 
     Raises:
         ManifestError: it breaks a rule; the message names the field.
         UnknownModelError: its architecture is none of the zoo's.
     """
-    fields = Fields(data, where)
+    return _from_timm(data, where) if _is_timms(data) else _from_own(Fields(data, where))
+
+
+def _from_own(fields: Fields) -> FolderConfig:
     se = fields.take("se")
     if se is not None and not isinstance(se, dict):
         raise fields.refuse("se", se, "an object, or null for a plain twin")
     preprocessing = fields.take("preprocessing")
-    provenance = fields.take_optional("provenance")
+    num_classes = fields.whole("num_classes", 0, 10**6)
     config = FolderConfig(
         architecture=registry.find(fields.text("architecture")).name,
         se=None if se is None else _gate(fields, se),
-        num_classes=fields.whole("num_classes", 0, 10**6),
+        num_classes=num_classes,
         in_channels=fields.whole("in_channels", 1, 10**4),
         preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
         categories=_categories(fields),
-        provenance=None if provenance is None else _provenance(Fields(provenance, f"{where}.provenance")),
+        provenance=_provenance(fields),
+        fingerprint=_fingerprint(fields, num_classes),
     )
     fields.done()
     plain = registry.find(config.architecture).se is None
     if plain != (config.se is None):
         raise fields.refuse("se", se, f"{'null' if plain else 'an object'}, for {config.architecture}")
-    if config.categories is not None and len(config.categories) != config.num_classes:
-        raise fields.refuse("categories", config.categories, f"as many names as num_classes ({config.num_classes})")
+    if config.categories is not None and len(config.categories) != num_classes:
+        raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
+    return config
+
+
+def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:
+    theirs = read_timm(data, where)
+    model = theirs.model
+    ours = Fields({} if theirs.ours is None else theirs.ours, f"{where}.{OURS}")
+    config = FolderConfig(
+        architecture=model.name,
+        se=model.se,
+        num_classes=theirs.num_classes,
+        in_channels=theirs.in_channels,
+        preprocessing=theirs.preprocessing,
+        categories=theirs.categories,
+        provenance=_provenance(ours),
+        fingerprint=_fingerprint(ours, theirs.num_classes),
+        timm=theirs.name,
+    )
+    ours.done()
     return config
 
 
 def config_beside(weights: str | Path) -> FolderConfig | None:
-    """What the ``config.json`` of a folder, or of a hub's repository, says; None where this zoo wrote none there.
+    """What the ``config.json`` of a folder, or of a hub's repository, says; None where it is of no network of the zoo.
 
     Args:
         weights: a path, or ``hf://org/name@revision``.
@@ -140,24 +125,62 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
     if str(weights).startswith(HUB):
         return _on_hub(str(weights))
     path = Path(weights).expanduser() / CONFIG
-    return read_config(path.parent) if path.is_file() and _is_ours(read_json(path)) else None
+    return read_config(path.parent) if path.is_file() and _is_known(read_json(path)) else None
 
 
 def _on_hub(address: str) -> FolderConfig | None:
     from senet_zoo.hub.fetch import locate_hub
+
+    repo, revision = split_revision(address.removeprefix(HUB))
+    # The tensors come first: they settle which commit a name means, and the config is read at the same one.
+    commit = locate_hub(repo, revision).revision
+    return None if commit is None else config_at(repo, commit)
+
+
+def config_at(repo: str, commit: str) -> FolderConfig | None:
+    """What the ``config.json`` of a hub's repository says; None where it is of no network of the zoo.
+
+    Args:
+        repo: ``organisation/name``.
+        commit: 40 hex digits.
+
+    Raises:
+        ManifestError: it breaks a rule.
+        WeightsError: the hub did not deliver it.
+    """
     from senet_zoo.hub.text_files import fetch_text
 
-    repo, _, revision = address.removeprefix(HUB).partition("@")
-    # The tensors come first: they settle which commit a bare name means, and the config is read at the same one.
-    commit = locate_hub(repo, revision or None).revision
-    path = None if commit is None else fetch_text(repo, commit, CONFIG)
+    path = fetch_text(repo, commit, CONFIG)
     data = None if path is None else read_json(path)
-    return parse_config(data, f"{HUB}{repo}@{commit}/{CONFIG}") if _is_ours(data) else None
+    return parse_config(data, f"{HUB}{repo}@{commit}/{CONFIG}") if _is_known(data) else None
 
 
-def _is_ours(data: object) -> bool:
+def _is_timms(data: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(data, Mapping) and PRETRAINED in data
+
+
+def _is_known(data: object) -> bool:
     # Other libraries write a config.json too; none of them says which gate its network carries.
-    return isinstance(data, Mapping) and "se" in data
+    return names_ours(data) if _is_timms(data) else isinstance(data, Mapping) and "se" in data
+
+
+def config_inside(config: FolderConfig, metadata: Mapping[str, str], path: Path) -> FolderConfig | None:
+    """What a file of tensors says of itself; None where it says nothing.
+
+    Args:
+        config: what the tensors show.
+        metadata: of the file's header.
+        path: of the file, for messages.
+
+    Raises:
+        WeightsCorrupted: the metadata is not as this zoo writes it.
+    """
+    remarks = read_remarks(metadata, config.num_classes, path)
+    if remarks == Remarks():
+        return None
+    names = None if remarks.labels is None else categories(remarks.labels, LABELS[remarks.labels])
+    fitting = names if names is not None and len(names) == config.num_classes else None
+    return replace(config, preprocessing=remarks.preprocessing, categories=fitting, fingerprint=remarks.fingerprint)
 
 
 def write_config(folder: Path, config: FolderConfig) -> None:
@@ -180,7 +203,16 @@ def _gate(fields: Fields, se: dict[str, object]) -> SE:
         raise ManifestError(f"{fields.where}.se: {e}") from e
 
 
-def _provenance(fields: Fields) -> Provenance:
+def _fingerprint(fields: Fields, num_classes: int) -> Fingerprint | None:
+    value = fields.take_optional("fingerprint")
+    return None if value is None else read_fingerprint(value, fields.where, num_classes)
+
+
+def _provenance(outer: Fields) -> Provenance | None:
+    value = outer.take_optional("provenance")
+    if value is None:
+        return None
+    fields = Fields(value, f"{outer.where}.provenance")
     provenance = Provenance(
         sha256=fields.text("sha256", SHA256, "the 64 hex digits of a sha256"),
         base=fields.text_or_null("base", rf"{MODEL_NAME}\.{TAG}", "the name of published weights, model.tag"),
@@ -211,13 +243,21 @@ def _categories(fields: Fields) -> tuple[str, ...] | None:
 
 
 def _as_json(config: FolderConfig) -> dict[str, object]:
-    p, provenance = config.preprocessing, config.provenance
+    p, made = config.preprocessing, config.fingerprint
+    ours = {
+        "provenance": None if config.provenance is None else asdict(config.provenance),
+        "fingerprint": None if made is None else fingerprint_json(made),
+    }
+    if config.timm is not None:
+        return timm_json(
+            TimmConfig(config.timm, config.num_classes, config.in_channels, p, config.categories, ours=ours)
+        )
     return {
         "architecture": config.architecture,
         "se": None if config.se is None else to_json(config.se),
         "num_classes": config.num_classes,
         "in_channels": config.in_channels,
-        "preprocessing": None if p is None else {**asdict(p), "interpolation": p.interpolation.value},
+        "preprocessing": None if p is None else preprocessing_json(p),
         "categories": config.categories,
-        "provenance": None if provenance is None else asdict(provenance),
+        **ours,
     }

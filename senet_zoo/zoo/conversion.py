@@ -1,62 +1,32 @@
-"""Checkpoints of other libraries: recognised, checked, loaded, and written as safetensors."""
+"""Checkpoints of other libraries: checked, loaded, and written as safetensors."""
 
 import dataclasses
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
-from torch import Tensor, nn
 
 from senet_zoo import registry
-from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.errors import UsageError
 from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
-from senet_zoo.hub.containers import read_container
-from senet_zoo.hub.dialects import DIALECTS, NATIVE, Dialect, Shape, match, recognise, translate, translate_back
-from senet_zoo.hub.verified import digest
+from senet_zoo.hub.dialects import NATIVE, match, translate
+from senet_zoo.hub.rows import Fingerprint
 from senet_zoo.network import ConvNet
-from senet_zoo.specs import SE, NetworkSpec
+from senet_zoo.preprocessing import Preprocessing
+from senet_zoo.specs import NetworkSpec
+from senet_zoo.zoo.config import FolderConfig, config_inside
+from senet_zoo.zoo.fingerprint import fingerprint_if_any
 from senet_zoo.zoo.folders import name_of
-from senet_zoo.zoo.loading import CLASSIFIER, first_convolution, require_function
+from senet_zoo.zoo.loading import require_function
+from senet_zoo.zoo.recognition import Foreign, identify, open_foreign, spec_of
+from senet_zoo.zoo.targets import TARGETS, Target, target_of
 from senet_zoo.zoo.variant import words
 
 _log = logging.getLogger("senet_zoo")
 
 _HEAD = ("classifier.weight", "classifier.bias")
-
-_SHARED = {
-    "resnet18b": "resnet18",
-    "resnet34b": "resnet34",
-    "resnet50b": "resnet50",
-    "resnet101b": "resnet101",
-    "resnet152b": "resnet152",
-    "resnext50b_32x4d": "resnext50_32x4d",
-    "resnext101b_32x8d": "resnext101_32x8d",
-    "resnext101b_64x4d": "resnext101_64x4d",
-    **{name: name for name in ("densenet121", "densenet169", "densenet201")},
-}
-_CADENE = ("se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d", "senet154")
-
-TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "timm": {
-            **{ours: theirs for theirs, ours in registry.ALIASES.items()},
-            **_SHARED,
-            "resnext101b_32x4d": "resnext101_32x4d",
-            **{name: name for name in ("resnet50d", "resnet101d", "resnet152d", "resnext50d_32x4d")},
-        },
-        "cadene": {name: name for name in _CADENE},
-        "torchvision": {
-            **_SHARED,
-            **{name: name for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "alexnet")},
-        },
-    }
-)
-"""Libraries whose names can be written: of each of our functions that they have, what they call it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +44,10 @@ class Conversion:
         path: the file that was written.
         sha256: of it.
         size: of it, in bytes.
+        preprocessing: how pictures become the network's input, which the file that was written says too; None where
+            the file that was read did not settle it.
+        fingerprint: what the network answers to a fixed picture, which the file says too; None where it has no logits,
+            or none that make one.
     """
 
     model: str
@@ -86,39 +60,15 @@ class Conversion:
     path: Path
     sha256: str
     size: int
-
-
-@dataclass(frozen=True)
-class _Foreign:
-    """A file that was read and recognised.
-
-    Args:
-        path: the file.
-        dialect: how its tensors are named.
-        tensors: under its own names.
-        metadata: its own remarks.
-    """
-
-    path: Path
-    dialect: Dialect
-    tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, str]
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
-
-    @property
-    def native_shapes(self) -> dict[str, Shape]:
-        return translate(self.shapes, self.dialect)
-
-    @property
-    def num_classes(self) -> int:
-        return self.native_shapes.get(CLASSIFIER, (0,))[0]
+    preprocessing: Preprocessing | None
+    fingerprint: Fingerprint | None
 
 
 def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
-    """Weights from a file of any library that the zoo can read: safetensors, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``.
+    """Weights from a file of any library that the zoo can read.
+
+    That is safetensors, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams`` and the ``.caffemodel`` of
+    the authors, which takes RGB pictures and has its classes in the usual order once it is loaded.
 
     Every tensor is loaded, or none: names and shapes are compared before the first is copied. Only a classifier of
     another size, or one that the file lacks, is left as the given network has it; that is logged. Pickles are opened
@@ -130,7 +80,7 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
         file: path of the file.
 
     Returns:
-        The network.
+        The network; ``model.weights`` says how to prepare pictures where the file, or its kind, settles it.
 
     Raises:
         UnknownModelError: no model of that name.
@@ -148,9 +98,11 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
         True
     """
     if isinstance(model_or_name, str):
-        entry = registry.find(model_or_name)
-        return _new(entry, _open(file))
-    foreign = _open(file)
+        entry, foreign = registry.find(model_or_name), open_foreign(file)
+        net = _new(entry, foreign)
+        net.weights = _record(net, foreign)
+        return net
+    foreign = open_foreign(file)
     net = model_or_name
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     found = foreign.native_shapes
@@ -167,7 +119,7 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
             "classifier of %d classes left as it was: that of %s has %d", net.num_classes, file, foreign.num_classes
         )
     net.load_state_dict(tensors, strict=True)
-    net.weights = None  # a record of weights that it had before is no longer true
+    net.weights = _record(net, foreign)  # that of weights that it had before is no longer true
     return net
 
 
@@ -194,17 +146,19 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
     if to is not None and to not in TARGETS:
         raise UsageError(f"to=... takes {', '.join(TARGETS)}, or nothing for the zoo's own names, got {to!r}")
     named = None if model is None else registry.find(model)
-    foreign = _open(file)
-    entry = named or _identify(foreign)
+    foreign = open_foreign(file)
+    entry = named or identify(foreign)
     net = _new(entry, foreign)
     tensors, written, theirs = translate(foreign.tensors, foreign.dialect), NATIVE, None
     if to is not None:
-        theirs, written = _target(entry, net.spec, to)
-        pools = [name for name, part in net.named_modules() if isinstance(part, nn.AvgPool2d)]
-        tensors = translate_back(tensors, written, pools)
+        target_there = _target(entry, net.spec, to)
+        theirs, written = target_there.name, target_there.dialect
+        tensors = target_there.tensors(net, tensors)
     # Tensors that share memory would otherwise be refused.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    tensor_files.write(target, copies, {"format": "pt", "model": entry.name})
+    said = foreign.remarks
+    remarks = dataclasses.replace(said, fingerprint=fingerprint_if_any(net, said.preprocessing))
+    sha256 = tensor_files.write(target, copies, {"format": "pt", "model": entry.name, **remarks.metadata()})
     return Conversion(
         model=entry.name,
         variant=None if net.spec.se == entry.se or net.spec.se is None else words(net.spec.se),
@@ -214,27 +168,17 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         written_as=written.name,
         foreign_model=theirs,
         path=target,
-        sha256=digest(target),
+        sha256=sha256,
         size=target.stat().st_size,
+        preprocessing=remarks.preprocessing,
+        fingerprint=remarks.fingerprint,
     )
 
 
-def _open(file: str | Path) -> _Foreign:
-    path = Path(file).expanduser()
-    contents = read_container(path)
-    for name, tensor in contents.tensors.items():
-        if not (tensor.is_floating_point() or tensor.dtype == torch.int64) or tensor.layout != torch.strided:
-            raise WeightsMismatch(
-                f"weights must be plain tensors of floating-point numbers, but {name} of {path} is {tensor.dtype}, "
-                f"{tensor.layout}; save the network before it is quantised"
-            )
-    return _Foreign(path, contents.dialect or recognise(contents.tensors), contents.tensors, contents.metadata)
-
-
-def _new(entry: Model, foreign: _Foreign) -> ConvNet:
+def _new(entry: Model, foreign: Foreign) -> ConvNet:
     """The network that the file holds, by its name; every tensor of it is the file's."""
-    spec = _spec(entry, foreign)
-    net = _on_meta(spec, foreign)
+    spec = spec_of(entry, foreign)
+    net = foreign.on_meta(spec)
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     match(foreign.shapes, expected, foreign.dialect)
     require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
@@ -245,83 +189,17 @@ def _new(entry: Model, foreign: _Foreign) -> ConvNet:
     return net.float().eval()
 
 
-def _spec(entry: Model, foreign: _Foreign) -> NetworkSpec:
-    return entry.spec(_gate(entry, foreign.native_shapes))
+def _record(net: ConvNet, foreign: Foreign) -> FolderConfig | None:
+    shown = FolderConfig(name_of(net.spec), net.spec.se, foreign.num_classes, net.in_channels)
+    return config_inside(shown, foreign.metadata, foreign.path)
 
 
-def _gate(entry: Model, shapes: Mapping[str, Shape]) -> SE | None:
-    """The gate that a file's tensors show: that of the name, without biases where the file has none."""
-    gates = [name for name in shapes if re.search(r"\.se\.fc1\.weight$", name)]
-    if entry.se is None or not gates or gates[0].replace("weight", "bias") in shapes:
-        return entry.se
-    return dataclasses.replace(entry.se, bias=False)
-
-
-def _on_meta(spec: NetworkSpec, foreign: _Foreign) -> ConvNet:
-    shape = foreign.native_shapes.get(first_convolution(spec), ())
-    with torch.device("meta"):
-        return ConvNet(spec, num_classes=foreign.num_classes, in_channels=shape[1] if len(shape) == 4 else 3)
-
-
-def _identify(foreign: _Foreign) -> Model:
-    """The one network that has the file's tensors and that its library publishes."""
-    said = foreign.metadata.get("model")
-    if said is not None and said in registry.MODELS:
-        return registry.find(said)
-    candidates = _candidates(foreign)
-    doubt = foreign.dialect.doubt(foreign.shapes)
-    if len(candidates) == 1 and not doubt:
-        return candidates[0]
-    if candidates:
-        reason = doubt or "they share names and shapes of all tensors"
-        raise UsageError(
-            f"the tensors of {foreign.path} (names of {foreign.dialect.name}) fit "
-            f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Name "
-            f"the network: --model {candidates[0].name}, or model=... in Python"
-        )
-    raise WeightsMismatch(
-        f"{foreign.path} holds {len(foreign.tensors)} tensors named as by {foreign.dialect.used_by}, but no network of "
-        f"the zoo has exactly these names and shapes and that library's function. Name the network that they should "
-        f"be (--model NAME) to see what differs"
-    )
-
-
-def _candidates(foreign: _Foreign) -> list[Model]:
-    shapes = foreign.native_shapes
-    return [
-        entry
-        for entry in registry.MODELS.values()
-        if (foreign.dialect is NATIVE or foreign.dialect.name in entry.published_as)
-        and _may_fit(entry, shapes)
-        and _shapes(_on_meta(_spec(entry, foreign), foreign)) == shapes
-    ]
-
-
-def _may_fit(entry: Model, shapes: Mapping[str, Shape]) -> bool:
-    """Whether the file has as many blocks in each stage, which is quicker to see than whether all shapes agree."""
-    last: dict[int, int] = {}
-    for name in shapes:
-        place = re.match(r"stages\.(\d+)\.(\d+)\.", name)
-        if place:
-            last[int(place[1])] = max(last.get(int(place[1]), 0), int(place[2]))
-    gated = any(".se.fc1." in name for name in shapes)
-    stages = entry.spec().stages
-    return gated == (entry.se is not None) and [last.get(i, 0) for i in range(len(stages))] == [
-        len(stage.blocks) - 1 for stage in stages
-    ]
-
-
-def _shapes(net: ConvNet) -> dict[str, Shape]:
-    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-
-
-def _target(entry: Model, spec: NetworkSpec, to: str) -> tuple[str, Dialect]:
-    theirs = TARGETS[to].get(entry.name)
-    dialects = [DIALECTS[name] for name in entry.published_as if DIALECTS[name].foreign is not None]
-    if theirs is None or spec.se != entry.se or not dialects:
+def _target(entry: Model, spec: NetworkSpec, to: str) -> Target:
+    target = target_of(to, entry, spec.se)
+    if target is None:
         gate = "" if spec.se == entry.se or spec.se is None else f" with {words(spec.se)}"
         raise UsageError(
             f"{to} has no network that is the function of {entry.name}{gate}, or its names for it are not known here; "
             f"leave --to out"
         )
-    return theirs, dialects[0]
+    return target

@@ -12,7 +12,7 @@ from senet_zoo.layers import initialise
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE, NetworkSpec
 from senet_zoo.zoo.catalogue import Weights, get_weights, split_name
-from senet_zoo.zoo.config import CONFIG, FolderConfig, config_beside
+from senet_zoo.zoo.config import CONFIG, FolderConfig, config_beside, config_inside
 from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
 
 
@@ -92,8 +92,13 @@ def create_model(
         if config is not None:
             _agree_in_size(config, checkpoint, spec)
         checkpoint.load_into(net)
-    net.weights = record or config
+    net.weights = record or config or (None if checkpoint is None else _config_inside(checkpoint, model, spec))
     return net.to(device=device, dtype=dtype).eval()
+
+
+def _config_inside(checkpoint: Checkpoint, model: Model, spec: NetworkSpec) -> FolderConfig | None:
+    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
+    return config_inside(shown, checkpoint.header.metadata, checkpoint.path)
 
 
 def _agree(config: FolderConfig, model: Model, se: SE | None) -> SE | None:
@@ -129,10 +134,10 @@ def _checkpoint(
         record = get_weights(f"{model.name}.{tag}" if tag else model.name)
 
         def accept(found: Located) -> None:
-            open_checkpoint(found.path, found.dialect).check(model, spec, record.row.num_classes)
+            Checkpoint(found.path, found.dialect, found.header).check(model, spec, record.row.num_classes)
 
         located = locate(record.row, accept)
-        return open_checkpoint(located.path, located.dialect), record
+        return Checkpoint(located.path, located.dialect, located.header), record
     if weights is not None:
         checkpoint = open_checkpoint(*resolve(weights))
         checkpoint.check(model, spec)

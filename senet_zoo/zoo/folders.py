@@ -11,7 +11,6 @@ from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.dialects import translate
 from senet_zoo.hub.fetch import locate
 from senet_zoo.hub.rows import Metric
-from senet_zoo.hub.verified import digest
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.specs import NetworkSpec
@@ -29,6 +28,8 @@ from senet_zoo.zoo.config import (
     write_config,
 )
 from senet_zoo.zoo.create import create_model
+from senet_zoo.zoo.fingerprint import fingerprint_if_any
+from senet_zoo.zoo.targets import target_of
 
 
 def save_pretrained(
@@ -42,8 +43,9 @@ def save_pretrained(
 ) -> None:
     """Write a network to a folder that `from_pretrained` and ``create_model(..., weights=folder)`` read.
 
-    It holds ``model.safetensors``, ``config.json`` and ``README.md``, a model card; each the same bytes for the same
-    network every time.
+    It holds ``model.safetensors``, ``config.json`` with the network's fingerprint, and ``README.md``, a model card;
+    each the same bytes for the same network every time. Where timm has the same function, names and config are written
+    so that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it too.
 
     Args:
         model: a network of the zoo, variants included.
@@ -80,8 +82,11 @@ def save_pretrained(
         check_license(license)
     name = name_of(model.spec)
     target = Path(folder).expanduser()
-    tensor_files.write(target / TENSORS, model.state_dict(), {"format": "pt", "model": name})
-    known = _provenance(model, record, digest(target / TENSORS))
+    there = target_of("timm", registry.MODELS[name], model.spec.se)
+    native = model.state_dict()
+    tensors = native if there is None else there.tensors(model, native)
+    sha256 = tensor_files.write(target / TENSORS, tensors, {"format": "pt", "model": name})
+    known = _provenance(model, record, sha256)
     provenance = Provenance(
         sha256=known.sha256,
         base=known.base,
@@ -89,7 +94,15 @@ def save_pretrained(
         metrics=known.metrics if metrics is None else metrics,
     )
     config = FolderConfig(
-        name, model.spec.se, model.num_classes, model.in_channels, preprocessing, categories, provenance
+        architecture=name,
+        se=model.spec.se,
+        num_classes=model.num_classes,
+        in_channels=model.in_channels,
+        preprocessing=preprocessing,
+        categories=categories,
+        provenance=provenance,
+        fingerprint=fingerprint_if_any(model, preprocessing),
+        timm=None if there is None else there.name,
     )
     write_config(target, config)
     try:
@@ -102,11 +115,12 @@ def save_pretrained(
 def from_pretrained(
     folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> ConvNet:
-    """The network that `save_pretrained` wrote, in eval mode; ``model.weights`` is its `FolderConfig`.
+    """The network that `save_pretrained`, or timm, saved, in eval mode; ``model.weights`` is its `FolderConfig`.
 
     Args:
         folder: with ``model.safetensors`` and ``config.json``; or ``hf://org/name@revision``, a hub's repository with
-            both, at a commit of 40 hex digits, or at its newest without one.
+            both. A commit of 40 hex digits is read for good; a tag, a branch or, without ``@``, the newest is resolved
+            to a commit once, which is logged and remembered.
         device: where the parameters live.
         dtype: of the parameters and running statistics.
 
@@ -162,7 +176,7 @@ def _is_published(model: ConvNet, weights: Weights) -> bool:
     """Whether every tensor of the network is bit for bit the published one."""
     try:
         located = locate(weights.row)
-        published = translate(tensor_files.read(located.path, tensor_files.check(located.path)), located.dialect)
+        published = translate(tensor_files.read(located.path, located.header), located.dialect)
     except WeightsError:
         return False  # not proven
     ours = model.state_dict()

@@ -15,6 +15,7 @@ from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.dialects import NATIVE, Dialect, match, recognise, translate
+from senet_zoo.hub.sources import split_revision
 from senet_zoo.hub.tensor_files import Header
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
@@ -168,8 +169,7 @@ def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:
     if text.startswith("hf://"):
         from senet_zoo.hub.fetch import locate_hub
 
-        repo, _, revision = text.removeprefix("hf://").partition("@")
-        located = locate_hub(repo, revision or None)
+        located = locate_hub(*split_revision(text.removeprefix("hf://")))
         return located.path, located.dialect
     if "://" in text:
         raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {text!r}")

@@ -1,7 +1,5 @@
 """`push_to_hub`: a saved model, checked first, to a hub; with the manifest's row by which a zoo takes it up."""
 
-import json
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,21 +8,19 @@ from types import MappingProxyType
 
 import torch
 
-from senet_zoo import registry
-from senet_zoo.errors import ManifestError, PublishError, UsageError
+from senet_zoo.errors import ManifestError, PublishError
 from senet_zoo.hub import publish as hub_room
-from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.rows import LABELS, WeightsRow, read_row, row_json
+from senet_zoo.hub.rows import WeightsRow
 from senet_zoo.hub.sources import HubFile
 from senet_zoo.hub.verified import digest
-from senet_zoo.labels import categories
 from senet_zoo.network import ConvNet
-from senet_zoo.zoo.card import CARD, PAPER, base_row, model_card
-from senet_zoo.zoo.config import CONFIG, HUB, TENSORS, FolderConfig, read_config
+from senet_zoo.zoo.card import CARD, model_card
+from senet_zoo.zoo.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, read_config
 from senet_zoo.zoo.create import create_model
-from senet_zoo.zoo.fingerprint import fingerprint
+from senet_zoo.zoo.fingerprint import UNSAID, compare, fingerprint_if_any
 from senet_zoo.zoo.folders import parameters_of, save_pretrained
-from senet_zoo.zoo.loading import open_checkpoint
+from senet_zoo.zoo.loading import Checkpoint, open_checkpoint
+from senet_zoo.zoo.manifest_row import as_tag, credit_of, row_of
 
 
 @dataclass(frozen=True)
@@ -138,24 +134,18 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
     """
     path = Path(folder).expanduser()
     config = read_config(path)
-    sha256 = digest_of(path / TENSORS)
+    checkpoint = open_checkpoint(path / TENSORS)
+    sha256 = digest(checkpoint.path)
     tag = f"sha256-{sha256[:12]}" if tag is None else tag
     hub_room.check_names(repo, tag)
     model = _built(path, config)
-    card = _card(path, config, sha256, model, repo)
+    licence = _licence(path, config, sha256)
+    card = _card(path, config, model, repo)
+    _check_promise(path, config, model)
     files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
-    row, no_row = _row(path, config, model, repo, tag, sha256)
+    config = replace(config, provenance=replace(config.provenance or Provenance(sha256), license=licence))
+    row, no_row = _row(checkpoint, config, model, repo, tag, sha256)
     return Plan(repo, tag, MappingProxyType(files), sha256, row, no_row)
-
-
-def digest_of(tensors: Path) -> str:
-    """The sha256 of a file of tensors, after its header was checked.
-
-    Raises:
-        WeightsError: it is missing, damaged or unsafe.
-    """
-    open_checkpoint(tensors)
-    return digest(tensors)
 
 
 def _built(path: Path, config: FolderConfig) -> ConvNet:
@@ -167,8 +157,18 @@ def _built(path: Path, config: FolderConfig) -> ConvNet:
     return model
 
 
-def _card(path: Path, config: FolderConfig, sha256: str, model: ConvNet, repo: str) -> bytes:
-    """The card to send: the folder's own where a person wrote in it, otherwise one that names the repository."""
+def _check_promise(path: Path, config: FolderConfig, model: ConvNet) -> None:
+    if config.fingerprint is None:
+        return
+    deviation = compare(model, config.preprocessing or UNSAID, config.fingerprint)
+    if not deviation.ok:
+        raise PublishError(
+            f"the network of {path} must answer what its {CONFIG} promises, but {deviation.where}; save the model again"
+        )
+
+
+def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
+    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it."""
     from huggingface_hub import ModelCard
 
     provenance = config.provenance
@@ -190,47 +190,36 @@ def _card(path: Path, config: FolderConfig, sha256: str, model: ConvNet, repo: s
             f"a published model names its licence, but {file} does not; save it with save_pretrained(model, folder, "
             f"license='apache-2.0') or another, or write license: into the card"
         )
+    stated = provenance.license if provenance else None
+    if not isinstance(licence, str) or stated not in (None, licence):
+        raise PublishError(
+            f"card and {CONFIG} of a published model name one licence, but {file} says {licence} and {CONFIG} says "
+            f"{stated}; save it with the licence that holds, save_pretrained(model, folder, license=...)"
+        )
+    return licence
+
+
+def _card(path: Path, config: FolderConfig, model: ConvNet, repo: str) -> bytes:
+    """The card to send: the folder's own where a person wrote in it, otherwise one that names the repository."""
+    file = path / CARD
     parameters = parameters_of(model)
-    if text != model_card(config, parameters=parameters):
+    if file.read_text(encoding="utf-8", errors="replace") != model_card(config, parameters=parameters):
         return file.read_bytes()
     return model_card(config, parameters=parameters, repo=repo).encode()
 
 
 def _row(
-    path: Path, config: FolderConfig, model: ConvNet, repo: str, tag: str, sha256: str
+    checkpoint: Checkpoint, config: FolderConfig, model: ConvNet, repo: str, tag: str, sha256: str
 ) -> tuple[WeightsRow | None, str]:
-    """The manifest's row, or why there is none: a row's network is a name's own, for a list of labels that is known."""
-    if config.se != registry.find(config.architecture).se:
-        return None, f"a row has no place for another gate than that of {config.architecture}"
-    labels = [name for name, count in LABELS.items() if config.categories == categories(name, count)]
-    if not labels or config.preprocessing is None:
-        return None, f"a row needs preprocessing, and the class names of one of {', '.join(LABELS)}"
-    base = base_row(config)
-    provenance = config.provenance
-    licence = provenance.license if provenance else None
-    row = WeightsRow(
-        model=config.architecture,
-        tag=re.sub("[^a-z0-9]+", "_", tag.lower()).strip("_"),
-        num_classes=config.num_classes,
-        labels=labels[0],
-        in_channels=config.in_channels,
-        parameters=parameters_of(model),
-        preprocessing=config.preprocessing,
-        sources=(HubFile(repo, None, TENSORS, sha256, (path / TENSORS).stat().st_size, "native"),),
-        metrics=provenance.metrics if provenance else (),
-        license=licence,
-        license_source=base.license_source if base and base.license == licence else f"the model card of {repo}",
-        origin=base.origin if base else None,
-        citation=base.citation if base else PAPER,
-        training=None,
-        fingerprint=fingerprint(model, config.preprocessing),
-    )
+    """The manifest's row, or why there is none."""
+    source = HubFile(repo, None, TENSORS, sha256, checkpoint.path.stat().st_size, checkpoint.dialect.name)
+    if config.fingerprint is None and config.preprocessing is not None:
+        config = replace(config, fingerprint=fingerprint_if_any(model, config.preprocessing))
+    credit = credit_of(config, repo)
     try:
-        # What is printed is what a reader of the manifest accepts, whatever its rules are.
-        read_row(row.model, row.tag, Fields(json.loads(json.dumps(row_json(row))), "the manifest's row"))
-    except (ManifestError, UsageError) as e:
+        return row_of(config, source, tag=as_tag(tag), parameters=parameters_of(model), credit=credit), ""
+    except ManifestError as e:
         return None, str(e)
-    return row, ""
 
 
 def _pinned(row: WeightsRow, commit: str) -> WeightsRow:

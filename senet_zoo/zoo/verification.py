@@ -7,21 +7,24 @@ from pathlib import Path
 import torch
 
 from senet_zoo import registry
-from senet_zoo.errors import UsageError, WeightsError
+from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsError
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.dialects import Dialect
 from senet_zoo.hub.fetch import Located, locate
-from senet_zoo.hub.rows import WeightsRow
+from senet_zoo.hub.remarks import read_remarks
+from senet_zoo.hub.rows import Fingerprint, WeightsRow
 from senet_zoo.hub.verified import digest
 from senet_zoo.network import ConvNet
+from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.specs import NetworkSpec
 from senet_zoo.zoo import kit
 from senet_zoo.zoo.catalogue import get_weights, split_name
 from senet_zoo.zoo.checks import Check
 from senet_zoo.zoo.checks import Verification as Verification  # part of the public face, which imports it from here
-from senet_zoo.zoo.config import FolderConfig, config_beside
-from senet_zoo.zoo.fingerprint import TOLERANCE, compare, suggest
+from senet_zoo.zoo.config import CONFIG, FolderConfig, config_beside
+from senet_zoo.zoo.fingerprint import TOLERANCE, UNSAID, compare, suggest
 from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
+from senet_zoo.zoo.recognition import gate_shown
 
 
 def download(name: str) -> Located:
@@ -65,7 +68,8 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
 
     Args:
         target: as in `verify`.
-        model: likewise; a file needs a ``model.tag`` that has a fingerprint.
+        model: likewise. Of a file or folder of one's own, the fingerprint that `convert` or `save_pretrained` put into
+            it is compared; of a ``model.tag``, the published one.
 
     Raises:
         UnknownModelError, UnknownWeightsError, UsageError: as `verify`.
@@ -110,10 +114,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Network:
-    """A checked file, and the architecture that its tensors are exactly those of."""
+    """A checked file, the architecture that its tensors are exactly those of, and the config of its folder, if any."""
 
     checkpoint: Checkpoint
     spec: NetworkSpec
+    config: FolderConfig | None
 
     def build(self) -> ConvNet:
         """The network that holds the tensors, in float32 whatever the file's type."""
@@ -165,8 +170,9 @@ def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
     path = sha256 = network = None
     try:
         path, dialect, found = asked.find()
-        checks.append(Check("file", True, found))
         sha256 = digest(path)
+        _require_saved(asked.config, path, sha256)
+        checks.append(Check("file", True, found))
         checkpoint = open_checkpoint(path, dialect)
         kinds = f"{len(checkpoint.header.tensors)} tensors, named as {checkpoint.dialect.name}"
         checks.append(Check("header", True, kinds))
@@ -174,17 +180,27 @@ def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
         if name:
             entry = registry.find(name)
             config = asked.config if asked.config and asked.config.architecture == entry.name else None
-            spec = entry.spec(config.se if config else None)
+            spec = entry.spec(config.se if config else gate_shown(entry, checkpoint.native_shapes))
             checkpoint.check(entry, spec, asked.row.num_classes if asked.row else None)
         checks.append(
             Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
         )
         checks.append(_finite(checkpoint))
         if name and checks[-1].ok:
-            network = _Network(checkpoint, spec)
+            network = _Network(checkpoint, spec, config)
     except WeightsError as e:
         checks.append(Check(_NEXT[len(checks)], False, str(e)))
     return Verification(asked.name, path, sha256, tuple(checks)), network
+
+
+def _require_saved(config: FolderConfig | None, path: Path, sha256: str) -> None:
+    """Refuse tensors that are not those that the folder's config was written for."""
+    saved = config.provenance.sha256 if config and config.provenance else sha256
+    if saved != sha256:
+        raise WeightsCorrupted(
+            f"the sha256 of {path} must be {saved}, as its {CONFIG} says, but is {sha256}; save or copy the folder "
+            f"again"
+        )
 
 
 def _finite(checkpoint: Checkpoint) -> Check:
@@ -203,22 +219,37 @@ def _with_function(asked: _Asked) -> Verification:
     verification, network = _examine(asked)
     if not verification.ok:
         return verification
-    return replace(verification, checks=(*verification.checks, _function(asked.row, network)))
+    return replace(verification, checks=(*verification.checks, _function(asked, network)))
 
 
-def _function(row: WeightsRow | None, network: _Network | None) -> Check:
-    if row is None or network is None:
-        return Check(
-            _FUNCTION,
-            False,
-            "not proven: a file has no fingerprint of its own; name the published weights as MODEL.TAG",
-        )
-    if row.fingerprint is None:
-        return Check(_FUNCTION, False, f"not proven: the manifest holds no fingerprint of {row.name}")
+def _function(asked: _Asked, network: _Network | None) -> Check:
+    if network is None:
+        return Check(_FUNCTION, False, "not proven: nothing says which network this is; name it with --model")
+    if network.checkpoint.num_classes == 0:
+        return Check(_FUNCTION, False, "not proven: a network without logits (num_classes=0) has no fingerprint")
+    try:
+        preprocessing, published = _promised(asked.row, network)
+    except WeightsError as e:
+        return Check(_FUNCTION, False, f"not proven: {e}")
+    if published is None:
+        own = "it carries no fingerprint; name the published weights as MODEL.TAG"
+        lacking = f"the manifest holds no fingerprint of {asked.row.name}" if asked.row else own
+        return Check(_FUNCTION, False, f"not proven: {lacking}")
     net = network.build()
-    deviation = compare(net, row.preprocessing, row.fingerprint)
+    deviation = compare(net, preprocessing, published)
     greatest = f"greatest deviation {deviation.share:.1e} of the logits' scale, {TOLERANCE:.0e} allowed"
     if deviation.ok:
         return Check(_FUNCTION, True, f"the published one: {greatest}")
-    hint = suggest(net, row.preprocessing, row.fingerprint)
+    hint = suggest(net, preprocessing, published)
     return Check(_FUNCTION, False, f"not the published one: {greatest}: {deviation.where}; {hint}")
+
+
+def _promised(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing, Fingerprint | None]:
+    """What the picture goes through, and what is promised of the answer: by the manifest, the folder or the file."""
+    if row is not None:
+        return row.preprocessing, row.fingerprint
+    if network.config is not None:
+        return network.config.preprocessing or UNSAID, network.config.fingerprint
+    file = network.checkpoint
+    said = read_remarks(file.header.metadata, file.num_classes, file.path)
+    return said.preprocessing or UNSAID, said.fingerprint

@@ -1,9 +1,8 @@
 """The authors' Caffe networks without Caffe: their layers by name, a writer of .caffemodel files, and their arithmetic.
 
-Nothing here comes from the package: layers are those of the prototxt files, as the reference lists them.
+Nothing here comes from the package: layers are those of the prototxt files of https://github.com/hujie-frank/SENet.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import gcd, prod
@@ -12,7 +11,68 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Shapes = dict[str, tuple[str, list[tuple[int, ...]]]]  # layer: type, shapes of its blobs
 Blobs = dict[str, tuple[str, list[Tensor]]]  # layer: type, blobs
+
+
+def conv_shapes(name: str, *shape: int) -> Shapes:
+    """A convolution without bias and the two layers of its batch norm."""
+    width = (shape[0],)
+    return {
+        name: ("Convolution", [shape]),
+        f"{name}/bn": ("BatchNorm", [width, width, (1,)]),
+        f"{name}/bn/scale": ("Scale", [width, width]),
+    }
+
+
+def gate_shapes(name: str, channels: int) -> Shapes:
+    hidden = channels // 16
+    return {
+        f"{name}_1x1_down": ("Convolution", [(hidden, channels, 1, 1), (hidden,)]),
+        f"{name}_1x1_up": ("Convolution", [(channels, hidden, 1, 1), (channels,)]),
+    }
+
+
+def random_blobs(shapes: Shapes, seed: int = 0) -> Blobs:
+    """Weights under which every layer matters and no map explodes."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def blob(kind: str, place: int, shape: tuple[int, ...]) -> Tensor:
+        if kind == "BatchNorm":  # sums over 999 batches or so, and their weight
+            values = torch.rand(shape, generator=generator)
+            return [200 * values - 100, 999 * (0.5 + values), torch.full(shape, 999.98)][place]
+        if kind == "Scale":
+            return torch.rand(shape, generator=generator) * [1, 0.2][place] + [0.5, 0][place]
+        std = (2 / prod(shape[1:])) ** 0.5 if place == 0 else 0.1
+        return torch.randn(shape, generator=generator) * std
+
+    layers = {
+        name: (kind, [blob(kind, place, shape) for place, shape in enumerate(blobs)])
+        for name, (kind, blobs) in shapes.items()
+    }
+    next(iter(layers.values()))[1][0].div_(60)  # pixels go from -123 to 151
+    return layers
+
+
+def convolve(layers: Blobs, name: str, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
+    """A convolution and its batch norm, as Caffe computes them."""
+    (weight,) = layers[name][1]
+    y = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
+    mean, variance, factor = layers[f"{name}/bn"][1]
+    gamma, beta = (value[:, None, None] for value in layers[f"{name}/bn/scale"][1])
+    mean, variance = ((value / factor)[:, None, None] for value in (mean, variance))
+    return gamma * (y - mean) / (variance + 1e-5).sqrt() + beta
+
+
+def gate(layers: Blobs, name: str, x: Tensor) -> Tensor:
+    """The map times its scales."""
+    scale = F.conv2d(x.mean((2, 3), keepdim=True), *layers[f"{name}_1x1_down"][1]).relu()
+    return x * F.conv2d(scale, *layers[f"{name}_1x1_up"][1]).sigmoid()
+
+
+def classify(layers: Blobs, x: Tensor) -> Tensor:
+    weight, bias = layers["classifier"][1]
+    return x.mean((2, 3)) @ weight.T + bias
 
 
 @dataclass(frozen=True)
@@ -56,80 +116,44 @@ class CaffeNet:
                     first,
                 )
 
-    def shapes(self) -> dict[str, tuple[str, list[tuple[int, ...]]]]:
+    def shapes(self) -> Shapes:
         """Type and shapes of the blobs of every layer that has some."""
-        layers: dict[str, tuple[str, list[tuple[int, ...]]]] = {}
-
-        def conv(name: str, *shape: int) -> None:
-            layers[name] = "Convolution", [shape]
-            layers[f"{name}/bn"] = "BatchNorm", [(shape[0],), (shape[0],), (1,)]
-            layers[f"{name}/bn/scale"] = "Scale", [(shape[0],), (shape[0],)]
-
+        layers: Shapes = {}
         channels = 3
         for name, width, kernel, _ in self.stem:
-            conv(name, width, channels, kernel, kernel)
+            layers |= conv_shapes(name, width, channels, kernel, kernel)
             channels = width
         for name, reduce, width, out, stride, projected in self.units():
-            conv(f"{name}_1x1_reduce", reduce, channels, 1, 1)
-            conv(f"{name}_3x3", width, reduce // self.groups_of(reduce, width), 3, 3)
-            conv(f"{name}_1x1_increase", out, width, 1, 1)
-            layers[f"{name}_1x1_down"] = "Convolution", [(out // 16, out, 1, 1), (out // 16,)]
-            layers[f"{name}_1x1_up"] = "Convolution", [(out, out // 16, 1, 1), (out,)]
+            layers |= conv_shapes(f"{name}_1x1_reduce", reduce, channels, 1, 1)
+            layers |= conv_shapes(f"{name}_3x3", width, reduce // self.groups_of(reduce, width), 3, 3)
+            layers |= conv_shapes(f"{name}_1x1_increase", out, width, 1, 1)
+            layers |= gate_shapes(name, out)
             if projected:
                 kernel = 1 if stride == 1 else self.wide_projection
-                conv(f"{name}_1x1_proj", out, channels, kernel, kernel)
+                layers |= conv_shapes(f"{name}_1x1_proj", out, channels, kernel, kernel)
             channels = out
         layers["classifier"] = "InnerProduct", [(self.classes, channels), (self.classes,)]
         return layers
 
     def random(self, seed: int = 0) -> Blobs:
-        """Weights under which every layer matters and no map explodes."""
-        generator = torch.Generator().manual_seed(seed)
-
-        def blob(kind: str, place: int, shape: tuple[int, ...]) -> Tensor:
-            if kind == "BatchNorm":  # sums over 999 batches or so, and their weight
-                values = torch.rand(shape, generator=generator)
-                return [200 * values - 100, 999 * (0.5 + values), torch.full(shape, 999.98)][place]
-            if kind == "Scale":
-                return torch.rand(shape, generator=generator) * [1, 0.2][place] + [0.5, 0][place]
-            std = (2 / prod(shape[1:])) ** 0.5 if place == 0 else 0.1
-            return torch.randn(shape, generator=generator) * std
-
-        layers = {
-            name: (kind, [blob(kind, place, shape) for place, shape in enumerate(shapes)])
-            for name, (kind, shapes) in self.shapes().items()
-        }
-        layers[self.stem[0][0]][1][0].div_(60)  # its pixels go from -123 to 151
+        layers = random_blobs(self.shapes(), seed)
+        for name, *_ in self.units():  # as trained networks do, and so that a deep one does not amplify rounding
+            layers[f"{name}_1x1_increase/bn/scale"][1][0].mul_(0.25)
         return layers
 
     def forward(self, layers: Blobs, pixels: Tensor) -> Tensor:
         """What Caffe computes. Shape: BGR pixels (N, 3, H, W) minus their mean -> (N, classes)."""
-
-        def conv(name: str, x: Tensor, stride: int = 1, groups: int = 1, norm: bool = True) -> Tensor:
-            weight, *bias = layers[name][1]
-            y = F.conv2d(x, weight, *bias, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
-            if not norm:
-                return y
-            mean, variance, factor = layers[f"{name}/bn"][1]
-            gamma, beta = (value[:, None, None] for value in layers[f"{name}/bn/scale"][1])
-            mean, variance = ((value / factor)[:, None, None] for value in (mean, variance))
-            return gamma * (y - mean) / (variance + 1e-5).sqrt() + beta
-
         x = pixels
         for name, _, _, stride in self.stem:
-            x = conv(name, x, stride).relu()
+            x = convolve(layers, name, x, stride).relu()
         x = F.max_pool2d(x, 3, 2, ceil_mode=True)
         for name, reduce, width, _, stride, projected in self.units():
             at_reduce, at_spatial = (stride, 1) if self.stride_in_reduce else (1, stride)
-            y = conv(f"{name}_1x1_reduce", x, at_reduce).relu()
-            y = conv(f"{name}_3x3", y, at_spatial, self.groups_of(reduce, width)).relu()
-            y = conv(f"{name}_1x1_increase", y)
-            scale = conv(f"{name}_1x1_down", y.mean((2, 3), keepdim=True), norm=False).relu()
-            scale = conv(f"{name}_1x1_up", scale, norm=False).sigmoid()
-            x = scale * y + (conv(f"{name}_1x1_proj", x, stride) if projected else x)
-            x = x.relu()
-        weight, bias = layers["classifier"][1]
-        return x.mean((2, 3)) @ weight.T + bias
+            y = convolve(layers, f"{name}_1x1_reduce", x, at_reduce).relu()
+            y = convolve(layers, f"{name}_3x3", y, at_spatial, self.groups_of(reduce, width)).relu()
+            y = gate(layers, name, convolve(layers, f"{name}_1x1_increase", y))
+            x = (y + (convolve(layers, f"{name}_1x1_proj", x, stride) if projected else x)).relu()
+        return classify(layers, x)
 
 
 _SEVEN = (("conv1/7x7_s2", 64, 7, 2),)
@@ -161,8 +185,7 @@ def data(field: int, content: bytes) -> bytes:
 
 
 def packed(values: Tensor) -> bytes:
-    letter = "d" if values.dtype == torch.float64 else "f"
-    return struct.pack(f"<{values.numel()}{letter}", *values.flatten().tolist())
+    return values.numpy().astype(f"<f{values.element_size()}").tobytes()
 
 
 def blob(values: Tensor) -> bytes:

@@ -8,32 +8,20 @@ storage, as most private hubs have none.
 import base64
 import hashlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from hub.faults import PIECES, Fault
 
 WRITES = ("create", "preupload", "lfs", "put", "commit", "tag", "xet")
 """Routes that publishing needs; a fault with a status on one of them leaves the hub as it was."""
-
-
-@dataclass
-class Fault:
-    """What goes wrong on a route, and how many times; None: always.
-
-    Routes: ``resolve``, ``cdn``, ``api`` and ``file``, which read, and those of WRITES.
-    """
-
-    route: str
-    status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    cut: int | None = None  # close the connection after so many bytes of the body
-    flip: bool = False  # turn one bit in the middle of the body
-    times: int | None = None
 
 
 class Loopback:
@@ -42,11 +30,12 @@ class Loopback:
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}  # repo -> commit -> filename -> content
         self.files: dict[str, bytes] = {}  # plain downloads under /files/, for releases
-        self.tags: dict[str, dict[str, str]] = {}  # repo -> tag -> commit
+        self.tags: dict[str, dict[str, str]] = {}  # repo -> tag, or branch beside main -> commit
         self.private: set[str] = set()
         self.token: str | None = None  # what writing, and reading what is private, needs
         self.uploaded: dict[str, bytes] = {}  # sha256 -> content, sent but in no commit yet
         self.log: list[tuple[str, str, int]] = []
+        self.sent = 0  # bytes of bodies
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
 
@@ -55,8 +44,13 @@ class Loopback:
         class Handler(_Handler):
             server_hub = hub
 
+        self._handler = Handler
         self._server = _Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
+        self._place = socket.socket()  # keeps the port while the server is away
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", self.port))
+        self._changing = threading.Lock()  # held while the server is away
         self.url = f"http://127.0.0.1:{self.port}"
         self.cdn = f"http://localhost:{self.port}/cdn"
         self.cas = f"http://127.0.0.1:{self.port}/_cas"
@@ -76,18 +70,60 @@ class Loopback:
     def requests(self, method: str = "") -> int:
         return sum(method in ("", m) for m, _, _ in self.log)
 
+    def restart(self, away: float) -> None:
+        """Hang up on everyone, refuse connections for so many seconds, and come back at the same address."""
+        with self._changing:
+            self._stop()
+            time.sleep(away)
+            self._server = _Server(("127.0.0.1", self.port), self._handler)
+            self._start()
+
+    def lift(self) -> None:
+        """Nothing goes wrong any more; returns when the server is there."""
+        with self.lock:
+            self.faults.clear()
+        with self._changing:
+            return
+
     def __enter__(self) -> "Loopback":
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self._start()
         return self
 
     def __exit__(self, *_) -> None:
+        self.lift()
+        self._stop()
+        self._place.close()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def _stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    allow_reuse_port = True
+
+    def __init__(self, *args) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request, client_address) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        for connection in list(self._connections):
+            with suppress(OSError):  # closed already
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address) -> None:
         """A client that hangs up is no news."""
@@ -98,8 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_hub: Loopback
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        parts = path.strip("/").split("/")
+        parts = self._parts()
         if parts[0] == "cdn":
             content = self._content(parts[1])
             return self._send("cdn", 200, {}, content)
@@ -116,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
-        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        parts = self._parts()
         if parts == ["api", "repos", "create"]:
             return self._write("create", self._create, body)
         if parts == ["api", "validate-yaml"]:
@@ -137,6 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
             rows = [_entry(name, content) for name, content in found[1].items() if name in wanted]
             return self._json(rows)
         return self._send("other", 404, {}, b"")
+
+    def _parts(self) -> list[str]:
+        """Of the path; a branch's name may hold a slash, which is quoted."""
+        return [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
 
     def do_PUT(self) -> None:
         body = self._body()
@@ -272,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "tags": [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": at} for tag, at in tags],
                 }
             )
-        siblings = [{"rfilename": name} for name in files]
+        siblings = [_sibling(name, content) for name, content in files.items()]
         private = repo in self.server_hub.private
         return self._json({"id": repo, "sha": commit, "private": private, "siblings": siblings})
 
@@ -330,36 +369,46 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(route, status, headers, body, faulty=False)
 
     def _send(self, route: str, status: int, headers: dict[str, str], body: bytes, *, faulty: bool = True) -> None:
-        fault = self._fault(route) if faulty else None
-        cut = None
-        if fault is not None:
-            cut = fault.cut
-            if fault.status is not None:
-                status, headers, body = fault.status, fault.headers, fault.body
-            if fault.flip:
-                middle = len(body) // 2
-                body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        fault = (self._fault(route) if faulty else None) or Fault(route)
+        if fault.restart is not None:
+            self.close_connection = True
+            return self.server_hub.restart(fault.restart)
+        status, headers, body = fault.bend(status, headers, body)
         asked = self.headers.get("Range")
         if asked and status == 200:
-            start = int(asked.removeprefix("bytes=").split("-")[0])
-            headers = {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
-            status, body = 206, body[start:]
+            first, last = asked.removeprefix("bytes=").split("-")
+            part = body[int(first) : int(last) + 1 if last else None]
+            headers = {**headers, "Content-Range": f"bytes {first}-{int(first) + len(part) - 1}/{len(body)}"}
+            status, body = 206, part
         self.server_hub.log.append((self.command, self.path, status))
+        self.server_hub.sent += 0 if self.command == "HEAD" else len(body)
+        time.sleep(fault.stall)
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "Accept-Ranges": "bytes", **headers}.items():
+        size = max(0, len(body) + fault.miscount)
+        for name, value in {"Content-Length": str(size), "Accept-Ranges": "bytes", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body if cut is None else body[:cut])
-        if cut is not None:
-            self.close_connection = True
+            self._write_body(body[: fault.cut], fault.drip)
+        self.close_connection |= fault.spoils_the_connection
+        return None
+
+    def _write_body(self, body: bytes, drip: float) -> None:
+        if not drip:
+            self.wfile.write(body)
+            return
+        step = -(-len(body) // PIECES) or 1
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            time.sleep(drip)
 
     def _fault(self, route: str) -> Fault | None:
         with self.server_hub.lock:
-            for fault in self.server_hub.faults:
+            faults = self.server_hub.faults
+            for place, fault in enumerate(faults):
                 if fault.route == route and fault.times != 0:
                     if fault.times is not None:
-                        fault.times -= 1
+                        faults[place] = replace(fault, times=fault.times - 1)
                     return fault
         return None
 
@@ -372,6 +421,14 @@ def _entry(name: str, content: bytes) -> dict[str, object]:
     if _is_large(name):
         entry["lfs"] = {"oid": _oid(name, content), "size": len(content), "pointerSize": 135}
     return entry
+
+
+def _sibling(name: str, content: bytes) -> dict[str, object]:
+    """The same in the words of a repository's description, as the real Hub gives it when asked for blobs."""
+    sibling = {"rfilename": name, "size": len(content), "blobId": _git_oid(content)}
+    if _is_large(name):
+        sibling["lfs"] = {"sha256": _oid(name, content), "size": len(content), "pointerSize": 135}
+    return sibling
 
 
 def _is_large(name: str) -> bool:

@@ -90,7 +90,7 @@ def small(hub, own_manifest):
 
 
 FAULTS = {
-    "flipped byte": ("cdn", {"flip": True}, WeightsCorrupted, "the sha256 of .* must be"),
+    "flipped byte": ("cdn", {"flip": 0.5}, WeightsCorrupted, "the sha256 of .* must be"),
     "cut connection": ("cdn", {"cut": 0}, WeightsUnavailable, "broke off"),
     "429": ("resolve", {"status": 429}, WeightsUnavailable, "HTTP 429"),
     "503": ("resolve", {"status": 503}, WeightsUnavailable, "HTTP 503"),

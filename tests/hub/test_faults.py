@@ -33,7 +33,7 @@ def files_of(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("kind", ["published", "unpinned"])
 def test_a_flipped_bit_is_downloaded_again_once(hub, kind, request, content):
     row = request.getfixturevalue(kind)
-    hub.fault("cdn", flip=True, times=1)
+    hub.fault("cdn", flip=0.5, times=1)
     assert locate(row).path.read_bytes() == content
     assert sum("/cdn/" in path for _, path, _ in hub.log) == 2
 
@@ -42,7 +42,7 @@ def test_a_flipped_bit_is_downloaded_again_once(hub, kind, request, content):
 def test_a_bit_that_is_always_flipped_is_an_error_and_leaves_nothing(hub, kind, request, cache):
     row = request.getfixturevalue(kind)
     sha256 = hub.add(REPO, next(iter(hub.repos[REPO].values()))["model.safetensors"])
-    hub.fault("cdn", flip=True)
+    hub.fault("cdn", flip=0.5)
     with pytest.raises(WeightsCorrupted, match=f"(?s)must be {sha256}, but is .*fetch it again"):
         locate(row)
     assert files_of(cache) == []
@@ -114,6 +114,10 @@ FAULTS = {
         WeightsUnavailable,
         "login page",
     ),
+    "short body": ("cdn", {"short": 5}, WeightsUnavailable, "broke off.*should be of size"),
+    "longer than announced": ("cdn", {"miscount": -5}, WeightsUnavailable, "broke off"),
+    "shorter than announced": ("cdn", {"miscount": 5}, WeightsUnavailable, "broke off"),
+    "wrong size in the metadata": ("resolve", {"miscount": 5}, WeightsUnavailable, "broke off.*should be of size"),
     "HTML page for a file": ("cdn", {"status": 200, "body": b"<html>please log in"}, WeightsUnavailable, "broke off"),
 }
 
@@ -136,6 +140,14 @@ def test_each_failure_has_its_error_and_leaves_no_bad_file(
 @pytest.mark.parametrize(("route", "status"), [("resolve", 429), ("resolve", 503), ("cdn", 429)])
 def test_a_passing_failure_is_tried_again(hub, published, content, no_waiting, route, status):
     hub.fault(route, status=status, times=2)
+    assert locate(published).path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "what", [{"drip": 0.002}, {"stall": 0.05}, {"cut": 100}, {"restart": 0.05}], ids=lambda what: next(iter(what))
+)
+def test_a_slow_or_restarted_hub_delivers_in_the_end(hub, published, content, what):
+    hub.fault("cdn", times=1, **what)
     assert locate(published).path.read_bytes() == content
 
 

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 from hub.places import TREE, leftovers
 
+import senet_zoo
 from senet_zoo.errors import (
     UsageError,
     WeightsCorrupted,
@@ -193,11 +194,40 @@ def test_a_repository_of_the_users_choice_is_recognised_by_its_tensors(hub, cont
     assert locate_hub(REPO, COMMIT).revision == COMMIT
 
 
+@pytest.mark.parametrize("name", ["v1.0+cpu", "release-candidate-2", "feature/gates", "main"])
+def test_a_tag_or_branch_is_resolved_once_and_the_commit_it_stands_for_is_said(hub, content, tensors, name, caplog):
+    hub.add(REPO, content)
+    hub.tags[REPO] = {name: COMMIT}
+    with caplog.at_level("INFO", logger="senet_zoo"):
+        first = locate_hub(REPO, name)
+    assert (first.path.read_bytes(), first.revision) == (content, COMMIT)
+    assert f"hf://{REPO}@{COMMIT} names it for good" in caplog.text
+    assert f"{REPO}@{name}/model.safetensors" in first.source
+    hub.add(REPO, safetensors.torch.save({"stem.0.conv.weight": tensors["stem.0.conv.weight"]}), commit="d" * 40)
+    hub.tags[REPO] = {name: "d" * 40}
+    hub.log.clear()
+    assert locate_hub(REPO, name) == first
+    assert hub.log == [], "a tag that moves changes no network that was loaded by it before"
+
+
+@pytest.mark.parametrize("name", ["v9", "ccccccc"])
+def test_a_revision_that_does_not_exist_is_named_with_where_to_look(hub, content, cache, name):
+    hub.add(REPO, content)
+    with pytest.raises(
+        WeightsNotFound, match=f"no tag or branch {name!r} there, and a commit .* all of its 40 .*/{REPO}/tree/main"
+    ):
+        locate_hub(REPO, name)
+    assert leftovers(cache) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("net",), "repo of a hub file must be organisation/name, got 'net'"),
-        (("org/net", "main"), "revision of a hub file must be a commit of 40 hex digits, .*got 'main'"),
+        (("org/net", "../main"), "revision of a hub file must be a commit of 40 hex digits, .*got '../main'"),
+        (("org/net", ""), "revision of a hub file must be .*a tag or a branch, or nothing for the newest, got ''"),
+        (("org/net", "v1 "), "revision of a hub file must be .*got 'v1 '"),
+        (("org/net", "x" * 251), "revision of a hub file must be"),
         (
             ("org/net", COMMIT, "../x.safetensors"),
             "filename of a hub file must be a relative path.*got '../x.safetensors'",
@@ -207,6 +237,13 @@ def test_a_repository_of_the_users_choice_is_recognised_by_its_tensors(hub, cont
 def test_a_malformed_address_is_refused_before_any_request(hub, arguments, message):
     with pytest.raises(UsageError, match=message):
         locate_hub(*arguments)
+    assert hub.log == []
+
+
+def test_an_address_that_ends_in_an_at_sign_names_no_revision(hub):
+    for load in (senet_zoo.from_pretrained, lambda address: senet_zoo.create_model("se_resnet20", weights=address)):
+        with pytest.raises(UsageError, match="a tag or a branch, or nothing for the newest, got ''"):
+            load("hf://org/net@")
     assert hub.log == []
 
 

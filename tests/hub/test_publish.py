@@ -81,6 +81,8 @@ def test_a_variant_comes_back_from_a_hub_as_the_same_function_on_another_machine
         senet_zoo.from_pretrained(done.address),
         senet_zoo.create_model("se_resnet20", weights=done.address),
         senet_zoo.from_pretrained(f"hf://{REPO}"),
+        senet_zoo.from_pretrained(f"hf://{REPO}@v1.0"),
+        senet_zoo.create_model("se_resnet20", weights=f"hf://{REPO}@v1.0"),
     ):
         assert torch.equal(again(x), variant(x))
         assert again.spec == variant.spec
@@ -104,6 +106,15 @@ def test_the_row_of_published_weights_makes_them_pretrained_elsewhere(open_hub, 
     assert row.fingerprint is not None
     published = senet_zoo.get_weights("se_resnet20")
     assert (row.metrics, row.license, row.labels) == (published.metrics, "apache-2.0", "cifar10")
+
+
+def test_a_licence_that_stands_in_the_card_alone_comes_into_the_row(open_hub, tmp_path):
+    model = senet_zoo.create_model("se_resnet20")
+    way, names = senet_zoo.get_weights("se_resnet20").preprocessing, senet_zoo.get_weights("se_resnet20").categories
+    senet_zoo.save_pretrained(model, tmp_path / "run", preprocessing=way, categories=names)
+    (tmp_path / "run" / "README.md").write_text("---\nlicense: mit\n---\n")
+    row = push_to_hub(tmp_path / "run", REPO).row
+    assert (row.license, row.license_source) == ("mit", f"the model card of {REPO}")
 
 
 def test_what_a_row_cannot_say_is_said(open_hub, folder):
@@ -292,9 +303,24 @@ SPOILT = {
     "no config": (lambda f: (f / "config.json").unlink(), WeightsNotFound, "there is no .*config.json"),
     "no tensors": (lambda f: (f / "model.safetensors").unlink(), WeightsNotFound, "there is no .*model.safetensors"),
     "no card": (lambda f: (f / "README.md").unlink(), PublishError, "there is no .*README.md"),
+    "card of another licence": (
+        lambda f: (f / "README.md").write_text("---\nlicense: gpl-3.0\n---\n"),
+        PublishError,
+        "one licence, but .*README.md says gpl-3.0 and config.json says mit.*license=",
+    ),
+    "card of two licences": (
+        lambda f: (f / "README.md").write_text("---\nlicense: [mit, gpl-3.0]\n---\n"),
+        PublishError,
+        "one licence, but",
+    ),
     "card of words only": (lambda f: (f / "README.md").write_text("Hello."), PublishError, "names its licence"),
     "broken YAML": (lambda f: (f / "README.md").write_text("---\nlicense: [\n---\n"), PublishError, "valid YAML"),
     "other tensors": (damage, PublishError, "speak of tensors of sha256"),
+    "another answer": (
+        lambda f: spoil_config(f, {"fingerprint": {"size": 32, "scale": 1.0, "logits": {"0": 0.5}, "sums": [0.5]}}),
+        PublishError,
+        "must answer what its config.json promises, but",
+    ),
     "half a file": (lambda f: (f / "model.safetensors").write_bytes(b"{"), WeightsCorrupted, "model.safetensors"),
     "another network": (
         lambda f: spoil_config(f, {"architecture": "se_resnet32"}),
@@ -363,6 +389,6 @@ def test_a_config_altered_on_the_way_is_fetched_again_and_else_refused(hub, fold
     fresh.write_bytes(fresh.read_bytes().replace(b"wasp", b"WASP"))
     assert senet_zoo.from_pretrained(f"hf://{REPO}").weights.categories == ("ant", "bee", "wasp")
     fresh.unlink()
-    hub.fault("resolve", flip=True)
+    hub.fault("resolve", flip=0.5)
     with pytest.raises(WeightsCorrupted, match="other bytes than were committed, twice"):
         senet_zoo.from_pretrained(f"hf://{REPO}")

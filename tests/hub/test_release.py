@@ -3,12 +3,20 @@
 import hashlib
 import io
 import os
+import zipfile
 
 import pytest
+import safetensors.torch
 import torch
 from hub.places import leftovers
 
-from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.errors import (
+    WeightsCorrupted,
+    WeightsMismatch,
+    WeightsNotFound,
+    WeightsUnavailable,
+    WeightsUnsafe,
+)
 from senet_zoo.hub import release, tensor_files
 from senet_zoo.hub.fetch import locate
 from senet_zoo.hub.sources import ReleaseFile
@@ -49,6 +57,39 @@ def test_a_release_is_fetched_once_and_kept_as_safetensors(hub, publish, tensors
     assert hub.log == []
 
 
+def zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("net.pth", content)
+    return file.getvalue()
+
+
+KINDS = {
+    "data parallel": lambda tensors: saved({"state_dict": {f"module.{key}": value for key, value in tensors.items()}}),
+    "inside a zip archive": lambda tensors: zipped(saved(tensors)),
+    "safetensors": safetensors.torch.save,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_release_of_any_kind_that_convert_reads_is_kept_under_the_same_names(publish, tensors, cache, kind):
+    located = locate(publish(KINDS[kind](tensors)))
+    back = tensor_files.read(located.path, tensor_files.check(located.path))
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    assert leftovers(cache) == []
+
+
+def test_a_release_without_tensors_is_named_by_its_address(publish, cache):
+    row = publish(saved({"epoch": 3}))
+    with pytest.raises(
+        WeightsMismatch, match=r"/files/net-.*\.pth must hold tensors by name.*it holds \['epoch'\]"
+    ) as e:
+        locate(row)
+    assert ".part" not in str(e.value)
+    assert leftovers(cache) == []
+
+
 def test_a_kept_file_that_was_altered_is_made_again(hub, publish, tensors):
     row = publish(saved(tensors))
     located = locate(row)
@@ -84,7 +125,7 @@ FAULTS = {
     "503": ({"status": 503}, WeightsUnavailable, "failed .HTTP 503.; try again later"),
     "429": ({"status": 429}, WeightsUnavailable, "limits the rate"),
     "cut": ({"cut": 50}, WeightsUnavailable, "broke off"),
-    "flip": ({"flip": True}, WeightsCorrupted, "must start with"),
+    "flip": ({"flip": 0.5}, WeightsCorrupted, "must start with"),
     "loop": ({"status": 302, "headers": {"Location": "/files/x"}}, WeightsUnavailable, "broke off .*redirect"),
 }
 
@@ -105,6 +146,39 @@ def test_a_connection_that_is_cut_once_is_made_again(hub, publish, tensors):
     row = publish(saved(tensors))
     hub.fault("file", cut=50, times=2)
     assert locate(row).path.exists()
+
+
+def test_a_server_that_says_nothing_is_given_the_time_that_the_user_set(hub, publish, tensors, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
+    hub.fault("file", stall=0.5)
+    with pytest.raises(WeightsUnavailable, match=r"did not answer in time.*HF_HUB_DOWNLOAD_TIMEOUT"):
+        locate(publish(saved(tensors)))
+
+
+def test_a_cache_that_cannot_be_made_has_its_error(hub, publish, tensors, cache):
+    cache.write_text("in the way")
+    with pytest.raises(WeightsUnavailable, match=r"releases did not take the file.*SENET_ZOO_CACHE"):
+        locate(publish(saved(tensors)))
+
+
+def test_a_disk_that_alters_what_is_kept_is_noticed(hub, publish, tensors, monkeypatch):
+    write = tensor_files.write
+
+    def alter(path, *rest):
+        sha256 = write(path, *rest)
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return sha256
+
+    row = publish(saved(tensors))
+    with monkeypatch.context() as patch:
+        patch.setattr(tensor_files, "write", alter)
+        with pytest.raises(WeightsCorrupted, match=r"the sha256 of .*safetensors must be"):
+            locate(row)
+    located = locate(row)
+    assert torch.equal(tensor_files.read(located.path, located.header)["classifier.bias"], tensors["classifier.bias"])
 
 
 def test_a_release_that_never_ends_is_stopped(hub, publish, tensors, cache, monkeypatch):

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from senet_zoo.hub import tensor_files
 from senet_zoo.hub.manifest import load_manifest
 from senet_zoo.hub.rows import Fingerprint, fingerprint_json, row_json
 from senet_zoo.specs import NetworkSpec
+from senet_zoo.zoo.conversion import convert
 from senet_zoo.zoo.fingerprint import compare, fingerprint, picture, suggest
 from senet_zoo.zoo.verification import verify_deep
 
@@ -171,7 +173,7 @@ def test_a_network_that_answers_nothing_has_none() -> None:
     silent = senet_zoo.create_model("se_resnet20")
     for parameter in silent.classifier.parameters():
         nn.init.zeros_(parameter)
-    with pytest.raises(UsageError, match="not all 0"):
+    with pytest.raises(UsageError, match="finite logits, whose root mean square is from 1e-09"):
         fingerprint(silent, SMALL)
 
 
@@ -218,6 +220,108 @@ def test_a_check_that_fails_names_the_greatest_deviation_and_its_reason(private)
         assert "the classes are in another order" in found
     tensor_files.write(file, right.state_dict(), {})
     assert verify_deep("se_resnet20.mine").ok
+
+
+def strides_moved(model: senet_zoo.ConvNet) -> None:
+    unit = model.stages[1][0].branch
+    one, two = unit.conv1.conv, unit.conv2.conv
+    assert one.stride != two.stride
+    one.stride, two.stride = two.stride, one.stride
+
+
+def pool_padded(model: senet_zoo.ConvNet) -> None:
+    assert model.pool.padding == 0
+    model.pool = nn.MaxPool2d(3, stride=2, padding=1)
+
+
+def labels_turned(model: senet_zoo.ConvNet) -> None:
+    for tensor in (model.classifier.weight, model.classifier.bias):
+        tensor.data = tensor.data.roll(1, 0)
+
+
+def channels_turned(model: senet_zoo.ConvNet) -> None:
+    model.stem[0].conv.weight.data = model.stem[0].conv.weight.data.flip(1)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[senet_zoo.ConvNet, Path]:
+    """A network, as a saved folder and, inside, as a converted file."""
+    model = randomise(senet_zoo.create_model("se_resnext26_32x4d", num_classes=10))
+    folder = tmp_path_factory.mktemp("own")
+    senet_zoo.save_pretrained(model, folder, preprocessing=SMALL)
+    convert(folder / "model.safetensors", folder / "converted.safetensors")
+    return model, folder
+
+
+@pytest.mark.parametrize("carrier", [".", "converted.safetensors"], ids=["folder", "file"])
+@pytest.mark.parametrize("fault", [strides_moved, pool_padded, labels_turned, channels_turned])
+def test_a_folder_and_a_file_carry_what_notices_another_function(
+    carrier: str, fault: Callable[[senet_zoo.ConvNet], None], own: tuple[senet_zoo.ConvNet, Path], tmp_path: Path
+) -> None:
+    """The publisher's function was the faulty one; what lies here is the zoo's."""
+    published = deepcopy(own[0])
+    fault(published)
+    made = fingerprint_json(fingerprint(published, SMALL))
+    config = json.loads((own[1] / "config.json").read_text())
+    config["senet_zoo"]["fingerprint"] = made
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").hardlink_to(own[1] / "model.safetensors")
+    metadata = {"model": "se_resnext26_32x4d", "senet_zoo.fingerprint": json.dumps(made)}
+    tensor_files.write(tmp_path / "converted.safetensors", own[0].state_dict(), metadata)
+    failed = [check for check in verify_deep(tmp_path / carrier).checks if not check.ok]
+    assert [check.name for check in failed] == ["function"]
+    assert "not the published one" in failed[0].found
+
+
+@pytest.mark.parametrize("carrier", [".", "converted.safetensors"], ids=["folder", "file"])
+def test_a_folder_and_a_file_prove_themselves(carrier: str, own: tuple[senet_zoo.ConvNet, Path]) -> None:
+    verification = verify_deep(own[1] / carrier)
+    assert verification.ok
+    assert "the published one: greatest deviation" in verification.checks[-1].found
+
+
+def test_a_network_without_logits_is_saved_and_converted_without_a_fingerprint(tmp_path: Path) -> None:
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", num_classes=0), tmp_path)
+    assert senet_zoo.from_pretrained(tmp_path).weights.fingerprint is None
+    assert "logit fingerprint: none" in (tmp_path / "README.md").read_text()
+    done = convert(tmp_path / "model.safetensors", tmp_path / "converted.safetensors")
+    assert done.fingerprint is None
+    for carrier in (tmp_path, tmp_path / "converted.safetensors"):
+        assert "a network without logits (num_classes=0) has no fingerprint" in verify_deep(carrier).checks[-1].found
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"size": 32}', '{"size": 32, "size": 32}', "null"])
+def test_a_files_broken_fingerprint_proves_nothing(text: str, tmp_path: Path) -> None:
+    model = randomise(senet_zoo.create_model("se_resnet20"))
+    said = {"model": "se_resnet20", "senet_zoo.fingerprint": text}
+    tensor_files.write(tmp_path / "a.safetensors", model.state_dict(), said)
+    (check,) = [check for check in verify_deep(tmp_path / "a.safetensors").checks if not check.ok]
+    assert "not proven: the metadata of" in check.found
+
+
+def test_saving_leaves_a_network_in_training_as_it_is_and_its_fingerprint_is_that_of_its_answers(
+    tmp_path: Path,
+) -> None:
+    model = randomise(senet_zoo.create_model("se_resnet20", dropout=0.5)).train()
+    model.stages[0].eval()
+    modes = [part.training for part in model.modules()]
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    senet_zoo.save_pretrained(model, tmp_path)
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert verify_deep(tmp_path).ok
+
+
+def test_a_fingerprint_is_the_same_to_the_last_digit_however_it_is_computed(tensors: dict[str, torch.Tensor]) -> None:
+    model = network("se_resnet50", tensors)
+    made, threads = fingerprint(model, SMALL), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        assert fingerprint(model, SMALL) == made
+    finally:
+        torch.set_num_threads(threads)
+    assert fingerprint(model.to(memory_format=torch.channels_last), SMALL) == made
+    assert fingerprint(model.double(), SMALL) == made
 
 
 def test_where_nothing_is_published_nothing_is_proven(private) -> None:

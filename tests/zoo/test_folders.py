@@ -212,3 +212,12 @@ def test_a_folder_of_an_earlier_save_without_provenance_loads(folder: Path) -> N
 def test_another_librarys_config_says_nothing_about_the_network(folder: Path) -> None:
     (folder / "config.json").write_text('{"architecture": "seresnet50", "num_features": 2048}')
     assert senet_zoo.create_model("se_resnet20", weights=folder, se=SE(reduction=4)).weights is None
+
+
+def test_tensors_that_the_config_was_not_written_for_are_named(folder: Path, tmp_path: Path) -> None:
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20"), tmp_path / "other")
+    assert senet_zoo.verify(tmp_path / "other").ok
+    (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    (check,) = senet_zoo.verify(folder).checks
+    assert (check.name, check.ok) == ("file", False)
+    assert "as its config.json says" in check.found

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -271,7 +272,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
     def altered(row):
         path = tmp_path / "altered"
         path.write_bytes(located.path.read_bytes()[:-1] + b"\x01")
-        return type(located)(path, located.dialect, located.source, located.sha256, located.revision)
+        return replace(located, path=path)
 
     monkeypatch.setattr("senet_zoo.zoo.kit.locate", altered)
     with pytest.raises(WeightsCorrupted, match="reading it again gave"):

@@ -6,6 +6,7 @@ the first batch norm of a plain stem and the last of a deep one.
 
 import re
 from collections.abc import Collection, Mapping
+from math import prod
 from types import MappingProxyType
 from typing import overload
 
@@ -13,10 +14,15 @@ import torch
 from torch import Tensor
 
 from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.hub.dialects.caffe import CAFFE
 from senet_zoo.hub.dialects.dialect import Dialect, Names, Shape
+from senet_zoo.hub.dialects.inception import TIMM_INCEPTION_RESNET, TIMM_INCEPTION_V4, TORCHVISION_INCEPTION
+from senet_zoo.hub.dialects.mnasnet import TIMM_MNASNET
+from senet_zoo.hub.dialects.others import other_function
+from senet_zoo.hub.dialects.paddle import PADDLE
 from senet_zoo.hub.dialects.pytorchcv import PYTORCHCV
 from senet_zoo.hub.dialects.residual import CADENE, MMPRETRAIN, MOSKOMULE, NVIDIA, TIMM_RESNET
-from senet_zoo.hub.dialects.torchvision import TORCHVISION_CHAIN, TORCHVISION_DENSENET
+from senet_zoo.hub.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
     "CADENE",
@@ -33,7 +39,7 @@ __all__ = [
 ]
 
 _GATE = re.compile(r"\.se\.fc[12]\.weight")
-_CLASSIFIER = "classifier.weight"
+_MATRIX = re.compile(rf"{_GATE.pattern}|^classifier\.weight|^head\.layers\.\d+\.weight")
 
 
 def _native(keys: Collection[str]) -> Names:
@@ -55,6 +61,13 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             NVIDIA,
             TORCHVISION_CHAIN,
             TORCHVISION_DENSENET,
+            TORCHVISION_INCEPTION,
+            TIMM_INCEPTION_V4,
+            TIMM_INCEPTION_RESNET,
+            TIMM_MNASNET,
+            TIMM_VGG,
+            CAFFE,
+            PADDLE,
         )
     }
 )
@@ -65,17 +78,24 @@ def recognise(keys: Collection[str]) -> Dialect:
     """The dialect that knows every one of ``keys``.
 
     Raises:
-        WeightsMismatch: none does; the message says how far each came.
+        WeightsMismatch: none does; the message says how far each came, or whose other function the file is.
     """
+    found = next((dialect for dialect in DIALECTS.values() if keys and not dialect.strangers(keys)), None)
+    if found is not None:
+        return found
+    other = other_function(keys)
+    if other is not None:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in, but these are of {other.network}: "
+            f"{other.reason}. Run them in that library"
+        )
     known = {dialect: len(keys) - len(dialect.strangers(keys)) for dialect in DIALECTS.values()}
     best = max(known, key=lambda dialect: known[dialect])
-    if keys and known[best] == len(keys):
-        return best
     unknown = sorted(best.strangers(keys))
-    counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items())
+    counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items() if n) or "none"
     raise WeightsMismatch(
-        f"tensor names must all belong to one known dialect; of {len(keys)} names each knows: {counts}. "
-        f"{best.name} does not know {_few(unknown)}.{_hint(unknown)}"
+        f"tensor names must all be of one dialect; of these {len(keys)} are known: {counts}. {best.name} does not know "
+        f"{_few(unknown)}.{_hint(unknown)} Give a file whose names are of {', '.join(DIALECTS)}"
     )
 
 
@@ -88,9 +108,9 @@ def translate(
 ) -> dict[str, Tensor] | dict[str, Shape]:
     """Tensors, or only their shapes, under the zoo's names.
 
-    The 1x1 convolutions of gates and classifiers become matrices. Batch norms of files older than PyTorch 0.4.1, which
-    lack the counter ``num_batches_tracked``, get one of 0, as PyTorch itself does; it has no part in the function.
-    Names that the dialect does not know are dropped: `match` refuses such files before.
+    Convolutions that stand for fully connected layers, in gates and heads, become matrices. Batch norms of files older
+    than PyTorch 0.4.1, which lack the counter ``num_batches_tracked``, get one of 0, as PyTorch itself does; it has no
+    part in the function. Names that the dialect does not know are dropped: `match` refuses such files before.
     """
     names = dialect.names(values.keys())
     result = {native: _as_native(native, values[foreign]) for foreign, native in names.items()}
@@ -169,10 +189,9 @@ def _as_native(native: str, value: Tensor) -> Tensor: ...
 def _as_native(native: str, value: Shape) -> Shape: ...
 def _as_native(native: str, value: Tensor | Shape) -> Tensor | Shape:
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
-    is_matrix = native == _CLASSIFIER or _GATE.search(native)
-    if not (is_matrix and len(shape) == 4 and shape[2:] == (1, 1)):
+    if not (_MATRIX.search(native) and len(shape) == 4):
         return value
-    return value.reshape(shape[:2]) if isinstance(value, Tensor) else shape[:2]
+    return value.flatten(1) if isinstance(value, Tensor) else (shape[0], prod(shape[1:]))
 
 
 def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
@@ -192,4 +211,6 @@ def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
 
 
 def _few(items: Collection[str], most: int = 4) -> str:
-    return ", ".join(list(items)[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+    return ", ".join(item[:200] for item in list(items)[:most]) + (
+        f" and {len(items) - most} more" if len(items) > most else ""
+    )

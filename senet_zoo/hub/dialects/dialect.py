@@ -3,19 +3,22 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 Shape = tuple[int, ...]
 Names = dict[str, str]
 
-_FIELDS = {
-    "bn": "weight|bias|running_mean|running_var|num_batches_tracked",
-    "wb": "weight|bias",
-}
+_NORM = "weight|bias|running_mean|running_var|num_batches_tracked"
+_FIELDS = {"bn": _NORM, "wb": "weight|bias", "cn": rf"conv\.weight|bn\.(?:{_NORM})"}
 _PLACE = re.compile(r"\{(?P<field>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 
 def _no_doubt(shapes: Mapping[str, Shape]) -> str | None:
     return None
+
+
+def _none_beside(key: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Dialect:
             where nothing is written in this scheme.
         doubt: from a file's shapes to what makes it doubtful whose function it is: another network of the same library
             with the same names and shapes, in words; None where there is none.
+        beside: names of tensors that the function does without, and that are left out: those of an auxiliary
+            classifier, which only training has.
     """
 
     name: str
@@ -38,19 +43,21 @@ class Dialect:
     names: Callable[[Collection[str]], Names]
     foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
     doubt: Callable[[Mapping[str, Shape]], str | None] = _no_doubt
+    beside: Callable[[str], bool] = _none_beside
 
     def strangers(self, keys: Collection[str]) -> list[str]:
         """Those of ``keys`` that the scheme does not know, in their order."""
         known = self.names(keys)
-        return [key for key in keys if key not in known]
+        return [key for key in keys if key not in known and not self.beside(key)]
 
 
 @dataclass(frozen=True)
 class Rule:
     """The same tensors in two naming schemes.
 
-    A pattern is a name with fields: a number, ``{b}``, or the last part of a batch norm's tensors, ``{bn}``, or of a
-    layer's, ``{wb}``. A number may count from elsewhere on one side: ``layer{l+1}`` is ``stages.{l}``.
+    A pattern is a name with fields: a number, ``{b}``, or the last part of a batch norm's tensors, ``{bn}``, of a
+    layer's, ``{wb}``, or of a convolution's and its batch norm's, ``{cn}``. A number may count from elsewhere on one
+    side: ``layer{l+1}`` is ``stages.{l}``.
 
     Args:
         foreign: pattern of the other library's name.
@@ -77,12 +84,12 @@ def two_way(rules: Sequence[Rule]) -> tuple[Callable[[Collection[str]], Names], 
 
 
 def _rewrite(pairs: Sequence[tuple[str, str]], keys: Collection[str]) -> Names:
-    patterns = [(re.compile(_expression(source)), source, target) for source, target in pairs]
+    patterns = [(source.partition("{")[0], _expression(source), source, target) for source, target in pairs]
     names: Names = {}
     taken = set()
     for key in keys:
-        for pattern, source, target in patterns:
-            match = pattern.fullmatch(key)
+        for start, expression, source, target in patterns:
+            match = expression.fullmatch(key) if key.startswith(start) else None
             name = match and _fill(match, source, target)
             if name:
                 # Two spellings of one tensor in one file are of no network: the second stays unknown.
@@ -93,14 +100,15 @@ def _rewrite(pairs: Sequence[tuple[str, str]], keys: Collection[str]) -> Names:
     return names
 
 
-def _expression(pattern: str) -> str:
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
     parts, end = [], 0
     for place in _PLACE.finditer(pattern):
         field = place["field"]
         parts.append(re.escape(pattern[end : place.start()]))
         parts.append(f"(?P<{field}>{_FIELDS.get(field, '0|[1-9][0-9]{0,3}')})")
         end = place.end()
-    return "".join(parts) + re.escape(pattern[end:])
+    return re.compile("".join(parts) + re.escape(pattern[end:]))
 
 
 def _fill(match: re.Match[str], source: str, target: str) -> str | None:

@@ -1,9 +1,10 @@
 """Residual networks in the manner of torchvision: ``layer1.0.conv1``, with the gate where each library puts it."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from functools import partial
 
-from senet_zoo.hub.dialects.dialect import Dialect, Names, Rule, backward, forward, two_way
+from senet_zoo.hub.dialects.dialect import Dialect, Names, Rule, Shape, backward, forward, two_way
 
 _PLAIN_STEM = [Rule("conv1.weight", "stem.0.conv.weight"), Rule("bn1.{bn}", "stem.0.bn.{bn}")]
 _DEEP_STEM = [
@@ -51,12 +52,35 @@ def _timm_rules(deep: bool, averaged: bool) -> list[Rule]:
 
 def _from_timm(keys: Collection[str]) -> Names:
     averaged = any(key.startswith("layer") and key.endswith(".downsample.2.weight") for key in keys)
-    return forward(_timm_rules("conv1.0.weight" in keys, averaged), keys)
+    deep = "conv1.0.weight" in keys
+    if deep and not averaged and not any(".se." in key for key in keys):
+        return forward([*_DEEP_STEM, *_CLASSIFIER], keys)  # the C form, which the zoo lacks; SENet-154 has gates
+    return forward(_timm_rules(deep, averaged), keys)
 
 
 def _to_timm(keys: Collection[str], pools: Collection[str]) -> Names:
     averaged = any(".shortcut." in pool for pool in pools)
     return backward(_timm_rules("stem.2.conv.weight" in keys, averaged), keys)
+
+
+# By units, whether they are bottlenecks, whether the stem is deep, and whether there are gates.
+_LOOKALIKES = {
+    (8, False, False, False): "resnetblur18 shrinks",
+    (16, True, False, False): "resnetaa50 and resnetblur50 shrink",
+    (16, True, True, False): "resnetaa50d and resnetblur50d shrink",
+    (16, True, True, True): "seresnetaa50d shrinks",
+    (33, True, True, False): "resnetaa101d and resnetblur101d shrink",
+}
+
+
+def _doubt(shapes: Mapping[str, Shape]) -> str | None:
+    middle = shapes.get("layer1.0.conv2.weight", ())
+    if len(middle) != 4 or middle[0] != middle[1]:
+        return None  # of those, none is in groups
+    units = sum(re.fullmatch(r"layer\d\.\d+\.conv1\.weight", name) is not None for name in shapes)
+    gated = any(".se." in name for name in shapes)
+    theirs = _LOOKALIKES.get((units, "layer1.0.conv3.weight" in shapes, "conv1.0.weight" in shapes, gated))
+    return theirs and f"under the same names and shapes, timm's {theirs} maps by an average or a blur"
 
 
 _MMPRETRAIN_RULES = [
@@ -81,7 +105,9 @@ _cadene_names, _cadene_foreign = two_way(_CADENE_RULES)
 CADENE = Dialect(
     "cadene", "Cadene's pretrainedmodels, timm legacy_*, segmentation_models.pytorch", _cadene_names, _cadene_foreign
 )
-TIMM_RESNET = Dialect("timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm)
+TIMM_RESNET = Dialect(
+    "timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm, _doubt
+)
 MMPRETRAIN = Dialect("mmpretrain", "mmpretrain resnet, se-resnet", partial(forward, _MMPRETRAIN_RULES))
 MOSKOMULE = Dialect(
     "moskomule",

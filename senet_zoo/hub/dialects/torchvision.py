@@ -1,4 +1,8 @@
-"""torchvision's networks that are no ResNets: numbered layers of VGG and AlexNet, and DenseNet."""
+"""torchvision's networks of numbered layers, VGG and AlexNet, and DenseNet; timm's, which are the same layers.
+
+timm's VGG has its two fully connected layers as convolutions; at 224 pixels, where those meet 7x7 pixels, it is the
+same function.
+"""
 
 import re
 from collections.abc import Collection
@@ -21,15 +25,21 @@ _VGG_HEAD = [
     Rule("classifier.3.{wb}", "head.layers.3.{wb}"),
     Rule("classifier.6.{wb}", "classifier.{wb}"),
 ]
+_TIMM_HEAD = [
+    Rule("pre_logits.fc1.{wb}", "head.layers.0.{wb}"),
+    Rule("pre_logits.fc2.{wb}", "head.layers.3.{wb}"),
+    Rule("head.fc.{wb}", "classifier.{wb}"),
+]
 
 
-def _vgg(convolutions: list[tuple[int, int]]) -> list[Rule]:
+def _vgg(convolutions: list[tuple[int, int]], head: list[Rule]) -> list[Rule]:
     """Rules of a VGG with batch norm.
 
     Args:
         convolutions: stage and place in it, of each. Three layers stand for one, and a max pool ends a stage.
+        head: rules of the fully connected layers.
     """
-    rules, place = list(_VGG_HEAD), 0
+    rules, place = list(head), 0
     for number, (stage, block) in enumerate(convolutions):
         if number and convolutions[number - 1][0] != stage:
             place += 1
@@ -39,9 +49,7 @@ def _vgg(convolutions: list[tuple[int, int]]) -> list[Rule]:
     return rules
 
 
-def _from_chain(keys: Collection[str]) -> Names:
-    if "classifier.1.weight" in keys:
-        return forward(_ALEXNET, keys)
+def _from_vgg(head: list[Rule], keys: Collection[str]) -> Names:
     norms = sorted(int(m[1]) for key in keys if (m := re.fullmatch(r"features\.(\d{1,3})\.running_mean", key)))
     convolutions, stage, block = [], 0, 0
     for before, place in pairwise([1, *norms]):
@@ -49,13 +57,17 @@ def _from_chain(keys: Collection[str]) -> Names:
             stage, block = stage + 1, 0
         convolutions.append((stage, block))
         block += 1
-    return forward(_vgg(convolutions), keys)
+    return forward(_vgg(convolutions, head), keys)
+
+
+def _from_chain(keys: Collection[str]) -> Names:
+    return forward(_ALEXNET, keys) if "classifier.1.weight" in keys else _from_vgg(_VGG_HEAD, keys)
 
 
 def _to_chain(keys: Collection[str], pools: Collection[str]) -> Names:
     places = [re.fullmatch(r"stages\.(\d+)\.(\d+)\.bn\.running_mean", key) for key in keys]
     convolutions = sorted((int(m[1]), int(m[2])) for m in places if m)
-    return backward(_vgg(convolutions) if convolutions else _ALEXNET, keys)
+    return backward(_vgg(convolutions, _VGG_HEAD) if convolutions else _ALEXNET, keys)
 
 
 def _dense_block(number: int, first: int) -> list[Rule]:
@@ -93,6 +105,7 @@ def _to_densenet(keys: Collection[str], pools: Collection[str]) -> Names:
 
 
 TORCHVISION_CHAIN = Dialect("torchvision_chain", "torchvision vgg*_bn, alexnet", _from_chain, _to_chain)
+TIMM_VGG = Dialect("timm_vgg", "timm vgg*_bn", partial(_from_vgg, _TIMM_HEAD))
 TORCHVISION_DENSENET = Dialect(
     "torchvision_densenet", "torchvision and timm densenet*", partial(forward, _DENSENET), _to_densenet
 )

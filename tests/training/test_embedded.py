@@ -10,10 +10,10 @@ from senet_zoo.errors import UsageError
 from senet_zoo.layers import initialise
 from senet_zoo.network import ConvNet
 from senet_zoo.registry import MODELS
-from senet_zoo.training import cifar10
-from senet_zoo.training.cifar10 import Pictures, augment
-from senet_zoo.training.loop import fit, top1
-from senet_zoo.training.recipe import CIFAR10_EMBEDDED, Linear, OneCycle, Phase, Recipe
+from senet_zoo.training.embedded import cifar10
+from senet_zoo.training.embedded.cifar10 import Pictures, augment
+from senet_zoo.training.embedded.loop import fit, top1
+from senet_zoo.training.embedded.recipe import CIFAR10_EMBEDDED, Linear, OneCycle, Phase, Recipe
 
 TINY = Recipe(
     phases=(Phase(2, 8, OneCycle(peak=0.1, warmup=1, length=4)), Phase(1, 16, Linear(start=0.05, length=1))),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import UsageError
-from senet_zoo.training.cifar10 import Pictures, augment
-from senet_zoo.training.recipe import Recipe
+from senet_zoo.training.embedded.cifar10 import Pictures, augment
+from senet_zoo.training.embedded.recipe import Recipe
 
 History = list[dict[str, float]]
 

@@ -1,5 +1,6 @@
 """Where pictures lie, and how any of their forms becomes 8-bit RGB."""
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -64,22 +65,39 @@ def read_picture(path: str | os.PathLike[str]) -> "Image":
         PictureError: the file cannot be opened, is no picture, is damaged or cut short, is larger than Pillow's limit
             against decompression bombs, or holds numbers without an agreed white (32-bit grey).
     """
+    return _decode(path, os.fspath(path))
+
+
+def decode_picture(data: bytes, name: str) -> "Image":
+    """One picture out of the bytes of its file, as `read_picture` reads it.
+
+    Args:
+        data: the whole file.
+        name: what messages call it.
+
+    Raises:
+        PictureError: as `read_picture` does.
+    """
+    return _decode(io.BytesIO(data), name)
+
+
+def _decode(source: "str | os.PathLike[str] | io.BytesIO", name: str) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             return _to_rgb(ImageOps.exif_transpose(picture))
     except PictureError as error:
-        raise PictureError(f"{os.fspath(path)}: {error}") from error
+        raise PictureError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{os.fspath(path)}: a picture must be of a format that Pillow reads, and these bytes are of none: "
+            f"{name}: a picture must be of a format that Pillow reads, and these bytes are of none: "
             "save it as PNG or JPEG"
         ) from error
     # Pillow's decoders meet damaged bytes with errors of many types, and one bad file must not end a long run.
     except Exception as error:
         raise PictureError(
-            f"{os.fspath(path)}: a picture must be readable and whole, and this one is not ({error}): "
+            f"{name}: a picture must be readable and whole, and this one is not ({error}): "
             "restore the file, or leave it out"
         ) from error
 

@@ -1,0 +1,168 @@
+"""``senet-zoo evaluate``: what a network scores on labelled pictures."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.inference.predictor import Predictor
+    from senet_zoo.training.data import Labelled
+    from senet_zoo.training.evaluation import Crops, Evaluation
+    from senet_zoo.training.evaluation.ranks import Ranks
+
+SUMMARY = "measure a network on labelled pictures"
+DESCRIPTION = """\
+Print what a network scores on labelled pictures: top-1 and top-5 accuracy,
+cross-entropy and expected calibration error.
+
+DATA is a folder with a subfolder of pictures for each class, or with val or
+test above them; an .npz of images, labels and classes; a data set's name such
+as ImageNet; hf:owner/name; or, with --labels, a flat folder of pictures or an
+uncompressed tar such as ILSVRC2012_img_val.tar. Classes are found among the
+network's by name or by WordNet synset; they may be some of them.
+
+Without --protocol the pictures are resized and cut as the weights ask. Under
+torchrun the processes share the pictures, each counted once.
+
+A picture that cannot be read is left out and named on standard error; the exit
+status is then 1."""
+EXAMPLE = """\
+senet-zoo evaluate photographs/val --model se_resnet50
+  senet-zoo evaluate ImageNet --root imagenet --model senet154 --protocol ten
+  senet-zoo evaluate ILSVRC2012_img_val.tar --labels ground_truth.txt \\
+      --classes map_clsloc.txt --model se_resnet50 --per-class classes.csv"""
+# As in senet_zoo.training.evaluation, which takes long to import; a test holds them equal.
+PROTOCOLS = ("own", "center224", "center320", "ten", "multi144")
+COMBINE = ("mean", "vote")
+LABEL_ORDERS = ("usual", "ilsvrc2017")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="crops at once; default: 64")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    group = parser.add_argument_group("how it is measured")
+    group.add_argument("--protocol", choices=PROTOCOLS, default="own", help="crops of each picture; default: own")
+    group.add_argument("--combine", choices=COMBINE, default="mean", help="scores of several crops; default: mean")
+    group.add_argument(
+        "--label-order",
+        choices=LABEL_ORDERS,
+        default="usual",
+        help="of the network's 1000 ImageNet logits; ilsvrc2017 is the authors'. Default: usual",
+    )
+    group = parser.add_argument_group("the data")
+    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
+    group.add_argument(
+        "--classes", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
+    )
+    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
+    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+    group = parser.add_argument_group("files")
+    group.add_argument("--per-class", type=Path, metavar="FILE", help="write a CSV with a row for each class")
+    group.add_argument("--confusion", type=Path, metavar="FILE", help="write who is taken for whom, .csv or .png")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure it; status 1 if a picture could not be read."""
+    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+    from senet_zoo.training.data import open_data
+    from senet_zoo.training.evaluation import protocol, tables
+    from senet_zoo.training.evaluation.ranks import device_of_rank, joined_ranks
+
+    if arguments.weights and not arguments.model:
+        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    if arguments.confusion:
+        tables.check_confusion(arguments.confusion)
+    with joined_ranks() as ranks:
+        data = open_data(
+            arguments.data,
+            arguments.split,
+            labels=arguments.labels,
+            classes=arguments.classes,
+            root=arguments.root,
+            download=arguments.download,
+        )
+        predictor = load_predictor(
+            arguments.model or EMBEDDED, weights=arguments.weights, device=device_of_rank(arguments.device)
+        )
+        crops = protocol(arguments.protocol, predictor.preprocessing)
+        evaluation = _evaluate(arguments, data, predictor, crops, ranks)
+    if ranks.rank == 0:
+        for each in evaluation.unreadable:
+            print(f"senet-zoo evaluate: {each.error}", file=sys.stderr)
+        _print(arguments, predictor.name, crops.count, evaluation)
+        if arguments.per_class:
+            tables.write_per_class(arguments.per_class, evaluation)
+        if arguments.confusion:
+            tables.write_confusion(arguments.confusion, evaluation)
+    return 1 if evaluation.unreadable else 0
+
+
+def _evaluate(
+    arguments: argparse.Namespace, data: "Labelled", predictor: "Predictor", crops: "Crops", ranks: "Ranks"
+) -> "Evaluation":
+    from tqdm import tqdm
+
+    from senet_zoo.training.evaluation import Combine, evaluate, logits_of
+
+    own = len(range(ranks.rank, len(data), ranks.world))
+    # None shows the bar on a terminal only.
+    with tqdm(total=own, unit=" pictures", disable=True if ranks.rank else None, leave=False) as bar:
+        return evaluate(
+            predictor.model,
+            data,
+            predictor.preprocessing,
+            logits_of(predictor.categories, arguments.label_order),
+            protocol=crops,
+            combine=Combine(arguments.combine),
+            batch=arguments.batch,
+            workers=arguments.workers or _cores(),
+            progress=bar.update,
+        )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _print(arguments: argparse.Namespace, name: str, crops: int, evaluation: "Evaluation") -> None:
+    if arguments.json:
+        print_json(
+            {
+                "weights": name,
+                "data": arguments.data,
+                "protocol": arguments.protocol,
+                "combine": arguments.combine,
+                "label_order": arguments.label_order,
+                "pictures": evaluation.count,
+                "top1": evaluation.top1,
+                "top5": evaluation.top5,
+                "loss": evaluation.loss,
+                "calibration_error": evaluation.calibration_error,
+                "classes": evaluation.classes,
+                "unreadable": evaluation.unreadable,
+            }
+        )
+        return
+    print(f"{visible(name)} on {visible(arguments.data)}, protocol {arguments.protocol}")
+    rows = [
+        ("pictures", f"{evaluation.count}" + (f", {crops} crops each" if crops > 1 else "")),
+        ("top-1", f"{evaluation.top1:.2f} %"),
+        ("top-5", "- (five classes or fewer)" if evaluation.top5 is None else f"{evaluation.top5:.2f} %"),
+        ("loss", f"{evaluation.loss:.4f}"),
+        ("calibration error", f"{evaluation.calibration_error:.2f} %"),
+    ]
+    if evaluation.unreadable:
+        rows.insert(1, ("unreadable", f"{len(evaluation.unreadable)}"))
+    print_table(rows[0], rows[1:])

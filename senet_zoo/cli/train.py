@@ -1,0 +1,182 @@
+"""``senet-zoo train``: from a folder of pictures to a saved network."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import percent, print_json
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.training import TrainConfig, TrainRecipe, TrainResult
+
+SUMMARY = "train or fine-tune a network on pictures"
+DESCRIPTION = """\
+Train a network and save it as a folder that create_model, predict and publish
+read: tensors, config.json with class names and preprocessing, a card,
+metrics.csv, training curves and a confusion matrix.
+
+DATA is a folder with a subfolder of pictures for each class, or with train and
+val above them; or an .npz, a data set's name such as CIFAR10, or
+hf:owner/name. Without val, a tenth of each class is measured on.
+
+The same command goes on where it was interrupted. Several processes train one
+network together under torchrun --nproc-per-node 4 -m senet_zoo train ..., or
+accelerate launch. The learning rate is stated for the recipe's batch, and
+scaled to yours.
+
+A picture that cannot be read is skipped and named on standard error; the exit
+status is then 1."""
+EXAMPLE = """\
+senet-zoo train flowers/ --model se_resnet50 --pretrained -o run7
+  senet-zoo train CIFAR10 --model se_resnet20 --recipe cifar-resnet -o run8
+  senet-zoo train --recipe paper --show"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("data", nargs="?", metavar="DATA", help="labelled pictures")
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="the network; see list")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="where the finished network goes")
+    parser.add_argument("--pretrained", action="store_true", help="start from the published weights")
+    parser.add_argument("--weights", metavar="PLACE", help="start from a file, a folder or hf://org/name@revision")
+    parser.add_argument("--recipe", default="finetune", metavar="NAME", help="how; default: finetune")
+    parser.add_argument("--show", action="store_true", help="print the recipe's values, and train nothing")
+    group = parser.add_argument_group("instead of the recipe's")
+    group.add_argument("--epochs", type=positive, metavar="N", help="passes over the pictures, the schedule stretched")
+    group.add_argument("--batch", type=positive, metavar="N", help="pictures a step, all processes together")
+    group.add_argument("--rate", type=_above_zero, metavar="X", help="peak learning rate at that batch, not scaled")
+    group.add_argument("--drop-path", type=_rate, metavar="X", help="stochastic depth; 0 where a network has none")
+    group = parser.add_argument_group("what is learnt")
+    group.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the weights'")
+    group.add_argument("--val-share", type=_share, default=0.1, metavar="X", help="where DATA has no val; default: 0.1")
+    group.add_argument("--class-weights", action="store_true", help="every class counts alike in the loss")
+    group.add_argument(
+        "--patience", type=positive, metavar="N", help="end after N epochs without a better accuracy, and keep the best"
+    )
+    group.add_argument("--seed", type=_whole, default=0, metavar="N", help="of everything random; default: 0")
+    group.add_argument("--license", metavar="SPDX", help="of the saved network, such as apache-2.0")
+    group = parser.add_argument_group("where and how fast")
+    group.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
+    group.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    group.add_argument(
+        "--pieces", type=positive, default=1, metavar="N", help="cut each step to use less memory; default: 1"
+    )
+    group.add_argument("--workers", type=_whole, default=2, metavar="N", help="processes that decode; default: 2")
+    group.add_argument(
+        "--checkpoint-steps", type=positive, metavar="N", help="keep a checkpoint every N steps, besides every epoch"
+    )
+    group.add_argument("--track", action="append", default=[], metavar="NAME", help="tensorboard, wandb, ...")
+    group.add_argument("--root", metavar="FOLDER", help="of the data sets that have names")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, or print a recipe; status 1 if a picture could not be read."""
+    from senet_zoo.training import fit
+    from senet_zoo.training.recipes import find_recipe
+
+    recipe = find_recipe(arguments.recipe)
+    if arguments.show:
+        _show(recipe, arguments)
+        return 0
+    for word in ("data", "model", "output"):
+        if getattr(arguments, word) is None:
+            needed = "DATA" if word == "data" else f"--{word}"
+            raise UsageError(f"training needs {needed}; senet-zoo train --help has examples")
+    result = fit(_config(arguments, recipe))
+    if not _is_main():
+        return 0
+    if arguments.json:
+        print_json(result)
+    else:
+        _print(result)
+    return 1 if result.unreadable else 0
+
+
+def _config(arguments: argparse.Namespace, recipe: "TrainRecipe") -> "TrainConfig":
+    from senet_zoo.training import TrainConfig
+
+    return TrainConfig(
+        data=arguments.data,
+        model=arguments.model,
+        output=arguments.output,
+        recipe=recipe,
+        pretrained=arguments.pretrained,
+        weights=arguments.weights,
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        rate=arguments.rate,
+        drop_path=arguments.drop_path,
+        size=arguments.size,
+        val_share=arguments.val_share,
+        class_weights=arguments.class_weights,
+        patience=arguments.patience,
+        seed=arguments.seed,
+        device=arguments.device,
+        precision=arguments.precision,
+        pieces=arguments.pieces,
+        workers=arguments.workers,
+        checkpoint_steps=arguments.checkpoint_steps,
+        trackers=tuple(arguments.track),
+        license=arguments.license,
+        root=Path(arguments.root) if arguments.root else None,
+    )
+
+
+def _show(recipe: "TrainRecipe", arguments: argparse.Namespace) -> None:
+    from senet_zoo.training.recipes import values_of
+
+    values = values_of(recipe if arguments.epochs is None else recipe.lasting(arguments.epochs))
+    if arguments.json:
+        print_json(values)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:{width}}  {value}")
+
+
+def _print(result: "TrainResult") -> None:
+    print(f"{result.folder}: {result.model}, {len(result.classes)} classes, as after epoch {result.epoch}")
+    print(
+        f"validation: top-1 {percent(result.val_top1 / 100)} of {result.val_pictures} pictures, "
+        f"loss {result.val_loss:.4f}"
+    )
+    if result.unreadable:
+        print(f"{len(result.unreadable)} pictures could not be read and were skipped")
+    print(f"use it:\n  {result.predict}")
+
+
+def _is_main() -> bool:
+    """Whether this process is the first of its run, which prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _above_zero(text: str) -> float:
+    return _number(text, lambda value: value > 0.0, "a number above 0")
+
+
+def _rate(text: str) -> float:
+    return _number(text, lambda value: 0.0 <= value < 1.0, "a number from 0 to below 1")
+
+
+def _share(text: str) -> float:
+    return _number(text, lambda value: 0.0 < value < 1.0, "a number above 0 and below 1")
+
+
+def _number(text: str, holds: Callable[[float], bool], rule: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {text!r}")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0, got {text!r}")
+    return int(text)

@@ -1,0 +1,208 @@
+"""What happens to a training picture, as frozen values over torchvision v2 transforms.
+
+A recipe's augmentation is a tuple of them, applied from left to right. Those that change pixels rather than the view
+come after the normalisation, whatever their place.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from senet_zoo.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
+
+
+class Augmentation(Protocol):
+    """One step."""
+
+    normalised: ClassVar[bool]  # whether it takes the normalised tensor, and not the picture
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Its transform, for training pictures of ``side`` pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class AreaCrop:
+    """A rectangle of random area and aspect, resized to the square that the network sees.
+
+    Args:
+        area: least and greatest share of the picture.
+        aspect: least and greatest ratio of width to height.
+
+    Source: Szegedy et al., Going Deeper with Convolutions, arXiv:1409.4842, section 6.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    normalised: ClassVar[bool] = False
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's RandomResizedCrop."""
+        from torchvision.transforms import v2
+
+        mode = v2.InterpolationMode(preprocessing.interpolation.value)
+        return v2.RandomResizedCrop(side, scale=self.area, ratio=self.aspect, interpolation=mode, antialias=True)
+
+
+@dataclass(frozen=True)
+class PadCrop:
+    """The picture at the network's size, with zeros around it, and a square cut out at random.
+
+    Args:
+        pad: pixels of zeros on every side of a 32-pixel picture; in proportion for others.
+    """
+
+    pad: int = 4
+    normalised: ClassVar[bool] = False
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's Resize, CenterCrop and RandomCrop."""
+        from torchvision.transforms import v2
+
+        mode = v2.InterpolationMode(preprocessing.interpolation.value)
+        resize = v2.Resize(side, interpolation=mode, antialias=True)
+        return v2.Compose([resize, v2.CenterCrop(side), v2.RandomCrop(side, padding=round(self.pad * side / 32))])
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Left and right exchanged in half of the pictures."""
+
+    normalised: ClassVar[bool] = False
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's RandomHorizontalFlip."""
+        from torchvision.transforms import v2
+
+        return v2.RandomHorizontalFlip()
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """A turn by a random angle.
+
+    Args:
+        degrees: at most, either way.
+    """
+
+    degrees: float
+    normalised: ClassVar[bool] = False
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's RandomRotation, bilinear."""
+        from torchvision.transforms import v2
+
+        return v2.RandomRotation((-self.degrees, self.degrees), v2.InterpolationMode.BILINEAR)
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Some operations out of fourteen, each at one strength.
+
+    Args:
+        operations: a picture.
+        strength: from 0 to 30.
+
+    Source: Cubuk et al., arXiv:1909.13719.
+    """
+
+    operations: int = 2
+    strength: int = 9
+    normalised: ClassVar[bool] = False
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's own, bilinear."""
+        from torchvision.transforms import v2
+
+        return v2.RandAugment(self.operations, self.strength, interpolation=v2.InterpolationMode.BILINEAR)
+
+
+@dataclass(frozen=True)
+class PixelJitter:
+    """One random value a channel, added to all its pixels.
+
+    Args:
+        most: of the value, either way, in steps of 1/255.
+    """
+
+    most: float
+    normalised: ClassVar[bool] = True
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """A transform of a normalised tensor (3, H, W)."""
+        import torch
+        from torchvision.transforms import v2
+
+        most = self.most / 255.0 / torch.tensor(preprocessing.std)[:, None, None]
+        return v2.Lambda(lambda x: x + most * (2.0 * torch.rand(3, 1, 1) - 1.0))
+
+
+@dataclass(frozen=True)
+class Erase:
+    """A rectangle of random place and size, set to the mean colour, in some of the pictures.
+
+    Args:
+        share: of the pictures.
+
+    Source: Zhong et al., Random Erasing, arXiv:1708.04896.
+    """
+
+    share: float
+    normalised: ClassVar[bool] = True
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """Torchvision's RandomErasing."""
+        from torchvision.transforms import v2
+
+        return v2.RandomErasing(self.share)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A square whose centre lies anywhere in the picture, set to the mean colour.
+
+    Args:
+        length: of its side in a 32-pixel picture; in proportion for others.
+
+    Source: DeVries and Taylor, arXiv:1708.04552.
+    """
+
+    length: int
+    normalised: ClassVar[bool] = True
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        """A transform of a normalised tensor (3, H, W)."""
+        import torch
+        from torch import Tensor
+        from torchvision.transforms import v2
+
+        length = round(self.length * side / 32)
+
+        def cut(x: Tensor) -> Tensor:
+            top, left = (int(torch.randint(size, ())) - length // 2 for size in x.shape[-2:])
+            x[..., max(top, 0) : max(top + length, 0), max(left, 0) : max(left + length, 0)] = 0.0
+            return x
+
+        return v2.Lambda(cut)
+
+
+def pipeline(steps: tuple[Augmentation, ...], side: int, preprocessing: Preprocessing) -> "Transform":
+    """All steps as one transform.
+
+    Shape: a PIL picture -> float32 (3, side, side).
+    """
+    import torch
+    from torchvision.transforms import v2
+
+    return v2.Compose(
+        [
+            *(step.build(side, preprocessing) for step in steps if not step.normalised),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(preprocessing.mean, preprocessing.std),
+            v2.ToPureTensor(),
+            *(step.build(side, preprocessing) for step in steps if step.normalised),
+        ]
+    )

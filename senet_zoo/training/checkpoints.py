@@ -1,0 +1,115 @@
+"""What a run can go on from: tensors as safetensors, and all else as JSON beside them.
+
+A checkpoint is two files in the run's folder of checkpoints, ``00000120.safetensors`` and ``00000120.json``, named by
+the steps taken. The JSON is written last and names the sha256 of the tensors: a checkpoint without it, or whose tensors
+have other bytes, is none.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
+from senet_zoo.hub import tensor_files
+from senet_zoo.hub.atomic import atomic_file
+from senet_zoo.hub.verified import digest
+
+KEPT = 2  # checkpoints of a run; an older one serves where the newest is torn
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after some steps.
+
+    Args:
+        step: how many.
+        tensors: of the network, the optimizer and the average, by name.
+        state: everything else, as JSON values.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, object]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with ``prefix``, without it."""
+        return {key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint, whole or not at all, and remove all but the newest `KEPT`.
+
+    Returns:
+        The file of its tensors.
+
+    Raises:
+        TrainingError: the disk did not take it; the newest good one is named.
+    """
+    path = folder / f"{checkpoint.step:08d}.safetensors"
+    try:
+        sha256 = tensor_files.write(path, checkpoint.tensors, {})
+        record = {"step": checkpoint.step, "sha256": sha256, "state": checkpoint.state}
+        with atomic_file(path.with_suffix(".json")) as file:
+            file.write(json.dumps(record).encode())
+    except (OSError, WeightsUnavailable) as error:
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise TrainingError(
+            f"the checkpoint after step {checkpoint.step} could not be written: {error}. {last_good(folder)} Make room "
+            "and run the same command again"
+        ) from error
+    for part in folder.glob(".*.part"):  # of a write that was killed
+        part.unlink()
+    for old in sorted(folder.glob("[0-9]*.json"), reverse=True)[KEPT:]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    return path
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint of a folder; None where there is none."""
+    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
+        record = _record(path)
+        if record is not None:
+            tensors = safetensors.torch.load_file(path.with_suffix(".safetensors"))
+            return Checkpoint(record["step"], tensors, record["state"])
+    return None
+
+
+def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    """Refuse to go on from another run's checkpoint.
+
+    Args:
+        folder: of the checkpoints.
+        found: what the checkpoint says of its run.
+        expected: the same of this run.
+
+    Raises:
+        UsageError: the two differ; the message says in what.
+    """
+    other = [key for key in expected if found.get(key) != expected[key]]
+    if other:
+        said = "; ".join(f"{key} was {found.get(key)!r} and is {expected[key]!r}" for key in other)
+        raise UsageError(f"{folder} holds the checkpoints of another run: {said}. Choose another output folder")
+
+
+def last_good(folder: Path) -> str:
+    """A sentence that names the newest whole checkpoint."""
+    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
+        if _record(path) is not None:
+            return f"The last good checkpoint is {path.with_suffix('.safetensors')}."
+    return "There is no checkpoint yet."
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        whole: bool = record["sha256"] == digest(path.with_suffix(".safetensors"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None

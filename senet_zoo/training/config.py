@@ -1,0 +1,81 @@
+"""What a user says of a run, as one frozen value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from senet_zoo.errors import UsageError
+from senet_zoo.training.launch import Precision
+from senet_zoo.training.recipes import FINETUNE, TrainRecipe
+
+CHECKPOINTS = "checkpoints"  # folder within the output, until the run is finished
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, on what, and where.
+
+    Args:
+        data: pictures: a folder of class folders, with or without train and val above them, or another address that
+            `senet_zoo.training.data.open_data` reads. Without val, a share of train is split off.
+        model: name of the network.
+        output: folder for the finished network, and for the checkpoints until then; an interrupted run goes on where
+            the same command finds its checkpoints.
+        recipe: how; `senet_zoo.training.recipes` has them by name.
+        pretrained: start from the published weights.
+        weights: start from a file, a folder or ``hf://org/name@revision`` instead.
+        epochs: the recipe stretched to so many; None for its own.
+        batch: pictures a step, all processes together; None for the recipe's.
+        rate: peak learning rate; None for the recipe's, scaled from its batch to this one.
+        drop_path: stochastic depth; None for the recipe's, 0 for networks without residual branches.
+        size: side of the pictures in pixels; None for that of the weights, or the network's own.
+        val_share: of each class, measured on where the data has no val.
+        class_weights: weigh every class alike in the loss, however many pictures it has.
+        patience: epochs without a better validation accuracy after which the run ends, and the best network is kept;
+            None to train to the end and keep the last.
+        seed: of everything random.
+        device: ``cpu``, ``cuda``, or None for whatever there is.
+        precision: of the forward and backward pass; weights stay float32.
+        pieces: batches in which a process goes through its share of a step, whose gradients add up. One process that
+            runs out of memory doubles it.
+        workers: processes that prepare pictures, for each process that trains.
+        checkpoint_steps: steps between two checkpoints, besides the one after each epoch.
+        trackers: that Accelerate knows, such as ``tensorboard`` or ``wandb``.
+        license: SPDX name for the card; None for that of the weights trained on from.
+        root: folder of torchvision's data sets.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    data: str
+    model: str
+    output: str | Path
+    recipe: TrainRecipe = FINETUNE
+    pretrained: bool = False
+    weights: str | Path | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    drop_path: float | None = None
+    size: int | None = None
+    val_share: float = 0.1
+    class_weights: bool = False
+    patience: int | None = None
+    seed: int = 0
+    device: str | None = None
+    precision: Precision = "fp32"
+    pieces: int = 1
+    workers: int = 2
+    checkpoint_steps: int | None = None
+    trackers: tuple[str, ...] = ()
+    license: str | None = None
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch": 1, "size": 8, "patience": 1, "seed": 0, "pieces": 1, "workers": 0}
+        for name, number in {**least, "checkpoint_steps": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < number:
+                raise UsageError(f"a run's {name} must be at least {number}, got {value}")
+        if self.rate is not None and self.rate <= 0.0:
+            raise UsageError(f"a run's rate must be above 0, got {self.rate}")

@@ -1,0 +1,91 @@
+"""`fit`: from labelled pictures to a saved network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senet_zoo.errors import TrainingError, UsageError
+from senet_zoo.training.config import CHECKPOINTS, TrainConfig
+from senet_zoo.training.data import Labelled, train_and_val
+from senet_zoo.training.engine import Engine
+from senet_zoo.training.finishing import TrainResult, finish, refuse_finished
+from senet_zoo.training.launch import check_place, launched
+from senet_zoo.training.preparation import prepare
+from senet_zoo.training.progress import Progress
+from senet_zoo.zoo.config import check_license
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
+    """Train a network and save it; under ``torchrun`` or ``accelerate launch``, in all processes together.
+
+    The same command gives the same bits on the CPU, whether it was interrupted or not. Several processes walk through
+    the same pictures in the same steps as one with the same batch; batch norms measure each process's share, so that
+    the loss is the same but for rounding only where they are frozen, and blended or dropped parts differ by process.
+
+    Args:
+        config: what to train.
+        progress: told of every step; None to write to standard error.
+
+    Raises:
+        UsageError: values that contradict each other or the machine, or a folder that another run fills.
+        DataError: pictures that nothing can be learnt from.
+        TrainingError: the run cannot go on; the last good checkpoint is named.
+        WeightsError: the weights to start from could not be had.
+
+    Example:
+        >>> fit(TrainConfig("flowers", "se_resnet50", "run7", device="tpu"))
+        Traceback (most recent call last):
+        ...
+        senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
+    """
+    check_place(config.device, config.precision, config.trackers)
+    output = Path(config.output).expanduser()
+    refuse_finished(output)
+    if config.license is not None:
+        check_license(config.license)
+    train, val = train_and_val(config.data, share=config.val_share, seed=config.seed, root=config.root)
+    with launched(config.device, config.precision, config.trackers, output / CHECKPOINTS) as accelerator:
+        progress = progress or Progress(silent=not accelerator.is_main_process)
+        pieces = config.pieces
+        try:
+            while True:
+                try:
+                    return _run(config, train, val, pieces, accelerator, progress)
+                except RuntimeError as error:
+                    _refuse_smaller_pieces(error, config, pieces, accelerator)
+                pieces *= 2
+                accelerator.free_memory()
+                progress.say(f"memory ran out: every step now goes in {pieces} pieces")
+        finally:
+            progress.close()
+
+
+def _run(
+    config: TrainConfig, train: Labelled, val: Labelled, pieces: int, accelerator: "Accelerator", progress: Progress
+) -> TrainResult:
+    job = prepare(config, train, val, pieces, accelerator.num_processes, progress)
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"a run's output is a folder that can be written, and {job.folder} is not: {error}") from error
+    if not accelerator.trackers:
+        accelerator.init_trackers("senet_zoo", {key: str(value) for key, value in job.identity.items()})
+    engine = Engine(job, accelerator, progress)
+    engine.run()
+    return finish(config, job, engine, accelerator.is_main_process)
+
+
+def _refuse_smaller_pieces(error: RuntimeError, config: TrainConfig, pieces: int, accelerator: "Accelerator") -> None:
+    """Raise again what smaller pieces of a step do not cure."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    if not should_reduce_batch_size(error):
+        raise error
+    if accelerator.num_processes > 1 or (config.recipe.batch if config.batch is None else config.batch) % (2 * pieces):
+        raise TrainingError(
+            f"memory ran out, and a step in {pieces} piece{'s' if pieces > 1 else ''} for each of "
+            f"{accelerator.num_processes} processes cannot be cut by itself here: run again with more pieces, a "
+            "smaller batch or smaller pictures; it goes on from the last checkpoint, if any"
+        ) from error

@@ -1,0 +1,148 @@
+"""A whole manifest checked against the zoo, the files on this machine and, where asked for, the hubs."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from senet_zoo import registry
+from senet_zoo.errors import ManifestError, WeightsError
+from senet_zoo.families.family import Model
+from senet_zoo.hub.dialects import DIALECTS, NATIVE
+from senet_zoo.hub.fetch import here
+from senet_zoo.hub.hugging_face import Found
+from senet_zoo.hub.manifest import default_path, load_manifest
+from senet_zoo.hub.remote import RemoteFile, Servers, fetch_header
+from senet_zoo.hub.review import review
+from senet_zoo.hub.rows import WeightsRow
+from senet_zoo.hub.sources import HubFile, PackageFile, ReleaseFile, Source
+from senet_zoo.hub.verified import digest
+from senet_zoo.zoo.checks import Check, Verification
+from senet_zoo.zoo.loading import Checkpoint, open_checkpoint
+from senet_zoo.zoo.manifest_row import parameters_of_spec
+
+_FORM = "form"
+_PINNED = ("revision", "sha256", "size")
+
+
+def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
+    """Check every row, and list every problem.
+
+    Of each row: that its fields keep their rules, its model is one of the zoo's and has as many parameters, whoever
+    publishes its files publishes that function, nothing of it stands twice, and its licence is known. Of each of its
+    files that is on this machine: the bytes, and that its tensors are exactly the network's.
+
+    Args:
+        path: the manifest.
+        servers: who is asked for commit, sha256 and size of each file, and for the header of those that are not here;
+            None for nobody.
+
+    Returns:
+        A check a row, or one a problem; ``form`` is what hinders reading.
+    """
+    try:
+        found = review(path)
+    except ManifestError as e:
+        return Verification(str(path), None, None, (Check(_FORM, False, str(e)),))
+    checks = [Check(_FORM, False, breach) for breach in found.breaches] or [Check(_FORM, True, "keeps every rule")]
+    twice = _twice(found.rows, path)
+    for row in found.rows:
+        problems = [*twice.get(row.name, ()), *_problems(row, servers)]
+        checks += [Check(row.name, False, problem) for problem in problems] or [Check(row.name, True, _summary(row))]
+    return Verification(str(path), path, digest(path), tuple(checks))
+
+
+def _twice(rows: tuple[WeightsRow, ...], path: Path) -> Mapping[str, list[str]]:
+    """What names a file or a row that another row has already, by the row's name."""
+    problems: dict[str, list[str]] = defaultdict(list)
+    if path.resolve() != default_path().resolve():
+        published = load_manifest(default_path())
+        for row in rows:
+            if any(row.tag == other.tag and row != other for other in published.rows(row.model)):
+                problems[row.name].append("the zoo publishes other weights of that name; give yours another tag")
+    owners: dict[object, str] = {}
+    for row in rows:
+        files = [_file(source) for source in row.sources]
+        for source, file in zip(row.sources, files, strict=True):
+            if files.count(file) > 1:
+                problems[row.name].append(f"{_place(source)} stands twice in this row; remove one of them")
+            # Weights belong to one function: other rows have other bytes.
+            for key in (file, getattr(source, "sha256", None) or file):
+                if owners.setdefault(key, row.name) != row.name:
+                    problems[row.name].append(f"{_place(source)} is a file of {owners[key]}; remove it from one row")
+    return {name: list(dict.fromkeys(found)) for name, found in problems.items()}
+
+
+def _file(source: Source) -> object:
+    """What two sources of one file have in common."""
+    return (source.repo, source.filename, source.revision) if isinstance(source, HubFile) else _place(source)
+
+
+def _place(source: Source) -> str:
+    match source:
+        case PackageFile():
+            return source.path
+        case HubFile():
+            return f"{source.repo}/{source.filename}"
+        case ReleaseFile():
+            return source.url
+
+
+def _problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
+    model = registry.MODELS.get(row.model)
+    if model is None:
+        alias = registry.ALIASES.get(row.model)
+        yield f"no model of the zoo is named so; {f'its name here is {alias}' if alias else 'see senet-zoo list'}"
+        return
+    if row.license is None:
+        yield "its licence is not known; find out who may use it, and name it"
+    parameters = parameters_of_spec(model.spec(), row.num_classes, row.in_channels)
+    if parameters != row.parameters:
+        yield f"the network has {parameters} parameters, but the row says {row.parameters}"
+    for source in row.sources:
+        try:
+            found = here(source)
+            yield from _of_file(row, model, source, found)
+            if servers is not None and not isinstance(source, PackageFile):
+                yield from _of_answer(row, model, source, found, servers.describe(source))
+        except WeightsError as e:
+            yield str(e)
+
+
+def _of_file(row: WeightsRow, model: Model, source: Source, found: Found | None) -> Iterator[str]:
+    """What is wrong with a source as far as this machine can tell."""
+    dialect = DIALECTS[source.dialect]
+    if dialect is not NATIVE and dialect.name not in model.published_as:
+        yield f"{_place(source)}: nobody publishes {model.name} under the names of {dialect.used_by} ({dialect.name})"
+    elif found is not None:
+        yield from _of_tensors(row, model, open_checkpoint(found.path, dialect))
+
+
+def _of_answer(
+    row: WeightsRow, model: Model, source: HubFile | ReleaseFile, found: Found | None, said: RemoteFile | int
+) -> Iterator[str]:
+    """What a hub or a server says otherwise than the row."""
+    answers = (None, None, said) if isinstance(said, int) else (said.commit, said.sha256, said.size)
+    for name, answer in zip(_PINNED, answers, strict=True):
+        known = getattr(source, name, None)
+        if None not in (known, answer) and known != answer:
+            yield f"{_place(source)}: its {name} is {known} in the manifest, but {answer} where it lies"
+    if isinstance(said, RemoteFile) and found is None:
+        yield from _of_tensors(row, model, Checkpoint(said.place, DIALECTS[source.dialect], fetch_header(said)))
+
+
+def _of_tensors(row: WeightsRow, model: Model, file: Checkpoint) -> Iterator[str]:
+    """What is wrong with the names and shapes of a file."""
+    spec = model.spec()
+    file.check(model, spec, row.num_classes)
+    if file.in_channels(spec) != row.in_channels:
+        yield f"{file.path}: it takes {file.in_channels(spec)} channels, but the row says {row.in_channels}"
+
+
+def _summary(row: WeightsRow) -> str:
+    unpinned = [
+        f"{name} of {_place(source)}"
+        for source in row.sources
+        for name in _PINNED
+        if getattr(source, name, ...) is None
+    ]
+    return f"sound; not known: {', '.join(unpinned)}" if unpinned else "sound, and every file is pinned"

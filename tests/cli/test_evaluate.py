@@ -1,0 +1,119 @@
+"""``evaluate`` prints what a network scores on labelled pictures, and names those it could not read."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from senet_zoo.cli import main
+from senet_zoo.cli.evaluate import LABEL_ORDERS
+from senet_zoo.training.evaluation import matching
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """The samples, a folder a class."""
+    for path in SAMPLES.glob("*.png"):
+        (tmp_path / "data" / path.stem).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "data" / path.stem)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def words(labelled: Path) -> list[str]:
+    return ["evaluate", str(labelled), "--device", "cpu", "--workers", "1"]
+
+
+def test_the_figures_are_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    head, *lines = out.splitlines()
+    assert head.startswith("se_resnet20.cifar10 on ")
+    figures = dict(line.split(maxsplit=1) for line in lines[:4])
+    assert figures["pictures"] == "10"
+    assert figures["top-5"] == "100.00 %"
+    assert float(figures["top-1"].removesuffix(" %")) >= 80
+    assert 0 < float(figures["loss"]) < 1
+    assert lines[4].startswith("calibration error ")
+    assert err == ""
+
+
+def test_on_a_terminal_a_bar_counts_the_pictures(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "10/10" in err
+    assert "pictures/s" in err
+    assert "pictures/s" not in out
+
+
+def test_json_and_files_hold_the_same(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--per-class", str(tmp_path / "c.csv"), "--confusion", str(tmp_path / "who.png")]
+    assert main([*words, "--json", "--protocol", "ten", "--combine", "vote", *files]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["pictures"], document["protocol"], document["combine"]) == (10, "ten", "vote")
+    assert document["weights"] == "se_resnet20.cifar10"
+    with (tmp_path / "c.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == [each["name"] for each in document["classes"]]
+    assert document["top1"] == pytest.approx(sum(float(row["top1"]) for row in rows) / 10)
+    assert (tmp_path / "who.png").stat().st_size > 1000
+
+
+def test_a_broken_picture_is_named_and_the_status_is_1(
+    words: list[str], labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (labelled / "cat" / "2.png").write_bytes(b"no picture")
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()[1:3]] == [["pictures", "10"], ["unreadable", "1"]]
+    assert len(err.splitlines()) == 1
+    assert "2.png" in err
+    assert main([*words, "--json"]) == 1
+    assert [Path(each["name"]).name for each in json.loads(capsys.readouterr().out)["unreadable"]] == ["2.png"]
+
+
+def test_a_flat_folder_with_a_file_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = sorted(path.stem for path in SAMPLES.glob("*.png"))
+    (tmp_path / "labels.txt").write_text("".join(f"{name}.png {name}\n" for name in names[:4]))
+    assert main(["evaluate", str(SAMPLES), "--labels", str(tmp_path / "labels.txt"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in document["classes"]] == names[:4]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "complaint"),
+    [
+        (["--label-order", "ilsvrc2017"], 2, "ImageNet's 1000 classes"),
+        (["--weights", "x.safetensors"], 2, "--weights needs the network"),
+        (["--confusion", "who.pdf"], 2, "written as .csv or .png"),
+        (["--protocol", "center"], 2, "invalid choice"),
+        (["--split", "val"], 1, "no parts"),
+        (["--labels", "gone.txt"], 1, "gone.txt"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    words: list[str], more: list[str], status: int, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *more]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert complaint in err
+
+
+def test_classes_that_the_network_does_not_know_are_listed(
+    words: list[str], labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (labelled / "cat").rename(labelled / "unicorn")
+    assert main(words) == 1
+    assert "1 of 10 are not: unicorn" in capsys.readouterr().err
+
+
+def test_the_orders_of_labels_are_those_of_the_library() -> None:
+    assert LABEL_ORDERS == matching.LABEL_ORDERS

@@ -1,0 +1,79 @@
+"""``senet-zoo train``."""
+
+import json
+from pathlib import Path
+
+import pytest
+from painted import paint
+
+from senet_zoo.cli import main
+from senet_zoo.training import finishing
+
+
+@pytest.fixture
+def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Words of a run of seconds."""
+    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    data = paint(tmp_path / "data", 12)
+    return [
+        *("train", str(data), "--model", "se_resnet20", "-o", str(tmp_path / "my run"), "--size", "16"),
+        *("--epochs", "2", "--batch", "8", "--workers", "0", "--device", "cpu", "--val-share", "0.25"),
+    ]
+
+
+def test_it_trains_and_prints_the_command_that_predicts(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(short) == 0
+    out, err = capsys.readouterr()
+    assert "validation: top-1 " in out
+    assert "of 6 pictures" in out
+    assert err.count("epoch 2/2: ") == 1
+    assert "learning rate 0.0025 at a batch of 8: in proportion to the recipe's 0.01 at 32" in err
+    import shlex
+
+    words = shlex.split(out.splitlines()[-1])
+    assert words[0] == "senet-zoo"
+    assert main([*words[1:-1], str(tmp_path / "data/cold/1.png"), "--json"]) == 0
+    (prediction,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert {each["label"] for each in prediction["classes"]} == {"cold", "warm"}
+
+
+def test_json_is_the_whole_result_and_an_unreadable_picture_is_status_1(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/warm/5.png").write_bytes(b"no picture")
+    assert main([*short, "--json"]) == 1
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["unreadable"] == ["warm/5.png"]
+    assert [row["epoch"] for row in result["history"]] == [1, 2]
+    assert err.count("warm/5.png") == 1
+
+
+def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--recipe", "paper", "--show"]) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (shown["batch"], shown["rate"], shown["epochs"], shown["weight_decay"]) == ("1024", "0.6", "100", "0.0001")
+    assert main(["train", "--recipe", "paper", "--show", "--json", "--epochs", "10"]) == 0
+    assert (
+        json.loads(capsys.readouterr().out)["schedule"]
+        == "Steps(pieces=((0.0, 1.0), (3.0, 0.1), (6.0, 0.01), (9.0, 0.001)))"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "training needs DATA"),
+        (["train", "x", "-o", "y"], "training needs --model"),
+        (["train", "x", "--model", "se_resnet20"], "training needs --output"),
+        (["train", "--recipe", "papper", "--show"], "did you mean paper"),
+        (["train", "x", "--rate", "0"], "must be a number above 0"),
+        (["train", "x", "--val-share", "1"], "above 0 and below 1"),
+    ],
+)
+def test_wrong_words_are_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err

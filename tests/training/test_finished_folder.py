@@ -1,0 +1,37 @@
+"""What a finished run leaves."""
+
+import csv
+import dataclasses
+import io
+import re
+from pathlib import Path
+
+from PIL import Image
+
+import senet_zoo
+from senet_zoo.training import TrainConfig, fit
+from senet_zoo.training.progress import Progress
+from senet_zoo.training.recipes import FINETUNE
+
+
+def test_the_folder_holds_a_network_that_knows_its_classes_and_how_it_came_about(colours: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(FINETUNE, epochs=5, batch=8, rate=0.05, head_epochs=0)
+    folder, stream = tmp_path / "run", io.StringIO()
+    config = TrainConfig(str(colours), "se_resnet20", folder, recipe, size=16, workers=0, device="cpu")
+    result = fit(config, Progress(stream))
+    names = {"model.safetensors", "config.json", "README.md", "metrics.csv", "curves.png", "confusion.png", "run.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    model = senet_zoo.from_pretrained(folder)
+    assert model.weights.categories == ("cold", "warm")
+    assert model.weights.preprocessing.size == 16
+    assert f"| {round(result.val_top1, 2):g} % |" in (folder / "README.md").read_text()
+    for name in ("curves.png", "confusion.png"):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 200
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert float(rows[-1]["val_loss"]) == result.history[-1].val_loss
+    assert result.val_top1 == 100.0
+    assert result.confusion == ((4, 0), (0, 4))
+    assert len(re.findall(r"^epoch \d/5: loss", stream.getvalue(), re.M)) == 5
+    assert "learning rate 0.05 at a batch of 8" in stream.getvalue()

@@ -1,0 +1,129 @@
+"""Several processes train one network, meeting over gloo on this machine."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import senet_zoo
+from senet_zoo.errors import UsageError
+from senet_zoo.training import TrainConfig, fit
+from senet_zoo.training.checkpoints import newest_checkpoint
+from senet_zoo.training.progress import Progress
+from senet_zoo.training.recipes import FINETUNE
+
+# Batch norms measure each process's share of a step, so that only frozen ones are the same in one process and in two.
+FROZEN = dataclasses.replace(FINETUNE, epochs=3, batch=8, rate=0.02, head_epochs=1, frozen_norm_epochs=3)
+
+SCRIPT = """
+import io, json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_processes import Curve, Path, config, fit
+from senet_zoo.training import finishing
+
+finishing.plot_curves = finishing.plot_confusion = lambda *_: None
+curve = Curve(int(sys.argv[4]) if os.environ["RANK"] == "1" else None)
+fit(config(Path(sys.argv[2]), Path(sys.argv[3])), curve)
+if os.environ["RANK"] == "0":
+    print(json.dumps(curve.losses))
+"""
+
+
+class Curve(Progress):
+    """Remember the mean loss after every step; in the process that is to be killed, do that at one of them."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        super().__init__(io.StringIO())
+        self.losses: list[float] = []
+        self.kill_at = kill_at
+
+    def advance(self, pictures: int, loss: float, top1: float) -> None:
+        self.losses.append(loss)
+        if len(self.losses) == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def config(data: Path, output: Path) -> TrainConfig:
+    return TrainConfig(str(data), "se_resnet20", output, FROZEN, size=16, workers=0, device="cpu", checkpoint_steps=2)
+
+
+def words(data: Path, output: Path, kill_at: int) -> list[str]:
+    return [str(Path(__file__).parent), str(data), str(output), str(kill_at)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_two_processes_walk_down_the_same_curve_as_one(colours: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*launcher, *words(colours, tmp_path / "two", 0)],
+        env=environment(),
+        timeout=300,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    curve = Curve()
+    one = fit(config(colours, tmp_path / "one"), curve)
+    assert json.loads(done.stdout) == pytest.approx(curve.losses, rel=1e-5)
+    assert len(curve.losses) == 9
+    two = [line.split(",") for line in (tmp_path / "two" / "metrics.csv").read_text().splitlines()]
+    assert [float(row[two[0].index("val_loss")]) for row in two[1:]] == pytest.approx(
+        [row.val_loss for row in one.history], rel=1e-5
+    )
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in one.folder.iterdir()}
+    assert senet_zoo.from_pretrained(tmp_path / "two").num_classes == 2
+
+
+def test_when_one_process_is_killed_the_other_ends_and_the_checkpoint_loads(colours: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *words(colours, tmp_path / "run", 6)],
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **meeting),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        assert processes[1].wait(timeout=300) == -signal.SIGKILL
+        _, said = processes[0].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[0].returncode == 1
+    assert "TrainingError: the processes of the run lost each other" in said
+    assert "last good checkpoint is" in said
+    assert newest_checkpoint(tmp_path / "run" / "checkpoints").step >= 4
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("missing", ["RANK", "MASTER_ADDR"])
+def test_processes_without_a_meeting_place_are_refused(
+    missing: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in meeting.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(UsageError, match=rf"WORLD_SIZE=2 .*{missing} must say .*torchrun"):
+        fit(config(colours, tmp_path / "run"))

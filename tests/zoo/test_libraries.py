@@ -1,0 +1,270 @@
+"""Networks of other libraries, each kind at its smallest depth: recognised, loaded with their logits, and written back.
+
+Deeper ones have the same blocks; `tests/hub/test_dialects.py` compares names and shapes of all their tensors. Logits
+are compared in float64, for a deep random network amplifies rounding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import timm
+import torch
+import torchvision
+from networks import randomise, scaled_difference
+from pytorchcv.model_provider import get_model
+from torch import nn
+from torchvision.transforms.v2.functional import normalize
+
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.registry import MODELS
+from senet_zoo.zoo.conversion import convert, load_checkpoint
+from senet_zoo.zoo.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of another library, and what it is here.
+
+    Args:
+        make: builds it.
+        name: of the same function here.
+        side: of the pictures that it is run on; what its pools allow.
+        doubt: what the error says where its tensors do not tell; None where they do.
+        to: the library for which it is written back.
+        classes: of its classifier.
+    """
+
+    make: Callable[[], nn.Module]
+    name: str
+    side: int = 64
+    doubt: str | None = None
+    to: str | None = None
+    classes: int = 3
+
+
+def of_timm(theirs: str, name: str, side: int = 64, doubt: str | None = None, to: str | None = "timm") -> Case:
+    return Case(lambda: timm.create_model(theirs, num_classes=3), name, side, doubt, to)
+
+
+def of_torchvision(theirs: str, name: str, side: int = 64, doubt: str | None = None) -> Case:
+    return Case(lambda: torchvision.models.get_model(theirs, num_classes=3), name, side, doubt, "torchvision")
+
+
+def of_pytorchcv(theirs: str, name: str, side: int = 64, doubt: str | None = None) -> Case:
+    classes = 10 if theirs.endswith("_cifar10") else 3
+
+    def make() -> nn.Module:
+        model = get_model(theirs, num_classes=classes)
+        if hasattr(model.features, "final_pool"):  # of one size; it has no tensors
+            model.features.final_pool = nn.AdaptiveAvgPool2d(1)
+        return model
+
+    return Case(make, name, side, doubt, classes=classes)
+
+
+def inception_v3() -> nn.Module:
+    return torchvision.models.inception_v3(num_classes=3, aux_logits=False, init_weights=False)
+
+
+AVERAGED = "by an average or a blur"
+STRIDE = "one with its stride in the first 1x1"
+CASES = {
+    "timm legacy_seresnet18": of_timm("legacy_seresnet18", "se_resnet18"),
+    "timm legacy_seresnet50": of_timm("legacy_seresnet50", "se_resnet50"),
+    "timm legacy_seresnext26_32x4d": of_timm("legacy_seresnext26_32x4d", "se_resnext26_32x4d"),
+    "timm resnet18": of_timm("resnet18", "resnet18b", doubt=AVERAGED),
+    "timm resnet50d": of_timm("resnet50d", "resnet50d", doubt=AVERAGED),
+    "timm seresnet50": of_timm("seresnet50", "se_resnet50b"),
+    "timm seresnext50_32x4d": of_timm("seresnext50_32x4d", "se_resnext50b_32x4d"),
+    "timm seresnext26d_32x4d": of_timm("seresnext26d_32x4d", "se_resnext26d_32x4d"),
+    "timm densenet121": of_timm("densenet121", "densenet121"),
+    "timm vgg11_bn": of_timm("vgg11_bn", "vgg11_bn", 224, to=None),
+    "timm semnasnet_100": of_timm("semnasnet_100", "se_mnasnet"),
+    "timm inception_v3": of_timm("inception_v3", "inception_v3", 107),
+    "timm inception_v4": of_timm("inception_v4", "inception_v4", 107),
+    "timm inception_resnet_v2": of_timm("inception_resnet_v2", "inception_resnet_v2", 107),
+    "torchvision resnet18": of_torchvision("resnet18", "resnet18b", doubt=AVERAGED),
+    "torchvision resnext50_32x4d": of_torchvision("resnext50_32x4d", "resnext50b_32x4d"),
+    "torchvision vgg11_bn": of_torchvision("vgg11_bn", "vgg11_bn"),
+    "torchvision alexnet": of_torchvision("alexnet", "alexnet"),
+    "torchvision densenet121": of_torchvision("densenet121", "densenet121"),
+    "torchvision inception_v3": Case(inception_v3, "inception_v3", 107, to="torchvision"),
+    "pytorchcv resnet18": of_pytorchcv("resnet18", "resnet18b"),
+    "pytorchcv seresnet18": of_pytorchcv("seresnet18", "se_resnet18b"),
+    "pytorchcv seresnet50b": of_pytorchcv("seresnet50b", "se_resnet50b", doubt=STRIDE),
+    "pytorchcv seresnext50_32x4d": of_pytorchcv("seresnext50_32x4d", "se_resnext50b_32x4d"),
+    "pytorchcv sepreresnet18": of_pytorchcv("sepreresnet18", "se_preresnet18"),
+    "pytorchcv preresnet50": of_pytorchcv("preresnet50", "preresnet50", doubt=STRIDE),
+    "pytorchcv mobilenet_w1": of_pytorchcv("mobilenet_w1", "mobilenet"),
+    "pytorchcv shufflenet_g3_w1": of_pytorchcv("shufflenet_g3_w1", "shufflenet"),
+    "pytorchcv mnasnet_a1": of_pytorchcv("mnasnet_a1", "se_mnasnet"),
+    "pytorchcv densenet121": of_pytorchcv("densenet121", "densenet121"),
+    "pytorchcv bn_vgg11b": of_pytorchcv("bn_vgg11b", "vgg11_bn", 224),
+    "pytorchcv alexnetb": of_pytorchcv("alexnetb", "alexnet", 224),
+    "pytorchcv inceptionv3": of_pytorchcv("inceptionv3", "inception_v3", 107),
+    "pytorchcv inceptionv4": of_pytorchcv("inceptionv4", "inception_v4", 107),
+    "pytorchcv inceptionresnetv2": of_pytorchcv("inceptionresnetv2", "inception_resnet_v2", 107),
+    "pytorchcv resnet20_cifar10": of_pytorchcv("resnet20_cifar10", "resnet20", 32, "shakedropresnet20"),
+    "pytorchcv seresnet20_cifar10": of_pytorchcv("seresnet20_cifar10", "se_resnet20", 32),
+    "pytorchcv preresnet20_cifar10": of_pytorchcv("preresnet20_cifar10", "preresnet20", 32),
+    "pytorchcv preresnet164bn_cifar10": of_pytorchcv("preresnet164bn_cifar10", "preresnet164", 32),
+    "pytorchcv wrn28_10_cifar10": of_pytorchcv("wrn28_10_cifar10", "wrn28_10", 32),
+    "pytorchcv nin_cifar10": of_pytorchcv("nin_cifar10", "nin", 32),
+}
+
+
+def picture(side: int) -> torch.Tensor:
+    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1)).double()
+
+
+@pytest.mark.parametrize("label", CASES)
+@torch.no_grad()
+def test_a_librarys_network_is_recognised_loaded_and_written_back(label: str, tmp_path: Path) -> None:
+    case = CASES[label]
+    theirs = randomise(case.make())
+    torch.save({"state_dict": theirs.state_dict(), "epoch": 90}, tmp_path / "a.pth")
+    named = None
+    if case.doubt is not None:
+        with pytest.raises(UsageError, match=f"fit {case.name}.*{case.doubt}.*--model {case.name}"):
+            convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+        named = case.name
+    done = convert(tmp_path / "a.pth", tmp_path / "a.safetensors", model=named, to=case.to)
+    assert (done.model, done.num_classes, done.variant) == (case.name, case.classes, None)
+    x = picture(case.side)
+    expected = theirs.double()(x)
+    ours = load_checkpoint(case.name, tmp_path / "a.pth").double()
+    assert scaled_difference(ours(x), expected) <= 1e-5
+    if case.to is not None:
+        assert done.foreign_model == TARGETS[case.to][case.name]
+        again = case.make().eval()
+        again.load_state_dict(safetensors.torch.load_file(tmp_path / "a.safetensors"), strict=True)
+        assert scaled_difference(again.double()(x), expected) <= 1e-5
+
+
+@torch.no_grad()
+def test_an_auxiliary_classifier_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    theirs = randomise(torchvision.models.inception_v3(num_classes=3, init_weights=False))
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    with caplog.at_level("INFO", "senet_zoo"):
+        assert convert(tmp_path / "a.pth", tmp_path / "a.safetensors").model == "inception_v3"
+    assert "14 tensors beside the function are left out, such as AuxLogits.conv0.conv.weight" in caplog.text
+    x = picture(107)
+    expected = theirs.double()(x)
+    for file in ("a.pth", "a.safetensors"):
+        ours = load_checkpoint("inception_v3", tmp_path / file).double()
+        assert scaled_difference(ours(x), expected) <= 1e-5
+
+
+@torch.no_grad()
+def test_torchvisions_own_normalisation_of_inception_is_that_of_a_half(tmp_path: Path) -> None:
+    """``transform_input=True``, which its weights were trained with, turns ImageNet's mean and deviation into 0.5."""
+    theirs = randomise(
+        torchvision.models.inception_v3(num_classes=3, aux_logits=False, transform_input=True, init_weights=False)
+    )
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    rgb = picture(107).sigmoid()
+    expected = theirs.double()(normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    ours = load_checkpoint("inception_v3", tmp_path / "a.pth").double()
+    assert scaled_difference(ours(normalize(rgb, [0.5] * 3, [0.5] * 3)), expected) <= 1e-5
+
+
+ENCODERS = {
+    "se_resnet50": ("se_resnet50", False),
+    "se_resnext50_32x4d": ("se_resnext50_32x4d", False),
+    "resnet18": ("resnet18b", True),
+    "densenet121": ("densenet121", False),
+    "tu-seresnet50": ("se_resnet50b", False),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@torch.no_grad()
+def test_an_encoder_of_segmentation_models_gives_its_features(encoder: str, tmp_path: Path) -> None:
+    name, doubtful = ENCODERS[encoder]
+    theirs = randomise(smp.Unet(encoder, encoder_weights=None))
+    torch.save(theirs.state_dict(), tmp_path / "whole.pth")
+    torch.save(theirs.encoder.state_dict(), tmp_path / "encoder.pth")
+    x = picture(64)
+    expected = theirs.double().encoder(x)[-1].relu().mean((2, 3))
+    for file in ("whole.pth", "encoder.pth"):
+        net = load_checkpoint(name, tmp_path / file).double()
+        assert net.num_classes == 0
+        assert scaled_difference(net(x), expected) <= 1e-5
+        if not doubtful:
+            assert convert(tmp_path / file, tmp_path / "a.safetensors").model == name
+
+
+def test_an_encoders_file_that_kept_its_head_has_logits(tmp_path: Path) -> None:
+    encoder = smp.encoders.get_encoder("se_resnet50", weights=None)
+    head = {"last_linear.weight": torch.zeros(7, 2048), "last_linear.bias": torch.arange(7.0)}
+    torch.save(encoder.state_dict() | head, tmp_path / "a.pth")
+    net = load_checkpoint("se_resnet50", tmp_path / "a.pth")
+    assert torch.equal(net(torch.zeros(1, 3, 64, 64))[0], torch.arange(7.0))
+
+
+@pytest.mark.parametrize("encoder", ["inceptionv4", "inceptionresnetv2"])
+def test_an_encoder_that_pads_otherwise_is_doubted(
+    encoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(smp.encoders.get_encoder(encoder, weights=None).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UsageError, match=r"segmentation_models\.pytorch, which pads every 3x3"):
+        convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+
+
+OTHERS = {
+    "torchvision googlenet": (
+        lambda: torchvision.models.googlenet(init_weights=False),
+        "of torchvision's googlenet: .*5x5",
+    ),
+    "pytorchcv inceptionresnetv1": (lambda: get_model("inceptionresnetv1"), "pytorchcv's inceptionresnetv1: .*faces"),
+    "pytorchcv bninception": (lambda: get_model("bninception"), "pytorchcv's bninception: .*bias before each"),
+}
+
+
+@pytest.mark.parametrize("network", OTHERS)
+def test_a_network_of_a_known_name_but_another_function_is_refused_by_name(network: str, tmp_path: Path) -> None:
+    make, message = OTHERS[network]
+    torch.save(make().state_dict(), tmp_path / "a.pth")
+    for model in (None, "googlenet"):
+        with pytest.raises(WeightsMismatch, match=message):
+            convert(tmp_path / "a.pth", tmp_path / "a.safetensors", model=model)
+
+
+LOOKALIKES = [
+    lambda: timm.create_model("resnetaa50", num_classes=3),
+    lambda: timm.create_model("resnetblur50", num_classes=3),
+    lambda: timm.create_model("seresnetaa50d", num_classes=3),
+    lambda: timm.create_model("mobilenetv1_100", num_classes=3),
+    lambda: timm.create_model("mnasnet_100", num_classes=3),
+    lambda: timm.create_model("resnet50c", num_classes=3),
+    lambda: torchvision.models.mnasnet1_0(num_classes=3),
+    lambda: torchvision.models.densenet161(num_classes=3),
+    lambda: get_model("alexnet", num_classes=3),
+    lambda: get_model("bn_vgg11", num_classes=3),
+    lambda: get_model("ibn_densenet121", num_classes=3),
+    lambda: get_model("shakedropresnet20_cifar10"),
+]
+
+
+@pytest.mark.parametrize("make", LOOKALIKES)
+def test_no_network_that_only_looks_alike_is_taken_for_one_of_ours(make, tmp_path: Path) -> None:
+    torch.save(make().state_dict(), tmp_path / "a.pth")
+    with pytest.raises((UsageError, WeightsMismatch)):
+        convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_every_target_is_a_network_of_that_library_and_of_ours() -> None:
+    known = {
+        "timm": timm.list_models(),
+        "torchvision": torchvision.models.list_models(),
+        "cadene": [name.replace("legacy_se", "se_") for name in timm.list_models("legacy_*")] + ["senet154"],
+    }
+    assert set(known) == set(TARGETS)
+    for library, names in TARGETS.items():
+        assert set(names) <= set(MODELS)
+        assert set(names.values()) <= set(known[library])
