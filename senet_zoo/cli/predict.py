@@ -15,6 +15,9 @@ from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.inference import Failure, Prediction
+    from senet_zoo.inference.predictor import Predictor
+
+MOST_LISTED = 20  # classes named before the table
 
 SUMMARY = "print the likeliest classes of pictures"
 DESCRIPTION = """\
@@ -70,8 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     failures: list[Failure] = []
     predictions = _report_failures(results, failures)
     if arguments.json:
-        _print_json(predictor.name, list(predictions), failures)
+        _print_json(predictor, list(predictions), failures)
     elif on_terminal():
+        print(_known(predictor))
         _print_table(predictions, arguments.batch)
     else:
         for each in predictions:
@@ -99,10 +103,19 @@ def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[
             yield result
 
 
-def _print_json(weights: str, predictions: "list[Prediction]", failures: "list[Failure]") -> None:
+def _known(predictor: "Predictor") -> str:
+    """Whatever a picture shows, the answer is one of these."""
+    names = predictor.categories
+    listed = f": {', '.join(names)}" if len(names) <= MOST_LISTED else ""
+    text = f"{visible(predictor.name)} knows {len(names)} classes{listed}"
+    return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False)
+
+
+def _print_json(predictor: "Predictor", predictions: "list[Prediction]", failures: "list[Failure]") -> None:
     print_json(
         {
-            "weights": weights,
+            "weights": predictor.name,
+            "num_classes": len(predictor.categories),
             "predictions": [
                 {"path": each.path, "classes": [{"label": label, "probability": p} for label, p in each.classes]}
                 for each in predictions

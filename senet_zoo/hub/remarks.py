@@ -1,12 +1,12 @@
 """What a safetensors file says of its tensors' input and output, as texts in its header's metadata.
 
-===========================  ======================================================================================
+===========================  =========================================================================================
 key                          value
-===========================  ======================================================================================
+===========================  =========================================================================================
 ``senet_zoo.preprocessing``  a JSON object, as in the manifest: how a picture becomes the network's input
-``senet_zoo.labels``         ``imagenet-1k``, ``imagenet-12k`` or ``cifar10``: the order of its logits
+``senet_zoo.labels``         ``imagenet-1k``, ``imagenet-12k``, ``cifar10`` or ``imagenette``: the order of its logits
 ``senet_zoo.fingerprint``    a JSON object, as in the manifest: what the network answers to a fixed picture
-===========================  ======================================================================================
+===========================  =========================================================================================
 """
 
 import json

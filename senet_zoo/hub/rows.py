@@ -13,7 +13,7 @@ TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
 ORIGIN = r"https://[^\s@]+"
 INDEX = r"0|[1-9][0-9]{0,5}"
 LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
-LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10}
+LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Training:
 
     Args:
         command: what repeats it, from the top of the tree.
-        recipe: its name in `senet_zoo.training.embedded.recipe`, and its values in words.
+        recipe: its name in `senet_zoo.training.recipes`, or in `senet_zoo.training.embedded.recipe`.
         seed: of initialisation, order and augmentation.
         selection: how the kept state was chosen, and on which pictures.
         log: one row an epoch.
@@ -91,7 +91,7 @@ class WeightsRow:
         model: name of the network; the function that the weights belong to.
         tag: tells this checkpoint from the model's others.
         num_classes: logits of the classifier.
-        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k`` or ``cifar10``.
+        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10`` or ``imagenette``.
         in_channels: channels of its pictures.
         parameters: number of learnt values, classifier included.
         preprocessing: how a picture becomes its input.

@@ -36,7 +36,8 @@ def test_on_a_terminal_an_aligned_table(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "250")
     assert main([*own, str(pictures)]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
+    known, head, *rows = capsys.readouterr().out.splitlines()
+    assert "knows 10 classes: airplane, automobile, bird" in known
     assert len(rows) == 3
     column = head.index("runners-up")
     assert all(row[: column - 2].endswith("%") and row[column - 2 : column] == "  " for row in rows)
@@ -50,7 +51,9 @@ def test_a_narrow_terminal_wraps_under_its_column(
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.chdir(pictures)
     assert main([*own, "1.png"]) == 0
-    head, first, *rest = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("file"))
+    head, first, *rest = lines[start:]
     assert rest
     assert max(map(len, [first, *rest])) <= 60
     assert all(line[: head.index("runners-up")].isspace() for line in rest)

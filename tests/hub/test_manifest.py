@@ -165,7 +165,7 @@ BAD = {
         999,
         r"num_classes must be 1000, the number of labels of imagenet-1k, got 999",
     ),
-    "labels": ((*ROW, "labels"), "imagenet", r"labels must be one of imagenet-1k, imagenet-12k, cifar10"),
+    "labels": ((*ROW, "labels"), "imagenet", r"labels must be one of imagenet-1k, imagenet-12k, cifar10, imagenette"),
     "true as number": ((*ROW, "in_channels"), True, r"in_channels must be a whole number from 1 to 1024, got True"),
     "two means": ((*ROW, "preprocessing", "mean"), [0.5, 0.5], r"mean must be a list of three numbers"),
     "mean of 123": (

@@ -50,7 +50,7 @@ def test_every_recipe_prints_and_stretches(name: str) -> None:
     assert all(0.0 <= short.factor(step / 4, ()) <= 1.0 for step in range(40))
     assert max(short.factor(step / 4, ()) for step in range(40)) > 0.9
     assert recipe.lasting(recipe.epochs) == recipe
-    assert recipe.side(recipe.epochs - 1, 224) == 224
+    assert 0.8 * 224 <= recipe.side(recipe.epochs - 1, 224) <= 224  # the last pictures are nearly those in use
 
 
 def test_a_misspelt_name_meets_its_neighbours() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.labels import categories
+from senet_zoo.labels import IMAGENETTE, categories
 from senet_zoo.training.data.labelled import some
 
 LABEL_ORDERS = ("usual", "ilsvrc2017")
@@ -24,7 +24,7 @@ class Logits:
 
 
 def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
-    """Logits with these names, and their synsets where the names are those of ImageNet-1k.
+    """Logits with these names, and their synsets where the names are those of ImageNet-1k or Imagenette.
 
     Args:
         names: of the classes, in the usual order: for ImageNet-1k that of the sorted synsets.
@@ -46,7 +46,7 @@ def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
             raise UsageError(
                 f"{order} is an order of ImageNet's 1000 classes, and this network tells {len(names)} apart"
             )
-        return Logits(tuple(names))
+        return Logits(tuple(names), tuple(IMAGENETTE) if tuple(names) == tuple(IMAGENETTE.values()) else None)
     if order == "usual":
         return Logits(tuple(names), usual)
     name_of = dict(zip(usual, names, strict=True))
