@@ -10,7 +10,8 @@ from enum import Enum
 
 from torch import Tensor, nn
 
-from senet_zoo.layers import ConvNorm, DropPath, Placement, relu
+from senet_zoo.layers import ConvNorm, DropPath, Placement, SqueezeExcite, relu
+from senet_zoo.layers.fused import fused_end, why_not_fused, why_observed
 from senet_zoo.specs import SE, gate_at
 
 
@@ -168,6 +169,9 @@ class ResidualBlock(nn.Module):
         act: what follows the sum.
     """
 
+    fused = False
+    """Whether training runs the unit's end as one operation where it can; `senet_zoo.set_fused` switches it."""
+
     def __init__(
         self,
         branch: dict[str, nn.Module],
@@ -191,6 +195,8 @@ class ResidualBlock(nn.Module):
 
     def join(self, x: Tensor, carried: Tensor) -> Tensor:
         """The unit's output where the branch reads ``x`` and the shortcut reads ``carried``."""
+        if self.fused and self.training and not self.why_plain():
+            return self._join_fused(x, carried)
         match self.placement:
             case Placement.PRE:
                 branch, shortcut = self.branch(self.se(x)), self.shortcut(carried)
@@ -202,3 +208,26 @@ class ResidualBlock(nn.Module):
                 branch, shortcut = self.se(self.branch(x)), self.shortcut(carried)
         y: Tensor = self.act(self.drop_path(branch) + shortcut)
         return self.se(y) if self.placement is Placement.POST else y
+
+    def _join_fused(self, x: Tensor, carried: Tensor) -> Tensor:
+        *layers, last = self.branch
+        for layer in layers:
+            x = layer(x)
+        assert isinstance(last, ConvNorm)
+        gate = self.se if isinstance(self.se, SqueezeExcite) else None
+        return fused_end(last.conv(x), self.shortcut(carried), last.bn, gate)
+
+    def why_plain(self) -> str:
+        """Why the unit's end, ``relu(shortcut + gate(bn(y)))``, must run layer by layer; empty where it need not."""
+        last = self.branch[-1]
+        if self.placement is not Placement.STANDARD:
+            return f"its gate sits in another place than the branch's output: {self.placement.value}"
+        if type(last) is not ConvNorm:
+            return "its branch does not end in a convolution and a batch norm"
+        if type(last.act) is not nn.Identity:
+            return f"{type(last.act).__name__} stands between its batch norm and its gate"
+        if type(self.act) is not nn.ReLU:
+            return "no ReLU follows its sum"
+        if type(self.drop_path) is not DropPath or self.drop_path.rate > 0.0:
+            return "its branch is dropped or scaled on the way to the sum"
+        return why_not_fused(last.bn, self.se) or why_observed(self.branch, last, last.act, self.drop_path, self.act)

@@ -1,13 +1,13 @@
 """``senet-zoo evaluate``: what a network scores on labelled pictures."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senet_zoo.cli import detection
 from senet_zoo.cli.output import print_json, print_table, visible
-from senet_zoo.cli.parser import positive
+from senet_zoo.cli.parser import cores, positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ network's by name or by WordNet synset; they may be some of them.
 Without --protocol the pictures are resized and cut as the weights ask. Under
 torchrun the processes share the pictures, each counted once.
 
+With --task detection, DATA is a folder in COCO's format, --weights the folder
+of a trained detector, and AP and AP@0.5 are printed.
+
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
@@ -46,6 +49,7 @@ LABEL_ORDERS = ("usual", "ilsvrc2017")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    detection.add_task(parser)
     parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
     parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
@@ -75,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
+    if arguments.task == "detection":
+        return detection.evaluate(arguments)
     from senet_zoo.inference.predictor import EMBEDDED, load_predictor
     from senet_zoo.training.data import open_data
     from senet_zoo.training.evaluation import protocol, tables
@@ -127,13 +133,9 @@ def _evaluate(
             protocol=crops,
             combine=Combine(arguments.combine),
             batch=arguments.batch,
-            workers=arguments.workers or _cores(),
+            workers=arguments.workers or cores(),
             progress=bar.update,
         )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _print(arguments: argparse.Namespace, name: str, crops: int, evaluation: "Evaluation") -> None:

@@ -1,6 +1,7 @@
 """An argument parser that answers a misspelt word with its near misses."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -27,3 +28,8 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
     return int(text)
+
+
+def cores() -> int:
+    """Those that this process may use: the usual number of workers."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

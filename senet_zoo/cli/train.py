@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senet_zoo.cli import detection
 from senet_zoo.cli.output import percent, print_json
 from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
@@ -28,17 +29,24 @@ network together under torchrun --nproc-per-node 4 -m senet_zoo train ..., or
 accelerate launch. The learning rate is stated for the recipe's batch, and
 scaled to yours.
 
+With --task detection, DATA is a folder in COCO's format and --model the
+backbone of a detector: annotations/instances_train*.json with train*/, the same
+for val; or train and val with annotations.json in each.
+
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
 senet-zoo train flowers/ --model se_resnet50 --pretrained -o run7
   senet-zoo train CIFAR10 --model se_resnet20 --recipe cifar-resnet -o run8
-  senet-zoo train --recipe paper --show"""
+  senet-zoo train --recipe paper --show
+  senet-zoo train coco/ --task detection --recipe paper --model se_resnet50 \\
+      --pretrained -o run9"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("data", nargs="?", metavar="DATA", help="labelled pictures")
+    detection.add_task(parser)
     parser.add_argument("--model", metavar="NAME[.TAG]", help="the network; see list")
     parser.add_argument("-o", "--output", metavar="FOLDER", help="where the finished network goes")
     parser.add_argument("--pretrained", action="store_true", help="start from the published weights")
@@ -65,16 +73,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pieces", type=positive, default=1, metavar="N", help="cut each step to use less memory; default: 1"
     )
+    group.add_argument("--compile", action="store_true", help="run the network through torch.compile")
+    group.add_argument("--fused", action="store_true", help="residual units end in one operation")
+    group.add_argument("--sync-norm", action="store_true", help="batch norms measure all processes' pictures; on GPUs")
     group.add_argument("--workers", type=_whole, default=2, metavar="N", help="processes that decode; default: 2")
     group.add_argument(
         "--checkpoint-steps", type=positive, metavar="N", help="keep a checkpoint every N steps, besides every epoch"
     )
     group.add_argument("--track", action="append", default=[], metavar="NAME", help="tensorboard, wandb, ...")
     group.add_argument("--root", metavar="FOLDER", help="of the data sets that have names")
+    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+    detection.add_train_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or print a recipe; status 1 if a picture could not be read."""
+    if arguments.task == "detection":
+        return detection.train(arguments)
     from senet_zoo.training import fit
     from senet_zoo.training.recipes import find_recipe
 
@@ -123,6 +138,10 @@ def _config(arguments: argparse.Namespace, recipe: "TrainRecipe") -> "TrainConfi
         trackers=tuple(arguments.track),
         license=arguments.license,
         root=Path(arguments.root) if arguments.root else None,
+        download=arguments.download,
+        sync_norm=arguments.sync_norm,
+        compile=arguments.compile,
+        fused=arguments.fused,
     )
 
 

@@ -42,6 +42,10 @@ class TrainConfig:
         trackers: that Accelerate knows, such as ``tensorboard`` or ``wandb``.
         license: SPDX name for the card; None for that of the weights trained on from.
         root: folder of torchvision's data sets.
+        download: let torchvision fetch its data set where it is not there.
+        sync_norm: batch norms measure the whole step, all processes together, not each process's share; on GPUs.
+        compile: run the network through `torch.compile`.
+        fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`.
 
     Raises:
         UsageError: a number outside its range.
@@ -70,6 +74,10 @@ class TrainConfig:
     trackers: tuple[str, ...] = ()
     license: str | None = None
     root: Path | None = None
+    download: bool = False
+    sync_norm: bool = False
+    compile: bool = False
+    fused: bool = False
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch": 1, "size": 8, "patience": 1, "seed": 0, "pieces": 1, "workers": 0}

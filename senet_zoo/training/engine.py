@@ -4,6 +4,7 @@ All that a step draws or schedules is a function of the seed and the step (`sene
 `senet_zoo.training.schedules`), so that its state is no more than tensors, the history and this epoch's sums.
 """
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from senet_zoo.blocks.fusion import set_fused
 from senet_zoo.errors import TrainingError
 from senet_zoo.network import ConvNet
 from senet_zoo.training.checkpoints import (
@@ -32,6 +34,7 @@ from senet_zoo.training.mixing import mixed
 from senet_zoo.training.optimizers import groups_of, load_optimizer, optimizer_tensors
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
+from senet_zoo.training.sharding import let_go, shard, whole
 from senet_zoo.training.trainee import Average, Trainee
 
 if TYPE_CHECKING:
@@ -57,11 +60,22 @@ class Engine:
         self.on_gpu = accelerator.device.type == "cuda"
         self.share = Share(accelerator.process_index, accelerator.num_processes, job.pieces)
         self.per_epoch = len(job.train) // job.recipe.batch
+        job.network.to(accelerator.device)
         with seeded(job.seed, "auxiliary"):
-            trainee = Trainee(job.network)
-        self.trainee = trainee.to(accelerator.device).to(memory_format=torch.channels_last)
+            # The job's own network stays as it is saved: whole, with plain batch norms.
+            trainee = Trainee(copy.deepcopy(job.network) if job.sharded or job.sync_norm else job.network)
+        # What is sharded must be contiguous; pictures are channels_last in either case.
+        layout = torch.contiguous_format if job.sharded else torch.channels_last
+        self.trainee = trainee.to(accelerator.device).to(memory_format=layout)
         length = job.recipe.ema * job.recipe.epochs * self.per_epoch  # of the average, in steps
-        self.average = Average(job.network, max(0.0, 1.0 - 1.0 / length)) if length else None
+        self.average = Average(self.trainee.network, max(0.0, 1.0 - 1.0 / length)) if length else None
+        if job.fused:
+            set_fused(self.trainee)
+        if job.sync_norm:
+            self.trainee = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.trainee)
+        if job.compile:
+            # In place, so that names stay. One graph a size: a recipe has few, and fixed shapes compile to faster code.
+            self.trainee.compile(dynamic=False)
         self.validation = ValidationPictures(job.val, job.preprocessing)
         self.weights = None if job.class_weights is None else job.class_weights.to(accelerator.device)
         self.model: Any = None  # the trainee as Accelerate wraps it
@@ -87,16 +101,24 @@ class Engine:
         pictures = TrainingPictures(job.train, job.recipe, job.preprocessing, job.seed)
         steps = Steps(len(job.train), job.recipe.batch, job.recipe.epochs, job.seed, self.share, self.step)
         batches = training_batches(pictures, steps, job.workers, pin=self.on_gpu)
-        with torch.random.fork_rng([torch.cuda.current_device()] if self.on_gpu else []):
-            while not self._finished():
-                self._epoch(batches)
-        job.network.load_state_dict(self.kept or self._source.state_dict())
+        try:
+            with torch.random.fork_rng([torch.cuda.current_device()] if self.on_gpu else []):
+                while not self._finished():
+                    self._epoch(batches)
+            job.network.load_state_dict(self.kept or self._source().state_dict())
+        finally:
+            if job.sharded:
+                for module in (self.trainee, *([self.average.network] if self.average else [])):
+                    let_go(module)
         return self.history
 
-    @property
     def _source(self) -> ConvNet:
-        """The network that is measured and saved."""
-        return self.average.network if self.average else self.job.network
+        """The network that is measured and saved; all processes ask together."""
+        source = self.average.network if self.average else self.trainee.network
+        if source is self.job.network or (self.average and not self.job.sharded):
+            return source
+        self.job.network.load_state_dict(whole(source.state_dict()))
+        return self.job.network
 
     def measure(self) -> Scores:
         """Score the job's network on the validation pictures."""
@@ -149,7 +171,7 @@ class Engine:
             images, targets = mixed(images, labels, job.network.num_classes, job.recipe)
             last = piece == job.pieces - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                outputs = self.model(images)
+                outputs = self._forward(images)
                 loss = self.trainee.loss(outputs, targets, self.weights, job.recipe.label_smoothing)
                 self.accelerator.backward(loss / job.pieces)
             right = (outputs[0].detach().argmax(1) == labels).sum()
@@ -157,9 +179,17 @@ class Engine:
         self.stepper.step()
         self.stepper.zero_grad()
         if self.average:
-            self.average.follow(job.network)
+            self.average.follow(self.trainee.network)
         self.step += 1
         self.waiting.append((rate, self.accelerator.reduce(sums)))
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        if not self.job.sharded:
+            outputs: tuple[Tensor, ...] = self.model(images)
+            return outputs
+        with self.accelerator.autocast():  # which Accelerate's own wrapper does
+            outputs = self.model(images)
+        return tuple(each.float() for each in outputs)
 
     def _look(self, epoch: int) -> None:
         """Read the steps' losses, which stops a GPU's queue, and refuse what is not finite."""
@@ -184,11 +214,12 @@ class Engine:
 
     def _refuse_spoilt(self, epoch: int) -> None:
         # The last step's loss was finite before its update; a checkpoint holds what the update made.
-        if not all(bool(tensor.isfinite().all()) for tensor in self.trainee.state_dict().values()):
+        if not all(bool(tensor.isfinite().all()) for tensor in whole(self.trainee.state_dict()).values()):
             raise self._not_finite(f"a weight is not after step {self.step}", epoch)
 
     def _close_epoch(self) -> None:
-        scores = self._measure(self._source)
+        source = self._source()
+        scores = self._measure(source)
         pictures = self.per_epoch * self.job.recipe.batch
         row = EpochRow(
             epoch=len(self.history) + 1,
@@ -204,7 +235,7 @@ class Engine:
         self.history = (*self.history, row)
         self.loss = self.right = self.seconds = 0.0
         if self.job.patience is not None and best(self.history) == row:
-            self.kept = {key: tensor.detach().clone() for key, tensor in self._source.state_dict().items()}
+            self.kept = {key: tensor.detach().clone() for key, tensor in source.state_dict().items()}
         self.accelerator.log({key: value for key, value in asdict(row).items() if key != "step"}, step=row.step)
         self.progress.end(row)
         self._save()
@@ -227,17 +258,21 @@ class Engine:
         """Choose which parameters learn in the epoch's phase, with an optimizer at rest."""
         job, recipe = self.job, self.job.recipe
         self.phase = self._phase_of(epoch)
-        job.network.requires_grad_(self.phase == "all")
-        job.network.classifier.requires_grad_(True)
+        network = self.trainee.network
+        network.requires_grad_(self.phase == "all")
+        network.classifier.requires_grad_(True)
         groups = groups_of(
             self.trainee,
-            job.network,
+            network,
             layer_decay=recipe.layer_decay,
             weight_decay=recipe.weight_decay,
             vector_decay=recipe.vector_decay,
         )
         self.scales = [group.scale for group in groups]
         self.optimizer = recipe.optimizer.build(groups)
+        if job.sharded:
+            self.model, self.stepper = self.trainee, self.accelerator.prepare(self.optimizer)
+            return
         if self.model is not None:  # of the phase before
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.accelerator.free_memory(self.model, self.stepper)
@@ -247,13 +282,14 @@ class Engine:
         from accelerate.utils import gather_object
 
         self._name_unreadable(self.job.train, self.unreadable, gather_object(sorted(self.unreadable)))
-        if not self.accelerator.is_main_process:
-            return
         tensors = {f"model.{key}": tensor for key, tensor in self.trainee.state_dict().items()}
         if self.average:
             tensors |= {f"average.{key}": tensor for key, tensor in self.average.network.state_dict().items()}
         tensors |= {f"kept.{key}": tensor for key, tensor in self.kept.items()}
         tensors |= {f"optimizer.{key}": tensor for key, tensor in optimizer_tensors(self.optimizer).items()}
+        tensors = whole(tensors)
+        if not self.accelerator.is_main_process:
+            return
         scaler = self.accelerator.scaler
         state = {
             "identity": self.job.identity,
@@ -268,6 +304,7 @@ class Engine:
     def _restore(self, checkpoint: Checkpoint | None) -> None:
         self._agree_on(checkpoint)
         if checkpoint is None:
+            self._shard()
             self._enter(0)
             return
         state: dict[str, Any] = dict(checkpoint.state)
@@ -280,12 +317,20 @@ class Engine:
         if self.average:
             self.average.network.load_state_dict(checkpoint.under("average."))
         self.kept = checkpoint.under("kept.")
+        self._shard()
         self._enter(min(self.step // self.per_epoch, self.job.recipe.epochs - 1))
         if self.phase == state["phase"]:
             load_optimizer(self.optimizer, checkpoint.under("optimizer."))
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress.say(f"going on after step {self.step}, {len(self.history)} epochs done")
+
+    def _shard(self) -> None:
+        """Spread the tensors over the processes, where that is asked for; they are whole until then."""
+        if self.job.sharded:
+            shard(self.trainee, self.trainee.network, self.accelerator.device)
+            if self.average:
+                shard(self.average.network, self.average.network, self.accelerator.device)
 
     def _agree_on(self, checkpoint: Checkpoint | None) -> None:
         step = torch.tensor([-1 if checkpoint is None else checkpoint.step], device=self.accelerator.device)

@@ -8,7 +8,7 @@ from senet_zoo.training.config import CHECKPOINTS, TrainConfig
 from senet_zoo.training.data import Labelled, train_and_val
 from senet_zoo.training.engine import Engine
 from senet_zoo.training.finishing import TrainResult, finish, refuse_finished
-from senet_zoo.training.launch import check_place, launched
+from senet_zoo.training.launch import check_options, check_place, launched
 from senet_zoo.training.preparation import prepare
 from senet_zoo.training.progress import Progress
 from senet_zoo.zoo.config import check_license
@@ -41,12 +41,15 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
     """
     check_place(config.device, config.precision, config.trackers)
+    check_options(config.device, sync_norm=config.sync_norm, compiles=config.compile)
     output = Path(config.output).expanduser()
     refuse_finished(output)
     if config.license is not None:
         check_license(config.license)
-    train, val = train_and_val(config.data, share=config.val_share, seed=config.seed, root=config.root)
-    with launched(config.device, config.precision, config.trackers, output / CHECKPOINTS) as accelerator:
+    train, val = train_and_val(
+        config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
+    )
+    with launched(config.device, config.precision, config.trackers, output / CHECKPOINTS, shards=True) as accelerator:
         progress = progress or Progress(silent=not accelerator.is_main_process)
         pieces = config.pieces
         try:

@@ -30,6 +30,10 @@ class Job:
         workers: processes that prepare pictures, for each process that trains.
         checkpoint_steps: steps between two checkpoints, besides the one after each epoch; None for no others.
         folder: of the checkpoints.
+        sharded: every process keeps a part of each tensor only.
+        sync_norm: batch norms measure the whole step, not each process's share.
+        compile: run the network through `torch.compile`.
+        fused: run the ends of residual units as one operation each.
         identity: what must be the same for a checkpoint to be gone on from, as JSON values.
     """
 
@@ -45,4 +49,8 @@ class Job:
     workers: int
     checkpoint_steps: int | None
     folder: Path
+    sharded: bool
+    sync_norm: bool
+    compile: bool
+    fused: bool
     identity: Mapping[str, object]

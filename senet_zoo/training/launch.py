@@ -1,5 +1,6 @@
 """Where a run takes place: the device, the precision, and the processes that train one network together."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,7 +11,8 @@ import torch
 
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.training.checkpoints import last_good
-from senet_zoo.training.rendezvous import processes
+from senet_zoo.training.rendezvous import keep_default_group_free, let_group_go, processes
+from senet_zoo.training.sharding import sharding_asked, unseen_by_accelerate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -53,9 +55,29 @@ def check_place(device: str | None, precision: str, trackers: tuple[str, ...]) -
     processes()
 
 
+def check_options(device: str | None, *, sync_norm: bool, compiles: bool) -> None:
+    """Refuse ways of training that this place does not have.
+
+    Args:
+        device: as in `check_place`.
+        sync_norm: batch norms that measure the pictures of all processes.
+        compiles: the network goes through `torch.compile`.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if sync_norm and (device == "cpu" or not torch.cuda.is_available()):
+        raise UsageError(
+            "batch norms are synchronised on CUDA devices only, for torch has no SyncBatchNorm on the CPU: train "
+            "without sync_norm (--sync-norm), or freeze the norms"
+        )
+    if compiles and sharding_asked():
+        raise UsageError("a network is compiled or sharded, not both: leave compile (--compile) or --use_fsdp away")
+
+
 @contextmanager
 def launched(
-    device: str | None, precision: Precision, trackers: tuple[str, ...], folder: Path
+    device: str | None, precision: Precision, trackers: tuple[str, ...], folder: Path, *, shards: bool = False
 ) -> Iterator["Accelerator"]:
     """Accelerate's view of this process among the others, for one run.
 
@@ -64,33 +86,39 @@ def launched(
         precision: likewise.
         trackers: likewise.
         folder: of the checkpoints, and of the trackers' files.
+        shards: the caller can spread a network over the processes, where the launcher asks for it.
 
     Raises:
         TrainingError: the other processes cannot be reached, or one of them ended.
-        UsageError: `accelerate launch` asks for an engine that shards the network.
+        UsageError: `accelerate launch` asks for an engine that is not known here.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
     from accelerate.utils import DistributedType, GradientAccumulationPlugin, InitProcessGroupKwargs
 
+    if sharding_asked() and not shards:
+        raise UsageError(
+            "every process holds the whole network here, and the launcher asks to shard it; launch without"
+        )
+    keep_default_group_free()
     on_cpu = device == "cpu" or not torch.accelerator.is_available()
     accelerator = None
     try:
-        accelerator = Accelerator(
-            cpu=on_cpu,
-            mixed_precision="no" if precision == "fp32" else precision,
-            log_with=list(trackers) or None,
-            project_dir=folder.parent,
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # whatever the launcher's word is
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        )
-        if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise UsageError(
-                f"every process holds the whole network here, and {accelerator.distributed_type} shards it; none of "
-                "the zoo needs that: launch without it"
+        with unseen_by_accelerate():
+            accelerator = Accelerator(
+                cpu=on_cpu,
+                mixed_precision="no" if precision == "fp32" else precision,
+                log_with=list(trackers) or None,
+                project_dir=folder.parent,
+                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # whatever the launcher's word is
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
             )
+        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+            raise UsageError("DeepSpeed trains no network of this zoo: launch without it, or with --use_fsdp")
         yield accelerator
-    except RuntimeError as error:
+    except BaseException as error:
+        if accelerator is not None and accelerator.num_processes > 1:
+            let_group_go(error)
         if isinstance(error, TrainingError) or not _of_processes(error):
             raise
         raise TrainingError(
@@ -99,6 +127,8 @@ def launched(
         ) from error
     finally:
         if accelerator is not None:
+            accelerator.free_memory()  # wrapped networks refer to the process group, and to themselves
+            gc.collect()
             accelerator.end_training()
         # Accelerate keeps one state a process for good; the next run of this process may want another device.
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -111,6 +141,7 @@ def _trackers() -> list[str]:
     return sorted(map(str, get_available_trackers()))
 
 
-def _of_processes(error: RuntimeError) -> bool:
+def _of_processes(error: BaseException) -> bool:
     # Gloo raises plain RuntimeErrors that begin with its file's name.
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+    of_gloo = isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+    return of_gloo or isinstance(error, torch.distributed.DistError)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.network import ConvNet
+from senet_zoo.training.sharding import fill
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         parameter = parameters[int(number)]
         # In the parameter's own place and memory layout; a step counter stays where torch makes it, on the CPU.
         like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
-        optimizer.state[parameter][key] = like.copy_(value)
+        optimizer.state[parameter][key] = fill(like, value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -17,6 +17,7 @@ from senet_zoo.training.job import Job
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seeded
 from senet_zoo.training.recipes import TrainRecipe, values_of
+from senet_zoo.training.sharding import sharding_asked
 from senet_zoo.zoo.catalogue import Weights, default_preprocessing, split_name
 from senet_zoo.zoo.config import FolderConfig
 from senet_zoo.zoo.create import create_model
@@ -54,6 +55,10 @@ def prepare(config: TrainConfig, train: Labelled, val: Labelled, pieces: int, ra
         workers=config.workers,
         checkpoint_steps=config.checkpoint_steps,
         folder=Path(config.output).expanduser() / CHECKPOINTS,
+        sharded=sharding_asked(),
+        sync_norm=config.sync_norm,
+        compile=config.compile,
+        fused=config.fused,
         identity={
             "model": config.model,
             "pretrained": config.pretrained,
@@ -67,6 +72,9 @@ def prepare(config: TrainConfig, train: Labelled, val: Labelled, pieces: int, ra
             "patience": config.patience,
             "precision": config.precision,
             "seed": config.seed,
+            # None as in checkpoints from before there were any.
+            "synchronised norms": config.sync_norm or None,
+            "fused units": config.fused or None,
             **values_of(recipe),
         },
     )

@@ -1,6 +1,8 @@
 """Where processes that share a run meet, as ``torchrun`` and ``accelerate launch`` say it in the environment."""
 
 import os
+from importlib import import_module
+from traceback import clear_frames
 
 from senet_zoo.errors import UsageError
 
@@ -21,3 +23,21 @@ def processes() -> int:
         f"WORLD_SIZE={world} says that several processes work together, but {', '.join(missing)} must say where they "
         "meet: start them with torchrun or accelerate launch, or unset WORLD_SIZE"
     )
+
+
+def keep_default_group_free() -> None:
+    """Let a default process group that is made after this call end when it is destroyed.
+
+    A function of `torch.distributed.nn.functional` names the default group of the moment of its import as a default
+    argument. Imported while there is one, as torchvision and torch.compile do in passing, that group outlives its
+    destruction, and a thread of gloo that wants the interpreter while it shuts down aborts the process.
+    """
+    import_module("torch.distributed.nn.functional")
+
+
+def let_group_go(error: BaseException) -> None:
+    """Clear the frames that an error came through: their variables keep the group that is to end."""
+    passed: BaseException | None = error
+    while passed is not None:
+        clear_frames(passed.__traceback__)
+        passed = passed.__context__

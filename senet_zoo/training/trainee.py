@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from senet_zoo.network import ConvNet
 from senet_zoo.training.auxiliary import WithAuxiliary
+from senet_zoo.training.sharding import part
 
 
 class Trainee(nn.Module):
@@ -49,7 +50,7 @@ class Trainee(nn.Module):
             self.network.eval()
         if frozen_norm:
             for part in self.network.modules():
-                if isinstance(part, nn.BatchNorm2d):
+                if isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm):
                     part.eval()
 
     def loss(
@@ -91,7 +92,8 @@ class Average:
     @torch.no_grad()
     def follow(self, network: ConvNet) -> None:
         """Take a step."""
-        for mean, value in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+        pairs = zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
+        for mean, value in ((part(mean), part(value)) for mean, value in pairs):
             if mean.is_floating_point():
                 mean.lerp_(value, 1.0 - self.decay)
             else:

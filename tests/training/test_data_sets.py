@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision import datasets as theirs
 from torchvision.datasets import cifar
 
+from senet_zoo.cli import main
 from senet_zoo.errors import DataError
 from senet_zoo.training.data import open_data
 from senet_zoo.training.data.hugging_face import labelled_table
@@ -158,3 +159,36 @@ def test_columns_of_a_hub_s_set_are_found_by_type(tmp_path: Path) -> None:
     assert [int(np.asarray(data.read(i))[0, 0, 0]) for i in range(2)] == [60, 70]
     with pytest.raises(DataError, match=r"of labels \['fine', 'coarse'\].*#column"):
         labelled_table(table, "hf:me/mine")
+
+
+class Fetched:
+    """A set like CIFAR-10 whose download takes no network."""
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:
+        if not download and not (root / "fetched").exists():
+            raise RuntimeError("Dataset not found or corrupted.")
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "fetched").touch()
+        self.classes, self.targets = ["cat", "dog"], [0, 1] * 8
+        self.data = np.random.default_rng(int(train)).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_set_is_trained_and_measured_on_once_its_download_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(theirs, "CIFAR10", Fetched)
+    root, output = tmp_path / "sets", tmp_path / "run"
+    train = ["train", "CIFAR10", "--root", str(root), "--model", "se_resnet20", "-o", str(output), "--size", "16"]
+    train += ["--epochs", "2", "--batch", "4", "--device", "cpu", "--workers", "0"]
+    assert main(train) == 1
+    assert "download it (--download" in capsys.readouterr().err
+    assert not root.exists()
+    assert not output.exists()
+    assert main([*train, "--download"]) == 0
+    evaluate = ["evaluate", "CIFAR10", "--root", str(root), "--model", "se_resnet20", "--weights", str(output)]
+    assert main([*evaluate, "--workers", "1", "--json"]) == 0
+    assert '"pictures": 16' in capsys.readouterr().out

@@ -2,16 +2,13 @@
 
 import csv
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from meeting import run_together
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -213,30 +210,11 @@ print(json.dumps(asdict(found)))
 """
 
 
-def run_two(code: str, folder: Path) -> list[tuple[int, str, str]]:
-    """Status, output and complaint of each of two processes that meet."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(folder)],
-            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
-
-
 def test_two_processes_count_every_picture_once(folder: Path) -> None:
     (folder / "cow" / "0.png").write_bytes(b"no picture")
-    results = run_two(PROCESS, folder)
-    assert [status for status, _, _ in results] == [0, 0], results
-    first, second = (json.loads(output) for _, output, _ in results)
+    ended = run_together(PROCESS, str(folder))
+    assert [each.status for each in ended] == [0, 0], ended
+    first, second = (json.loads(each.said) for each in ended)
     assert first == second
     torch.manual_seed(0)
     model = senet_zoo.create_model("se_resnet20", num_classes=3)
@@ -250,9 +228,9 @@ def test_two_processes_count_every_picture_once(folder: Path) -> None:
 
 def test_a_process_whose_other_half_ended_says_so(folder: Path) -> None:
     code = PROCESS.replace("    found =", "    if ranks.rank:\n        sys.exit(1)\n    found =")
-    (status, _, complaint), _ = run_two(code, folder)
-    assert status == 1
-    assert "TrainingError: the processes that share the work lost each other" in complaint
+    left, _ = run_together(code, str(folder))
+    assert left.status == 1, left
+    assert "TrainingError: the processes that share the work lost each other" in left.complaint
 
 
 def test_several_processes_without_a_meeting_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

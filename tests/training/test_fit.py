@@ -2,8 +2,10 @@
 
 import dataclasses
 import io
+import json
 import re
 import resource
+import shutil
 import sys
 from pathlib import Path
 
@@ -145,6 +147,40 @@ def test_half_precision_trains_float32_weights(colours: Path, tmp_path: Path) ->
     assert result.history[0].loss != exact.history[0].loss
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # of the compiler itself
+def test_a_compiled_network_walks_down_the_same_curve_over_phases_and_sizes(colours: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        SHORT, epochs=3, batch=24, head_epochs=1, ema=0.3, sizes=((0.0, 0.5), (0.7, 1.0)), frozen_norm_epochs=1
+    )
+    plain, _ = run(colours, tmp_path / "plain", recipe)
+    compiled, _ = run(colours, tmp_path / "compiled", recipe, compile=True)
+    assert [row.loss for row in compiled.history] == pytest.approx([row.loss for row in plain.history], rel=1e-3)
+    one, two = (senet_zoo.from_pretrained(result.folder).state_dict() for result in (plain, compiled))
+    assert list(one) == list(two)
+
+
+def test_fused_units_walk_down_the_same_curve(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from senet_zoo.layers.fused import choice
+
+    monkeypatch.setattr(
+        choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, "the compiler takes too long for a test")
+    )
+    recipe = dataclasses.replace(SHORT, rate=SHORT.rate / 10)  # at a high one rounding grows from step to step
+    plain, _ = run(colours, tmp_path / "plain", recipe)
+    fused, _ = run(colours, tmp_path / "fused", recipe, fused=True)
+    assert [row.loss for row in fused.history] == pytest.approx([row.loss for row in plain.history], rel=1e-4)
+    assert json.loads((fused.folder / "run.json").read_text())["fused units"] is True
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_synchronised_norms_are_saved_as_plain_ones(colours: Path, tmp_path: Path) -> None:
+    result, _ = run(colours, tmp_path / "run", device="cuda", sync_norm=True)
+    assert senet_zoo.from_pretrained(result.folder).num_classes == 2
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -244,6 +280,7 @@ def test_a_finished_folder_is_not_trained_into_again(colours: Path, tmp_path: Pa
     ("options", "message"),
     [
         ({"device": "cuda"}, "torch sees no CUDA device"),
+        ({"sync_norm": True}, "no SyncBatchNorm on the CPU"),
         ({"device": "tpu"}, "must be cpu, cuda or None"),
         ({"precision": "fp16"}, "float16 trains on a CUDA device only"),
         ({"precision": "int8"}, "precision must be one of fp32, bf16, fp16"),

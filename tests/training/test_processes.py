@@ -5,12 +5,14 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
+from meeting import run_together
 
 import senet_zoo
 from senet_zoo.errors import UsageError
@@ -24,7 +26,7 @@ FROZEN = dataclasses.replace(FINETUNE, epochs=3, batch=8, rate=0.02, head_epochs
 
 SCRIPT = """
 import io, json, os, signal, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1].split(os.pathsep)
 from test_processes import Curve, Path, config, fit
 from senet_zoo.training import finishing
 
@@ -47,6 +49,8 @@ class Curve(Progress):
     def advance(self, pictures: int, loss: float, top1: float) -> None:
         self.losses.append(loss)
         if len(self.losses) == self.kill_at:
+            sys.stdout.write(f"{time.time()}\n")
+            sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -54,8 +58,14 @@ def config(data: Path, output: Path) -> TrainConfig:
     return TrainConfig(str(data), "se_resnet20", output, FROZEN, size=16, workers=0, device="cpu", checkpoint_steps=2)
 
 
+def averaged(data: Path, output: Path) -> TrainConfig:
+    recipe = dataclasses.replace(FROZEN, ema=0.3)
+    return dataclasses.replace(config(data, output), recipe=recipe)
+
+
 def words(data: Path, output: Path, kill_at: int) -> list[str]:
-    return [str(Path(__file__).parent), str(data), str(output), str(kill_at)]
+    here = Path(__file__).parent
+    return [os.pathsep.join([str(here), str(here.parent)]), str(data), str(output), str(kill_at)]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -88,28 +98,44 @@ def test_two_processes_walk_down_the_same_curve_as_one(colours: Path, tmp_path: 
     assert senet_zoo.from_pretrained(tmp_path / "two").num_classes == 2
 
 
+@pytest.mark.usefixtures("without_plots")
+def test_a_network_in_shards_walks_down_the_same_curve_goes_on_and_is_saved_whole(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded = SCRIPT.replace("config(Path", "averaged(Path").replace("config, fit", "averaged, fit")
+    curve = Curve()
+    fit(averaged(colours, tmp_path / "one"), curve)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    _, killed = run_together(sharded, *words(colours, tmp_path / "two", 6))
+    assert killed.status == -signal.SIGKILL, killed
+    step = newest_checkpoint(tmp_path / "two" / "checkpoints").step
+    ended = run_together(sharded, *words(colours, tmp_path / "two", 0))
+    assert [each.status for each in ended] == [0, 0], ended
+    assert json.loads(ended[0].said) == pytest.approx(curve.losses[step:], rel=1e-4)
+    one, two = (senet_zoo.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))
+    assert {key: tensor.shape for key, tensor in one.items()} == {key: tensor.shape for key, tensor in two.items()}
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_what_shards_cannot_have_is_refused(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**meeting, "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="compiled or sharded, not both"):
+        fit(dataclasses.replace(config(colours, tmp_path / "run"), compile=True))
+    monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    with pytest.raises(UsageError, match="FSDP_OFFLOAD_PARAMS asks for more"):
+        fit(config(colours, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_when_one_process_is_killed_the_other_ends_and_the_checkpoint_loads(colours: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *words(colours, tmp_path / "run", 6)],
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **meeting),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        assert processes[1].wait(timeout=300) == -signal.SIGKILL
-        _, said = processes[0].communicate(timeout=60)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert processes[0].returncode == 1
+    left, killed = run_together(SCRIPT, *words(colours, tmp_path / "run", 6))
+    assert killed.status == -signal.SIGKILL, killed
+    assert left.status == 1, left
+    said = left.complaint
+    assert time.time() - float(killed.said) < 60
     assert "TrainingError: the processes of the run lost each other" in said
     assert "last good checkpoint is" in said
     assert newest_checkpoint(tmp_path / "run" / "checkpoints").step >= 4

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from senet_zoo.errors import TrainingError
-from senet_zoo.training.rendezvous import processes
+from senet_zoo.training.rendezvous import keep_default_group_free, let_group_go, processes
 
 Item = TypeVar("Item")
 
@@ -68,10 +68,14 @@ def joined_ranks() -> Iterator[Ranks]:
     if processes() == 1:
         yield Ranks()
         return
+    keep_default_group_free()
     with _in_touch():
         dist.init_process_group("gloo")
     try:
         yield current_ranks()
+    except BaseException as error:
+        let_group_go(error)
+        raise
     finally:
         dist.destroy_process_group()
 

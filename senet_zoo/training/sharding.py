@@ -1,0 +1,97 @@
+"""Fully sharded training: every process keeps a part of each tensor, and has a block whole only while it runs.
+
+`torch.distributed.fsdp.fully_shard` does it, on GPUs and on the CPU. Accelerate would add nothing to it but its own
+names of options, and shards no network on the CPU.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.errors import UsageError
+from senet_zoo.network import ConvNet
+from senet_zoo.training.rendezvous import processes
+
+_ASKED = "ACCELERATE_USE_FSDP"
+_UNKNOWN = ("FSDP_OFFLOAD_PARAMS", "FSDP_ACTIVATION_CHECKPOINTING")  # of the launcher's options: those that change much
+
+
+def sharding_asked() -> bool:
+    """Whether several processes were started with ``accelerate launch --use_fsdp``.
+
+    Raises:
+        UsageError: with options of it that are not known here.
+    """
+    if not _true(_ASKED) or processes() == 1:
+        return False
+    for name in _UNKNOWN:
+        if _true(name):
+            raise UsageError(f"a network is sharded block by block and stays on its device, and {name} asks for more")
+    return True
+
+
+@contextmanager
+def unseen_by_accelerate() -> Iterator[None]:
+    """Let Accelerate see several processes that keep the whole network: sharding it is not its work."""
+    word = os.environ.pop(_ASKED, None)
+    try:
+        yield
+    finally:
+        if word is not None:
+            os.environ[_ASKED] = word
+
+
+def shard(root: nn.Module, network: ConvNet, device: torch.device) -> None:
+    """Shard a module in place: each block of its network, and what is left.
+
+    Args:
+        root: the network or what holds it.
+        network: its blocks.
+        device: of its tensors, the same kind in every process.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (processes(),))
+    for stage in network.stages:
+        for block in stage.children():
+            if any(True for _ in block.parameters()):
+                fully_shard(block, mesh=mesh)
+    fully_shard(root, mesh=mesh)
+
+
+def let_go(root: nn.Module) -> None:
+    """End the use of a sharded module: torch's caches keep its mesh, which would keep the process group."""
+    for parameter in root.parameters():
+        getattr(getattr(parameter, "device_mesh", None), "_pg_registry", {}).clear()
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with every part of them; all processes ask together."""
+    return {key: getattr(tensor, "full_tensor", lambda tensor=tensor: tensor)() for key, tensor in tensors.items()}
+
+
+def part(tensor: Tensor) -> Tensor:
+    """What this process keeps of a tensor: all of it where it is not sharded. It shares its memory."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local
+
+
+def fill(tensor: Tensor, value: Tensor) -> Tensor:
+    """Copy a whole value, the same in every process, into a tensor that may be sharded; give the tensor back."""
+    if not hasattr(tensor, "to_local"):
+        return tensor.copy_(value)
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(tensor, DTensor)
+    local = tensor.to_local()
+    value = value.to(local.device)
+    local.copy_(distribute_tensor(value, tensor.device_mesh, tensor.placements, src_data_rank=None).to_local())
+    return tensor
+
+
+def _true(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
