@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.layers import gates
+from senet_zoo.layers import gates, paper_names, recorded_excitations
 from senet_zoo.specs import NetworkSpec
 
 
@@ -58,8 +58,8 @@ class ConvNet(nn.Module):
         stages, width = [], spec.stem.out_channels(in_channels)
         for number, stage in zip(spec.stage_numbers, spec.stages, strict=True):
             se, blocks = spec.gate_of_stage(number), []
-            for block in stage.blocks:
-                blocks.append(block.build(width, se, next(rates)))
+            for place, block in enumerate(stage.blocks, start=1):
+                blocks.append(block.build(width, spec.gate_of_block(number, place), next(rates)))
                 width = block.out_channels(width)
             stages.append(nn.Sequential(*blocks))
             if se is not None and se.stages is not None and not gates(stages[-1]):
@@ -141,6 +141,39 @@ class ConvNet(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""
         self._checkpointing = enable
+
+    def excitations(self, images: Tensor) -> dict[str, Tensor]:
+        """What every gate says of the pictures, by the paper's names of the gates, first to last.
+
+        One run of the whole network, in the mode it is in and with gradients where they are on; nothing of it stays
+        behind, also when it fails.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            ``{name: (N, C)}`` in float32 or wider, C being the channels of the map that the gate scales; ``{name:
+            (N, C, H, W)}`` of a gate without squeeze, which has a value a pixel. ``SE_4_6`` is the gate of stage 4's
+            block 6; `paper_names` has the rule.
+
+        Raises:
+            UsageError: the network has no gates.
+
+        Source: the paper, section 7.2.
+
+        Example:
+            >>> import senet_zoo
+            >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
+            >>> model.excitations(torch.zeros(2, 3, 32, 32))["SE_4_3"].shape
+            torch.Size([2, 64])
+        """
+        if not gates(self):
+            raise UsageError(
+                "excitations are those of gates, and this network has none: create the model whose name starts with "
+                "se_, or add gates by insert_se(model)"
+            )
+        names = paper_names(self, self.spec.stage_numbers)
+        return {names[module]: values for module, values in recorded_excitations(self, images).items()}
 
     def _parts(self) -> list[tuple[nn.Module, int]]:
         stages = zip(self.stages, self.spec.stages, strict=True)

@@ -29,9 +29,11 @@ class SE:
         start: random, or as exactly 1.
         stages: those that carry it, in ascending order, numbered as in the paper: the stem is stage 1, so a ResNet has
             2 to 5; a network without stem starts at 1. None for all.
+        without: single blocks of those stages that carry none, (stage, block) in ascending order, both as in the
+            paper's names: (4, 6) is the block of SE_4_6.
 
     Raises:
-        SpecError: a value of another kind, or stages out of order.
+        SpecError: a value of another kind, or stages or blocks out of order.
 
     Source: the paper, section 3 and section 6.
 
@@ -48,9 +50,11 @@ class SE:
     gate: GateFunction = GateFunction.SIGMOID
     start: Start = Start.RANDOM
     stages: tuple[int, ...] | None = None
+    without: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, kind in ((each.name, type(each.default)) for each in fields(self) if each.name != "stages"):
+        chosen = ("stages", "without")
+        for name, kind in ((each.name, type(each.default)) for each in fields(self) if each.name not in chosen):
             value = getattr(self, name)
             if type(value) is not kind:
                 words = f"one of {', '.join(map(str, kind))}" if issubclass(kind, Enum) else f"of type {kind.__name__}"
@@ -63,6 +67,10 @@ class SE:
             or stages != tuple(sorted(set(stages))) or stages[0] < 1
         ):  # fmt: skip
             raise SpecError(f"SE(stages=...) must be a tuple of stage numbers in ascending order, got {stages!r}")
+        if not _are_blocks(self.without):
+            raise SpecError(
+                f"SE(without=...) must be a tuple of (stage, block) in ascending order, got {self.without!r}"
+            )
 
     def build(self, channels: int) -> SqueezeExcite:
         """The gate over ``channels`` channels."""
@@ -75,6 +83,15 @@ class SE:
             gate=self.gate,
             start=self.start,
         )
+
+
+def _are_blocks(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and all(isinstance(pair, tuple) and [type(number) for number in pair] == [int, int] for pair in value)
+        and all(number >= 1 for pair in value for number in pair)
+        and value == tuple(sorted(set(value)))
+    )
 
 
 def gate_at(se: SE | None, place: Placement, channels: int) -> nn.Module:
@@ -259,7 +276,7 @@ class NetworkSpec:
         auxiliary: classifiers that its paper adds in training, in ascending order; a `ConvNet` builds none of them.
 
     Raises:
-        SpecError: a stage without block, or a gate for stages that are not there.
+        SpecError: a stage without block, or a gate chosen for stages or blocks that are not there.
     """
 
     stem: StemSpec
@@ -281,6 +298,12 @@ class NetworkSpec:
                 f"this network has stages {numbers[0]} to {numbers[-1]}, got SE(stages={self.se.stages}); "
                 "choose among them"
             )
+        for stage, block in () if self.se is None else self.se.without:
+            if self.gate_of_stage(stage) is None or stage not in numbers or block > len(self._blocks_of(stage)):
+                raise SpecError(
+                    f"SE(without=...) takes blocks out of stages that carry gates, and this network has no such block "
+                    f"{stage}_{block}; leave it out"
+                )
 
     @property
     def stage_numbers(self) -> range:
@@ -292,3 +315,11 @@ class NetworkSpec:
         """The gate of the blocks of a stage, or None where it carries none."""
         chosen = self.se is not None and (self.se.stages is None or number in self.se.stages)
         return self.se if chosen else None
+
+    def gate_of_block(self, stage: int, block: int) -> SE | None:
+        """The gate of a stage's block, counted from 1, or None where it carries none."""
+        se = self.gate_of_stage(stage)
+        return None if se is None or (stage, block) in se.without else se
+
+    def _blocks_of(self, stage: int) -> tuple[BlockSpec, ...]:
+        return self.stages[stage - self.stage_numbers[0]].blocks

@@ -25,18 +25,24 @@ ARROWS = {
     "network": {"layers", "specs"},
     "families": {"blocks", "specs", "layers"},
     "registry": {"families"},
+    "dilation": {"blocks", "network", "specs"},
     "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),
     "labels": set(),
     "pictures": set(),
+    "prediction": {"pictures"},
+    "version": set(),
     "hub": {"preprocessing"},
+    "exported": {"hub", "pictures", "prediction", "preprocessing"},  # none of what it imports there imports torch
     "zoo": BELOW_ZOO,
     "training": BELOW_ZOO | {"zoo"},
-    "inference": BELOW_ZOO | {"zoo"},
-    "analysis": BELOW_ZOO | {"zoo"},
-    "cli": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "__init__"},
+    "inference": BELOW_ZOO | {"zoo", "prediction", "exported", "version"},
+    "analysis": BELOW_ZOO | {"zoo", "training"},  # gates are looked into on labelled pictures
+    "segmentation": {"dilation", "network", "zoo"},
+    "detection": BELOW_ZOO | {"zoo", "training"},
+    "cli": BELOW_ZOO | {"zoo", "training", "detection", "inference", "analysis", "__init__", "prediction", "exported"},
     "__main__": {"cli"},
-    "__init__": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "insertion"},
+    "__init__": BELOW_ZOO | {"zoo", "training", "inference", "analysis", "insertion", "exported", "version"},
 }
 
 

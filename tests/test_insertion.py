@@ -305,6 +305,12 @@ class Restless(nn.Module):
         return self.relu(y)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_gates_are_in_the_mode_of_the_model(training: bool) -> None:
+    model = insert_se(torchvision.models.resnet18().train(training))
+    assert {part.training for part in model.modules()} == {training}
+
+
 def test_the_run_leaves_modes_statistics_and_random_state_alone() -> None:
     model = Restless()
     model.body[1].training = False

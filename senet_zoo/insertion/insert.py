@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.insertion.branches import residual_branches
 from senet_zoo.insertion.dry_run import DryRun, default_example
-from senet_zoo.insertion.gated import Gated
-from senet_zoo.layers import Placement, SqueezeExcite, Start, gates
+from senet_zoo.layers import Gated, Placement, SqueezeExcite, Start, gates
 from senet_zoo.registry import MODELS
 from senet_zoo.specs import SE, NetworkSpec
 
@@ -60,8 +59,10 @@ def insert_se(
         >>> [gate.fc1.out_features for gate in gates(model).values()]
         [64, 64]
     """
-    if se.placement is not Placement.STANDARD or se.stages is not None:
-        raise SpecError(f"where=[...] says where inserted gates sit; leave placement and stages out of {se}")
+    if se.placement is not Placement.STANDARD or se.stages is not None or se.without:
+        raise SpecError(
+            f"where=[...] says where inserted gates sit; leave placement and stages out of {se}, and without"
+        )
     example = default_example(model) if example is None else example
     run = _dry_run(model, example)
     modules = _at_branches(run) if where is None else _named(model, [where] if isinstance(where, str) else where)
@@ -146,7 +147,7 @@ def _gated(module: nn.Module, name: str, se: SE, run: DryRun) -> Gated:
         got = "no tensor" if output is None else f"a tensor of shape {output.shape}"
         raise UsageError(f"{name} returns {got}, and a gate needs a map (N, C, H, W); name another module")
     try:
-        gate = se.build(output.shape[1]).to(output.device, output.dtype)
+        gate = se.build(output.shape[1]).to(output.device, output.dtype).train(module.training)
     except SpecError as error:
         raise SpecError(f"{name}: {error}") from error
     if {f"se.{key}" for key in gate.state_dict()} & set(module.state_dict()):

@@ -2,6 +2,8 @@
 
 from senet_zoo.layers.conv_norm import ConvNorm, relu
 from senet_zoo.layers.drop_path import DropPath
+from senet_zoo.layers.excitations import paper_names, recorded_excitations
+from senet_zoo.layers.gated import Gated
 from senet_zoo.layers.gating import Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.layers.initialisation import initialise
 from senet_zoo.layers.local_response_norm import LocalResponseNorm
@@ -12,6 +14,7 @@ __all__ = [
     "ConvNorm",
     "DropPath",
     "GateFunction",
+    "Gated",
     "LocalResponseNorm",
     "Placement",
     "Squeeze",
@@ -19,5 +22,7 @@ __all__ = [
     "Start",
     "gates",
     "initialise",
+    "paper_names",
+    "recorded_excitations",
     "relu",
 ]

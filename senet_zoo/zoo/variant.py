@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum
 from itertools import pairwise
+from typing import Any
 
 from senet_zoo.errors import UsageError
 from senet_zoo.specs import SE
@@ -25,7 +26,8 @@ def parse(text: str) -> SE:
 
     Args:
         text: fields of `SE`, each at most once: whole numbers, true or false, or a lower-case word; stages are
-            ``3``, ``2-4``, ``2+5`` or ``all``. ``standard`` alone is ``SE()``.
+            ``3``, ``2-4``, ``2+5`` or ``all``, blocks without gate ``4_6`` or ``4_6+5_1``. ``standard`` alone is
+            ``SE()``.
 
     Raises:
         UsageError: a word or a value that is not known, or one named twice.
@@ -47,7 +49,7 @@ def parse(text: str) -> SE:
         _require_known(name, _FIELDS)
         if name in values:
             raise UsageError(f"a variant names each of its words once, got {name} twice in {text!r}")
-        values[name] = _parse_stages(value) if name == "stages" else _parse_value(name, value)
+        values[name] = _PARSERS[name](value) if name in _PARSERS else _parse_value(name, value)
     return dataclasses.replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
 
 
@@ -63,15 +65,16 @@ def words(se: SE) -> str:
         value = getattr(se, name)
         if value == getattr(_PAPER, name):
             continue
-        parts.append(f"{name}={_stages_words(value) if name == 'stages' else _word(value)}")
+        parts.append(f"{name}={_SPELLERS[name](value) if name in _SPELLERS else _word(value)}")
     return ",".join(parts) or STANDARD
 
 
 def to_json(se: SE) -> dict[str, object]:
-    """Every field, as values that JSON has: numbers, booleans, words, a list of stages or null."""
+    """Every field, as values that JSON has: numbers, booleans, words, a list of stages or null, [stage, block]s."""
     values = {name: getattr(se, name) for name in _FIELDS}
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
-    return plain | {"stages": None if se.stages is None else list(se.stages)}
+    stages = None if se.stages is None else list(se.stages)
+    return plain | {"stages": stages, "without": [list(block) for block in se.without]}
 
 
 def from_json(mapping: Mapping[str, object]) -> SE:
@@ -90,6 +93,8 @@ def from_json(mapping: Mapping[str, object]) -> SE:
         kind = type(getattr(_PAPER, name))
         if name == "stages":
             values[name] = _listed_stages(value)
+        elif name == "without":
+            values[name] = _listed_blocks(value)
         elif issubclass(kind, Enum):
             values[name] = _member(name, kind, value)
         else:
@@ -130,6 +135,22 @@ def _stages_words(stages: tuple[int, ...]) -> str:
     return "+".join(f"{start}-{end}" if start < end else f"{start}" for start, end in zip(starts, ends, strict=True))
 
 
+def _parse_blocks(value: str) -> tuple[tuple[int, int], ...]:
+    parts = [re.fullmatch(r"([0-9]{1,3})_([0-9]{1,3})", part.strip()) for part in value.split("+")]
+    blocks = tuple((int(part[1]), int(part[2])) for part in parts if part)
+    if len(blocks) != len(parts) or blocks != tuple(sorted(set(blocks))):
+        raise UsageError(f"without=... takes stage_block in ascending order: 4_6 or 4_6+5_1, got {value!r}")
+    return blocks
+
+
+def _blocks_words(blocks: tuple[tuple[int, int], ...]) -> str:
+    return "+".join(f"{stage}_{block}" for stage, block in blocks)
+
+
+_PARSERS: Mapping[str, Callable[[str], object]] = {"stages": _parse_stages, "without": _parse_blocks}
+_SPELLERS: Mapping[str, Callable[[Any], str]] = {"stages": _stages_words, "without": _blocks_words}
+
+
 def _word(value: object) -> str:
     return str(value.value) if isinstance(value, Enum) else str(value).lower()
 
@@ -143,6 +164,12 @@ def _listed_stages(value: object) -> tuple[object, ...] | None:
     if value is not None and not isinstance(value, list):
         raise UsageError(f"stages must be a list of stage numbers, or null for all, got {value!r}")
     return None if value is None else tuple(value)
+
+
+def _listed_blocks(value: object) -> tuple[object, ...]:
+    if not isinstance(value, list) or not all(isinstance(block, list) for block in value):
+        raise UsageError(f"without must be a list of [stage, block], got {value!r}")
+    return tuple(map(tuple, value))
 
 
 def _require_known(word: object, known: Iterable[str], before: str = "") -> None:

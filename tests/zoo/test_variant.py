@@ -22,18 +22,21 @@ CHOICES = {
     "gate": list(GateFunction),
     "start": list(Start),
     "stages": STAGES,
+    "without": [(), ((2, 1),), ((2, 3), (4, 6), (5, 1)), ((9, 10), (10, 9))],
 }
 
 
 def every_variant() -> list[SE]:
     """Every combination of the choices that are words, each with a few numbers, and every number on its own."""
-    kinds = [name for name, choices in CHOICES.items() if name not in ("reduction", "stages")]
+    kinds = [name for name, choices in CHOICES.items() if name not in ("reduction", "stages", "without")]
     combined = [
         SE(reduction=reduction, stages=stages, **dict(zip(kinds, values, strict=True)))
         for values in itertools.product(*(CHOICES[name] for name in kinds))
         for reduction, stages in ((16, None), (8, (2, 3, 4)))
     ]
-    return [*combined, *(SE(reduction=r, stages=s) for r in CHOICES["reduction"] for s in STAGES)]
+    numbers = [SE(reduction=r, stages=s) for r in CHOICES["reduction"] for s in STAGES]
+    blocks = [SE(stages=s, without=blocks) for s in STAGES for blocks in CHOICES["without"][1:]]
+    return [*combined, *numbers, *blocks]
 
 
 def test_every_field_is_covered() -> None:
@@ -66,6 +69,8 @@ def test_every_variant_comes_back_from_words_and_json() -> None:
         ("stages=2+3+4", SE(stages=(2, 3, 4))),
         ("stages=4-4", SE(stages=(4,))),
         ("stages=all", SE()),
+        ("without=4_6", SE(without=((4, 6),))),
+        ("without=4_6 + 5_1,stages=4-5", SE(stages=(4, 5), without=((4, 6), (5, 1)))),
         ("gate=hard_sigmoid,activation=gelu", SE(gate=GateFunction.HARD_SIGMOID, activation=Activation.GELU)),
         ("squeeze=both,start=identity", SE(squeeze=Squeeze.BOTH, start=Start.IDENTITY)),
     ],
@@ -82,6 +87,7 @@ def test_words_are_understood(text: str, se: SE) -> None:
         (SE(bias=False, placement=Placement.INNER), "bias=false,placement=inner"),
         (SE(stages=(2, 3, 4)), "stages=2-4"),
         (SE(stages=(2, 4, 5)), "stages=2+4-5"),
+        (SE(without=((4, 6), (5, 1))), "without=4_6+5_1"),
     ],
 )
 def test_only_what_differs_is_spelt(se: SE, text: str) -> None:
@@ -120,6 +126,10 @@ def test_only_what_differs_is_spelt(se: SE, text: str) -> None:
         ("stages=2-", "ascending order"),
         ("stages=two", "ascending order"),
         ("stages=1-99999999999", "ascending order"),
+        ("without=4", "stage_block in ascending order: 4_6 or 4_6+5_1, got '4'"),
+        ("without=5_1+4_6", "ascending order"),
+        ("without=4_6+4_6", "ascending order"),
+        ("without=0_1", "ascending order"),
     ],
 )
 def test_what_is_not_understood_is_named(text: str, message: str) -> None:
@@ -146,6 +156,11 @@ def test_what_is_not_understood_is_named(text: str, message: str) -> None:
         ({"stages": []}, "tuple of stage numbers"),
         ({"stages": [2.0]}, "tuple of stage numbers"),
         ({"stages": [[2]]}, "tuple of stage numbers"),
+        ({"without": None}, "a list of [stage, block]"),
+        ({"without": ["4_6"]}, "a list of [stage, block]"),
+        ({"without": [[4, 6.0]]}, "tuple of (stage, block)"),
+        ({"without": [[4, 6, 1]]}, "tuple of (stage, block)"),
+        ({"without": [[5, 1], [4, 6]]}, "ascending order"),
         (["reduction"], "a JSON object"),
     ],
 )

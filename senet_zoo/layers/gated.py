@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from senet_zoo.layers import SqueezeExcite
+from senet_zoo.layers.squeeze_excite import SqueezeExcite
 
 
 class Gated(nn.Module):

@@ -1,0 +1,84 @@
+"""Excitations as one page for a browser: it needs no network, no other file and no server."""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations
+from senet_zoo.analysis.excitation.figure import COLOURS, Line
+from senet_zoo.analysis.excitation.measures import measures
+from senet_zoo.analysis.excitation.panels import sampled
+from senet_zoo.analysis.excitation.words import in_words
+
+
+def write_page(
+    file: Path, title: str, found: Excitations, first: Sequence[str], lines: Sequence[Line], channels: int | None
+) -> None:
+    """One page to look at the gates: hover for values, choose a gate and classes.
+
+    Args:
+        file: the page.
+        title: network and data.
+        found: what is shown.
+        first: gates of the paper's figure, shown as small panels; the others are in the list.
+        lines: classes.
+        channels: evenly spaced ones of each gate, None for all.
+    """
+    document = {
+        "classes": [
+            {"name": line.name, "colour": colour, "count": found.count[line.label]}
+            for line, colour in zip(lines, COLOURS, strict=False)
+        ],
+        "all": sum(found.count),
+        "gates": [_gate(gate, gate.name in first, lines, channels) for gate in found.gates],
+    }
+    parts = {
+        "title": escape(title),
+        "pictures": f"{sum(found.count):,} pictures of {sum(count > 0 for count in found.count)} classes",
+        "rows": "\n".join(_row(gate) for gate in found.gates),
+        # In a script, `</script>` inside a class's name would end it.
+        "data": json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+    }
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template), encoding="utf-8")
+
+
+def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], channels: int | None) -> dict[str, object]:
+    chosen = list(sampled(gate.channels, channels))
+    moments = gate.moments
+    rows = [row for line in lines for row in (moments.mean[line.label], moments.std[line.label])]
+    values = torch.stack([*rows, moments.overall_mean, moments.overall_std])[:, chosen]
+    return {
+        "name": gate.name,
+        "panel": panel,
+        "low": gate.span.low,
+        "top": gate.span.top,
+        "of": gate.channels,
+        "channels": chosen,
+        "words": in_words(gate, measures(gate)),
+        # Mean and std of each class and then of all, little-endian float32.
+        "values": base64.b64encode(values.float().numpy().astype("<f4").tobytes()).decode(),
+    }
+
+
+def _row(gate: GateExcitations) -> str:
+    numbers = measures(gate)
+    separability = "-" if numbers.separability is None else f"{numbers.separability:.3f}"
+    share = gate.channels and numbers.still / gate.channels
+    cells = (
+        f"{gate.channels}",
+        f"{numbers.mean:.3f}",
+        f"{numbers.saturated:.1%}",
+        separability,
+        f"{numbers.entropy:.2f}",
+        f"{numbers.within_class:.3f}",
+        f"{numbers.still}" + (f" ({share:.0%})" if numbers.still else ""),
+    )
+    name = escape(gate.name)
+    return f'<tr data-gate="{name}"><th scope="row">{name}</th>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"

@@ -1,0 +1,95 @@
+"""What each gate says on average, and how far it moves from picture to picture."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from senet_zoo.analysis.excitation.moments import RunningMoments
+from senet_zoo.errors import DataError, UsageError, WeightsError
+from senet_zoo.layers import gates, paper_names, recorded_excitations
+from senet_zoo.network import ConvNet
+
+Block = tuple[int, int]
+"""Stage and block, numbered as in the paper's names: (4, 6) has SE_4_6."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateActivity:
+    """One gate over pictures.
+
+    Args:
+        name: the paper's, such as ``SE_4_6``.
+        module: name of its module.
+        block: where it stands; None outside the stages, and for a gate that was inserted.
+        mean: of each channel over the pictures, (C,) in float64 on the CPU; over their pixels, too, without squeeze.
+        std: standard deviation of each channel over them, likewise.
+    """
+
+    name: str
+    module: str
+    block: Block | None
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def spread(self) -> float:
+        """Coefficient of variation: root mean square of ``std`` over the channels, in parts of that of ``mean``.
+
+        0 for a gate that is constant. Replacing the gate by its mean changes its map by about this share.
+        """
+        size = self.mean.square().mean().sqrt().item()
+        moves = self.std.square().mean().sqrt().item()
+        return 0.0 if moves == 0.0 else moves / size if size > 0.0 else float("inf")
+
+
+@torch.no_grad()
+def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateActivity, ...]:
+    """Watch every gate of a network over pictures, in one pass; memory does not grow with their number.
+
+    Args:
+        model: in eval mode.
+        batches: one batch of pictures, (N, in_channels, H, W), or several.
+
+    Returns:
+        The gates, first to last.
+
+    Raises:
+        UsageError: the network has no gates or is in training mode.
+        DataError: there is no picture.
+        WeightsError: a gate says what is no finite number.
+    """
+    own = gates(model)
+    if not own:
+        raise UsageError("pruning gates takes a network that has some; name a model that starts with se_")
+    if model.training:
+        raise UsageError("gates are observed in eval mode, and this network is in training mode: call model.eval()")
+    names, like = paper_names(model, model.spec.stage_numbers), next(model.parameters())
+    sums: dict[str, RunningMoments] = {}
+    for images in [batches] if isinstance(batches, Tensor) else batches:
+        x = images.to(like.device, like.dtype, memory_format=torch.channels_last)
+        for module, values in recorded_excitations(model, x).items() if len(x) else ():
+            if not values.isfinite().all():
+                raise WeightsError(
+                    f"a gate must say finite numbers, and {names[module]} does not: check the weights with "
+                    "`senet-zoo verify`, and use float32 if they are whole"
+                )
+            running = sums.setdefault(module, RunningMoments(1, values.shape[1], values.device))
+            # A gate without squeeze has a value a pixel: one picture at a time, so that memory stays small.
+            for rows in [values] if values.ndim == 2 else [each.flatten(1).T for each in values]:
+                running.add(rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device))
+    if not sums:
+        raise DataError("the mean of a gate needs at least one picture, and there is none")
+    found = {module: running.result() for module, running in sums.items()}
+    return tuple(
+        GateActivity(names[module], module, _block(model, module, names[module]), each.mean[0], each.std[0])
+        for module, each in found.items()
+    )
+
+
+def _block(model: ConvNet, module: str, name: str) -> Block | None:
+    if name == module:  # inserted, or outside the stages: `paper_names` has no other name for it
+        return None
+    _, stage, block, *_ = module.split(".")
+    return model.spec.stage_numbers[int(stage)], int(block) + 1

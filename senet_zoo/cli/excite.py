@@ -1,0 +1,155 @@
+"""``senet-zoo excite``: what the gates of a network say of labelled pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.parser import cores, positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.analysis.excitation import Excitations, Report
+    from senet_zoo.inference.predictor import Predictor
+    from senet_zoo.training.data import Labelled
+
+SUMMARY = "look inside the gates: the paper's analysis of excitations"
+DESCRIPTION = """\
+Show a network labelled pictures, and write what its gates say of each class:
+
+  excitations.csv     mean and spread of each gate, class and channel
+  summary.json        of each gate: saturation, class separability (eta
+                      squared), entropy, channels that never move, spread
+                      within the classes
+  classes.png, .svg   the paper's figure: the last gate of each stage, and the
+                      last three of the last stage
+  spread.png, .svg    the same with the spread within the first two classes
+  index.html          one page to look at every gate; it needs no network
+
+DATA is what `senet-zoo evaluate` takes. Its classes need not be the network's.
+
+A picture that cannot be read is left out and named on standard error; the exit
+status is then 1."""
+EXAMPLE = """\
+senet-zoo excite photographs/val --model se_resnet50 -o gates \\
+      --classes goldfish,pug,plane,cliff
+  senet-zoo excite CIFAR10 --download -o gates --limit 100"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="pictures at once; default: 64")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    group = parser.add_argument_group("what is shown")
+    group.add_argument(
+        "--classes",
+        metavar="WORD,...",
+        help="those drawn, by name, part of a name or number; default: all of up to ten",
+    )
+    group.add_argument(
+        "--channels", type=_channels, default=50, metavar="N|all", help="evenly spaced ones of each gate; default: 50"
+    )
+    group = parser.add_argument_group("the data")
+    group.add_argument("--limit", type=positive, metavar="N", help="pictures of each class, the first ones")
+    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
+    group.add_argument(
+        "--class-names", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
+    )
+    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
+    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report; status 1 if a picture could not be read."""
+    from senet_zoo.analysis.excitation import (
+        Report,
+        check_folder,
+        choose_classes,
+        first_of_each,
+        name_classes,
+        write_report,
+    )
+    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+    from senet_zoo.training.data import open_data
+    from senet_zoo.training.evaluation import logits_of
+
+    if arguments.weights and not arguments.model:
+        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    check_folder(arguments.output)
+    data = open_data(
+        arguments.data,
+        arguments.split,
+        labels=arguments.labels,
+        classes=arguments.class_names,
+        root=arguments.root,
+        download=arguments.download,
+    )
+    if arguments.limit:
+        data = first_of_each(data, arguments.limit)
+    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    names = name_classes(data.classes, logits_of(predictor.categories))
+    chosen = choose_classes(arguments.classes.split(",") if arguments.classes is not None else None, names)
+    found = _excite(arguments, predictor, data)
+    for error in found.unreadable:
+        print(f"senet-zoo excite: {error}", file=sys.stderr)
+    report = Report(predictor.name, arguments.data, found, names, chosen, arguments.channels)
+    files = write_report(arguments.output, report)
+    _print(arguments, report, files)
+    return 1 if found.unreadable else 0
+
+
+def _excite(arguments: argparse.Namespace, predictor: "Predictor", data: "Labelled") -> "Excitations":
+    from tqdm import tqdm
+
+    from senet_zoo.analysis.excitation import excite
+
+    # None shows the bar on a terminal only.
+    with tqdm(total=len(data), unit=" pictures", disable=None, leave=False) as bar:
+        return excite(
+            predictor.model,
+            data,
+            predictor.preprocessing,
+            batch=arguments.batch,
+            workers=arguments.workers or cores(),
+            progress=bar.update,
+        )
+
+
+def _channels(text: str) -> int | None:
+    return None if text == "all" else positive(text)
+
+
+def _print(arguments: argparse.Namespace, report: "Report", files: tuple[str, ...]) -> None:
+    from senet_zoo.analysis.excitation import measures, overview
+
+    if arguments.json:
+        print_json({**report.document, "files": [str(arguments.output / name) for name in files]})
+        return
+    print(f"{visible(report.network)} on {visible(report.data)}, {sum(report.found.count)} pictures")
+    numbers = [measures(gate) for gate in report.found.gates]
+    print_table(
+        ("gate", "channels", "mean", "saturated", "eta²", "entropy", "still", "within"),
+        [
+            (
+                visible(gate.name),
+                f"{gate.channels}",
+                f"{each.mean:.3f}",
+                f"{each.saturated:.1%}",
+                "-" if each.separability is None else f"{each.separability:.3f}",
+                f"{each.entropy:.2f}",
+                f"{each.still}",
+                f"{each.within_class:.3f}",
+            )
+            for gate, each in zip(report.found.gates, numbers, strict=True)
+        ],
+    )
+    for sentence in overview(report.found.gates, numbers):
+        print(sentence)
+    print(f"look at {visible(str(arguments.output / 'index.html'))}")

@@ -1,0 +1,178 @@
+"""``senet-zoo prune``: a network without the gates that it can do without."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.parser import cores, positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.analysis.pruning import PruneReport, Selection
+    from senet_zoo.inference.predictor import Predictor
+    from senet_zoo.network import ConvNet
+    from senet_zoo.training.data import Labelled
+
+SUMMARY = "drop gates that a network can do without"
+DESCRIPTION = """\
+Drop gates, each replaced by its mean over calibration pictures, which is folded
+into the layers beside it; save the network as a folder that create_model,
+evaluate and train read; and print parameters, multiply-adds, latency and
+accuracy before and after.
+
+--stages drops all gates of some stages: without its last stage's, SE-ResNet-50
+has 4 % more parameters than its twin, and not 10 %. --threshold drops each gate
+whose spread is under a number. The spread is the coefficient of variation over
+pictures: the standard deviation of its channels in parts of their mean (root
+mean squares over the channels). A gate that is constant has spread 0, and goes
+without a change of the logits.
+
+DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it, drawn at
+random, are not measured on; with --calibrate-on they are the first of other
+data, and all of DATA is measured. Latency is that of one picture, both networks
+timed in turn.
+
+To fine-tune: senet-zoo train DATA --model NAME --weights FOLDER -o FOLDER2.
+
+A picture that cannot be read is left out and named on standard error; the exit
+status is then 1."""
+EXAMPLE = """\
+senet-zoo prune photographs/val --model se_resnet50 --stages 5 -o slim
+  senet-zoo prune cifar10_test.npz --calibrate-on 'cifar10_train_*.npz' \\
+      --threshold 0.05 -o slim"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="pictures at once; default: 64")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the network goes")
+    which = parser.add_argument_group("which gates go").add_mutually_exclusive_group(required=True)
+    which.add_argument("--stages", type=_stages, metavar="N,...", help="those of these stages; a ResNet has 2 to 5")
+    which.add_argument("--threshold", type=float, metavar="X", help="those whose spread is under it")
+    group = parser.add_argument_group("the data")
+    group.add_argument("--calibrate", type=positive, default=1000, metavar="N", help="pictures; default: 1000")
+    group.add_argument("--calibrate-on", metavar="DATA", help="other data for it, such as training pictures")
+    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
+    group.add_argument(
+        "--classes", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
+    )
+    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
+    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prune, save and print; status 1 if a picture could not be read."""
+    from senet_zoo.analysis.pruning import OfStages, SpreadUnder
+    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+    from senet_zoo.zoo.folders import save_pretrained
+
+    if arguments.weights and not arguments.model:
+        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
+    calibration, measured = _data(arguments)
+    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    selection = SpreadUnder(arguments.threshold) if arguments.stages is None else OfStages(arguments.stages)
+    pruned, report = _prune(arguments, predictor, selection, calibration, measured)
+    for error in report.unreadable:
+        print(f"senet-zoo prune: {error}", file=sys.stderr)
+    save_pretrained(pruned, arguments.output, preprocessing=predictor.preprocessing)
+    _print(arguments, predictor.name, report)
+    return 1 if report.unreadable else 0
+
+
+def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
+    """Pictures to calibrate on, and others to measure on."""
+    from senet_zoo.analysis.pruning import set_apart
+    from senet_zoo.training.data import open_data
+
+    data = open_data(
+        arguments.data,
+        arguments.split,
+        labels=arguments.labels,
+        classes=arguments.classes,
+        root=arguments.root,
+        download=arguments.download,
+    )
+    if arguments.calibrate_on is None:
+        return set_apart(data, arguments.calibrate)
+    if arguments.calibrate_on == arguments.data:
+        raise UsageError("--calibrate-on takes other pictures than those measured on: leave it out to divide DATA")
+    other = open_data(arguments.calibrate_on, root=arguments.root, download=arguments.download)
+    return other if len(other) <= arguments.calibrate else set_apart(other, arguments.calibrate)[0], data
+
+
+def _prune(
+    arguments: argparse.Namespace,
+    predictor: "Predictor",
+    selection: "Selection",
+    calibration: "Labelled",
+    measured: "Labelled",
+) -> "tuple[ConvNet, PruneReport]":
+    from tqdm import tqdm
+
+    from senet_zoo.analysis.pruning import prune
+    from senet_zoo.training.evaluation import logits_of
+
+    # None shows the bar on a terminal only.
+    with tqdm(total=len(calibration) + 2 * len(measured), unit=" pictures", disable=None, leave=False) as bar:
+        return prune(
+            predictor.model,
+            selection,
+            calibration,
+            measured,
+            predictor.preprocessing,
+            logits_of(predictor.categories),
+            batch=arguments.batch,
+            workers=arguments.workers or cores(),
+            progress=bar.update,
+        )
+
+
+def _stages(text: str) -> tuple[int, ...]:
+    return tuple(sorted({positive(part.strip()) for part in text.split(",")}))
+
+
+def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> None:
+    if arguments.json:
+        print_json(
+            {"weights": name, "data": arguments.data, "report": report, "folder": str(arguments.output)},
+        )
+        return
+    print(f"{visible(name)} on {report.measured_on} pictures, calibrated on {report.calibrated_on} others")
+    print_table(
+        ("gate", "spread", ""),
+        [(gate.name, f"{gate.spread:.4f}", "dropped" if gate.dropped else "") for gate in report.gates],
+    )
+    print()
+    before, after, time = report.before, report.after, report.latency
+    print_table(
+        ("", "before", "after", "change"),
+        [
+            _whole("gates", before.gates, after.gates),
+            _whole("  parameters", before.gate_parameters, after.gate_parameters),
+            _whole("parameters", before.parameters, after.parameters),
+            _whole("multiply-adds", before.multiply_adds, after.multiply_adds),
+            (
+                "latency",
+                f"{time.before:.2f} ms",
+                f"{time.after:.2f} ms",
+                f"x{time.ratio:.3f} ({time.lowest:.3f} to {time.highest:.3f}, {time.rounds} rounds)",
+            ),
+            ("top-1", f"{before.top1:.2f} %", f"{after.top1:.2f} %", f"{after.top1 - before.top1:+.2f} points"),
+            ("loss", f"{before.loss:.4f}", f"{after.loss:.4f}", f"{after.loss - before.loss:+.4f}"),
+        ],
+    )
+    print(f"saved in {visible(str(arguments.output))}")
+
+
+def _whole(word: str, before: int, after: int) -> tuple[str, ...]:
+    return word, f"{before:,}", f"{after:,}", f"{after - before:+,}"

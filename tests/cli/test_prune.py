@@ -1,0 +1,98 @@
+"""``prune`` saves a smaller network and prints what it costs and scores; what it refuses leaves no folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import senet_zoo
+from senet_zoo.cli import main
+from senet_zoo.layers import gates
+from senet_zoo.training.data import open_data
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten pictures of noise a class, under the names of the embedded checkpoint's classes."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "data.npz"
+    classes = np.array(senet_zoo.get_weights("se_resnet20").categories)
+    images = random.integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(100) % 10, classes=classes)
+    return path
+
+
+def words(data: Path, *others: str) -> list[str]:
+    return ["prune", str(data), "--device", "cpu", "--workers", "1", "-o", str(data.parent / "slim"), *others]
+
+
+def test_the_last_stage_loses_its_gates(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words(data, "--stages", "4", "--calibrate", "30"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    report = said["report"]
+    model = senet_zoo.create_model("se_resnet20", weights=said["folder"])
+    assert list(model.excitations(model.stem[0].conv.weight.new_zeros(1, 3, 32, 32))) == [
+        f"SE_{stage}_{block}" for stage in (2, 3) for block in (1, 2, 3)
+    ]
+    assert report["after"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    whole = senet_zoo.create_model("se_resnet20")
+    dropped = [gate for name, gate in gates(whole).items() if name.startswith("stages.2.")]
+    lost = sum(parameter.numel() for gate in dropped for parameter in gate.parameters())
+    assert report["before"]["parameters"] - report["after"]["parameters"] == lost
+    assert (report["calibrated_on"], report["measured_on"]) == (30, 70)
+    assert report["latency"]["lowest"] <= report["latency"]["ratio"] <= report["latency"]["highest"]
+    assert main(["evaluate", str(data), "--model", "se_resnet20", "--weights", said["folder"], "--workers", "1"]) == 0
+
+
+def test_constant_gates_go_and_the_figures_are_printed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(data, "--threshold", "1e-4", "--calibrate-on", str(copy_of(data)), "--calibrate", "20")) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "se_resnet20.cifar10 on 100 pictures, calibrated on 20 others"
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:] if line.split()}
+    assert rows["SE_3_3"][1:] == ["dropped"]
+    assert rows["SE_4_3"][1:] == []
+    assert rows["gates"] == ["9", "8", "-1"]
+    assert rows["top-1"][-2:] == ["+0.00", "points"]
+    assert err == ""
+
+
+def copy_of(data: Path) -> Path:
+    path = data.with_name("other.npz")
+    path.write_bytes(data.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (["--stages", "5"], "gates are in the stages 2, 3, 4, got 5"),
+        (["--stages", "2,3,4"], "at least one gate"),
+        (["--threshold", "9"], "at least one gate"),
+        (["--threshold", "-1"], "above 0"),
+        (["--stages", "4", "--calibrate", "100"], "of 100 at least 1 and at most 99 can calibrate, got 100"),
+        (["--stages", "4", "--model", "resnet20.cifar10"], "starts with se_"),
+        (["--stages", "4", "--weights", "x"], "add --model NAME"),
+        ([], "required"),
+        (["--stages", "four"], "whole number"),
+    ],
+)
+def test_what_cannot_be_leaves_no_folder(
+    data: Path, others: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate = [] if "--calibrate" in others else ["--calibrate", "10"]
+    assert main(words(data, *others, *calibrate)) == 2
+    assert message in capsys.readouterr().err
+    assert not (data.parent / "slim").exists()
+
+
+def test_data_is_not_measured_on_what_it_calibrates(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from senet_zoo.analysis.pruning import set_apart
+
+    whole = open_data(str(data))
+    drawn, rest = set_apart(whole, 25)
+    assert sorted([*drawn.names, *rest.names]) == sorted(whole.names)
+    assert not set(drawn.names) & set(rest.names)
+    assert list(set_apart(whole, 25)[0].names) == list(drawn.names)
+    assert main(words(data, "--stages", "4", "--calibrate-on", str(data))) == 2
+    assert "other pictures than those measured on" in capsys.readouterr().err
