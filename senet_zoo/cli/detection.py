@@ -1,0 +1,155 @@
+"""``--task detection`` of ``senet-zoo train`` and ``senet-zoo evaluate``: detectors on pictures in COCO's format."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.detection import DetectionConfig, Scores
+
+TASKS = ("classification", "detection")
+DETECTORS = ("faster_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
+# Words of `train` that a detector's run has no use for, with the values that they have where nobody wrote them.
+ONLY_CLASSIFICATION: dict[str, object] = {
+    "drop_path": None, "val_share": 0.1, "class_weights": False, "patience": None, "license": None, "pieces": 1,
+    "track": [], "root": None, "download": False, "sync_norm": False, "compile": False,
+}  # fmt: skip
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Declare what chooses between classes and boxes."""
+    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="default: classification")
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the words of ``train`` that belong to detection alone."""
+    group = parser.add_argument_group(
+        "with --task detection", "Recipes are finetune, paper and small; --size is the shorter side."
+    )
+    group.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="default: faster_rcnn")
+    group.add_argument(
+        "--measure-steps", type=positive, metavar="N", help="measure on val every N steps; default: at the end"
+    )
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a detector, or print a recipe; status 1 if something was left out of the data.
+
+    Raises:
+        UsageError: a word that only classification has.
+    """
+    from senet_zoo.detection import fit_detector
+    from senet_zoo.detection.recipes import find_recipe, values_of
+
+    recipe = find_recipe(arguments.recipe)
+    if arguments.show:
+        values = values_of(recipe)
+        if arguments.json:
+            print_json(values)
+        else:
+            print_table(("value", ""), [(name, str(value)) for name, value in values.items()])
+        return 0
+    for word in ("data", "model", "output"):
+        if getattr(arguments, word) is None:
+            raise UsageError(f"training needs {'DATA' if word == 'data' else f'--{word}'}")
+    for name, usual in ONLY_CLASSIFICATION.items():
+        if getattr(arguments, name, usual) != usual:
+            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out with --task detection")
+    result = fit_detector(_config(arguments))
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    if arguments.json:
+        print_json(result)
+    else:
+        print(f"{result.folder}: {result.detector} on {result.model}, {len(result.classes)} classes")
+        _print_scores(result.scores)
+        print(f"measure it:\n  senet-zoo evaluate COCO_FOLDER --task detection --weights {visible(str(result.folder))}")
+    return 1 if result.unreadable or result.scores.unreadable else 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measure a saved detector on val; status 1 if a picture could not be read.
+
+    Raises:
+        UsageError: no folder of a detector was named.
+        DataError: other classes than the detector's.
+    """
+    from tqdm import tqdm
+
+    from senet_zoo.detection import evaluate_detector, from_pretrained, read_coco, read_config
+    from senet_zoo.detection.coco import check_classes, in_words
+
+    if arguments.weights is None:
+        raise UsageError("with --task detection, --weights names the folder that train --task detection saved")
+    config = read_config(arguments.weights)
+    if arguments.model not in (None, config.backbone):
+        raise UsageError(f"{arguments.weights} holds a detector on {config.backbone}, not {arguments.model}")
+    data = read_coco(arguments.data, "train" if arguments.split == "train" else "val")
+    check_classes(data, config.classes)
+    if data.skipped:
+        print(f"senet-zoo evaluate: {in_words(data.skipped)}", file=sys.stderr)
+    detector = from_pretrained(arguments.weights, device=_device(arguments.device))
+    # None shows the bar on a terminal only.
+    with tqdm(total=len(data.pictures), unit=" pictures", disable=None, leave=False) as bar:
+        # --batch counts crops of a classifier's size; a picture of a detector is as large as several.
+        scores = evaluate_detector(
+            detector, data, batch=max(1, arguments.batch // 8), workers=arguments.workers or 0, progress=bar.update
+        )
+    for reason in scores.unreadable:
+        print(f"senet-zoo evaluate: {reason}", file=sys.stderr)
+    if arguments.json:
+        print_json({"data": arguments.data, "detector": config, "scores": scores, "skipped": data.skipped})
+    else:
+        print(f"{config.kind.value} on {config.backbone}, {visible(arguments.data)}")
+        _print_scores(scores)
+    return 1 if scores.unreadable else 0
+
+
+def _config(arguments: argparse.Namespace) -> "DetectionConfig":
+    from senet_zoo.detection import DetectionConfig, Kind
+    from senet_zoo.detection.recipes import find_recipe
+
+    return DetectionConfig(
+        data=arguments.data,
+        model=arguments.model,
+        output=arguments.output,
+        kind=Kind(arguments.detector),
+        recipe=find_recipe(arguments.recipe),
+        pretrained=arguments.pretrained,
+        weights=arguments.weights,
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        rate=arguments.rate,
+        size=arguments.size,
+        measure_steps=arguments.measure_steps,
+        checkpoint_steps=arguments.checkpoint_steps or 500,
+        seed=arguments.seed,
+        device=arguments.device,
+        precision=arguments.precision,
+        workers=arguments.workers,
+    )
+
+
+def _print_scores(scores: "Scores") -> None:
+    rows = [("pictures", f"{scores.pictures}"), ("AP", f"{scores.ap:.1f} %"), ("AP@0.5", f"{scores.ap50:.1f} %")]
+    rows += [
+        (f"AP, {name}", "-" if value is None else f"{value:.1f} %")
+        for name, value in [("small", scores.small), ("medium", scores.medium), ("large", scores.large)]
+    ]
+    rows += [
+        (f"AP, {visible(name)}", "-" if value is None else f"{value:.1f} %") for name, value in scores.per_class.items()
+    ]
+    if scores.unreadable:
+        rows.insert(1, ("unreadable", f"{len(scores.unreadable)}"))
+    print_table(rows[0], rows[1:])
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,38 @@
+"""Detectors on the zoo's networks: torchvision's Faster R-CNN, RetinaNet and Mask R-CNN, trained on COCO's format.
+
+>>> from senet_zoo.detection import Design, faster_rcnn
+>>> detector = faster_rcnn("se_resnet18", num_classes=4, design=Design(side=64, longest=64, channels=8))
+"""
+
+from senet_zoo.detection.backbone import Pyramid
+from senet_zoo.detection.coco import CocoData, read_coco
+from senet_zoo.detection.config import DetectionConfig
+from senet_zoo.detection.design import Design
+from senet_zoo.detection.evaluation import Scores, evaluate_detector
+from senet_zoo.detection.finishing import DetectionResult
+from senet_zoo.detection.folders import DetectorConfig, from_pretrained, read_config, save_pretrained
+from senet_zoo.detection.models import Kind, faster_rcnn, mask_rcnn, retinanet
+from senet_zoo.detection.recipes import RECIPES, DetectionRecipe
+from senet_zoo.detection.training import fit_detector
+
+__all__ = [
+    "RECIPES",
+    "CocoData",
+    "DetectionConfig",
+    "DetectionRecipe",
+    "DetectionResult",
+    "DetectorConfig",
+    "Design",
+    "Kind",
+    "Pyramid",
+    "Scores",
+    "evaluate_detector",
+    "faster_rcnn",
+    "fit_detector",
+    "from_pretrained",
+    "mask_rcnn",
+    "read_coco",
+    "read_config",
+    "retinanet",
+    "save_pretrained",
+]

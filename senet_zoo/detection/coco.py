@@ -1,0 +1,204 @@
+"""Pictures with boxes, out of an annotations file in COCO's format: what of it can be used, and what cannot."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from senet_zoo.detection.layout import Split, located
+from senet_zoo.errors import DataError
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """A picture and the things in it.
+
+    Args:
+        path: of the file.
+        width: in pixels, as annotated.
+        height: likewise.
+        boxes: left, top, right, bottom, in pixels.
+        labels: of each box, from 1: the place of its class; 0 is a detector's background.
+        areas: of each thing in square pixels, which tells COCO's small from its large.
+        crowds: whether a box holds many things, which counts neither as found nor as missed.
+    """
+
+    path: Path
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    labels: tuple[int, ...]
+    areas: tuple[float, ...]
+    crowds: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """One split of a folder.
+
+    Args:
+        classes: in ascending order of their category ids.
+        pictures: with a file, in the order of the annotations file.
+        skipped: how much of the annotations file was left out, or changed, by reason; what did not happen is not there.
+    """
+
+    classes: tuple[str, ...]
+    pictures: tuple[Boxed, ...]
+    skipped: Mapping[str, int]
+
+
+def read_coco(folder: str | Path, split: Split) -> CocoData:
+    """A split of a COCO folder, with everything checked that can be checked without opening pictures.
+
+    A picture whose file is not there is left out, and so is a box that is malformed, lies outside its picture, has no
+    area once it is cut at its picture's edge, or names a category or a picture that the file does not have; each is
+    counted under its reason in ``skipped``.
+
+    Raises:
+        DataError: no annotations of that split, or two; a file that is not COCO's format; no category, no picture or
+            no box that can be used.
+    """
+    root = Path(folder).expanduser()
+    path, pictures = located(root, split)
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} must be a JSON file in COCO's format, and cannot be read: {error}") from error
+    return _Reader(path, pictures).read(data)
+
+
+def check_classes(data: CocoData, classes: tuple[str, ...]) -> None:
+    """Refuse data whose labels mean other classes.
+
+    Raises:
+        DataError: they do.
+    """
+    if data.classes != classes:
+        raise DataError(
+            f"the categories of the data, in the order of their ids, must be {', '.join(classes)}, and are "
+            f"{', '.join(data.classes)}"
+        )
+
+
+class _Reader:
+    """One annotations file; it counts what it leaves out."""
+
+    def __init__(self, path: Path, pictures: Path) -> None:
+        self.path, self.pictures = path, pictures
+        self.skipped: Counter[str] = Counter()
+
+    def read(self, data: object) -> CocoData:
+        if not isinstance(data, dict):
+            raise DataError(f"{self.path} must hold a JSON object with images, annotations and categories")
+        numbers, classes = self._categories(data)
+        boxes = self._annotations(data)
+        found = [self._picture(entry, boxes, numbers) for entry in self._list(data, "images")]
+        self._count("boxes of no picture in the file", sum(map(len, boxes.values())))
+        pictures = tuple(picture for picture in found if picture is not None)
+        said = self._said()
+        if not pictures:
+            raise DataError(f"{self.path} must name pictures that lie in {self.pictures}, and none does{said}")
+        if not any(picture.boxes for picture in pictures):
+            raise DataError(f"{self.path} must have boxes on its pictures, and no usable one is there{said}")
+        return CocoData(classes, pictures, dict(self.skipped))
+
+    def _said(self) -> str:
+        return f" (left out: {in_words(self.skipped)})" if self.skipped else ""
+
+    def _list(self, data: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        value = data.get(name)
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise DataError(f"{self.path} must be in COCO's format: {name} must be a list of objects")
+        return value
+
+    def _categories(self, data: dict[str, Any]) -> tuple[dict[int, int], tuple[str, ...]]:
+        """From a category's id to its number from 1, and the classes' names."""
+        names: dict[int, str] = {}
+        for entry in self._list(data, "categories"):
+            key, name = entry.get("id"), entry.get("name")
+            if type(key) is not int or not isinstance(name, str) or not name.strip():
+                raise DataError(f"{self.path}: a category must have a whole number as id, and a name, got {entry}")
+            if key in names or name in names.values():
+                raise DataError(f"{self.path}: each category must stand once, and {name!r} (id {key}) stands twice")
+            names[key] = name
+        if not names:
+            raise DataError(f"{self.path} must have categories, and has none")
+        order = sorted(names)
+        return {key: number for number, key in enumerate(order, 1)}, tuple(names[key] for key in order)
+
+    def _annotations(self, data: dict[str, Any]) -> dict[object, list[dict[str, Any]]]:
+        boxes: dict[object, list[dict[str, Any]]] = {}
+        for entry in self._list(data, "annotations"):
+            key = entry.get("image_id")
+            boxes.setdefault(key if isinstance(key, int | str) else None, []).append(entry)
+        return boxes
+
+    def _picture(
+        self, entry: dict[str, Any], boxes: dict[object, list[dict[str, Any]]], numbers: dict[int, int]
+    ) -> Boxed | None:
+        name, width, height, key = (entry.get(word) for word in ("file_name", "width", "height", "id"))
+        if not isinstance(name, str) or not isinstance(key, int | str) or not (_is_side(width) and _is_side(height)):
+            self._count("pictures without id, file name, width or height")
+            return None
+        mine = boxes.pop(key, [])
+        path = self.pictures / name
+        if not path.resolve().is_relative_to(self.pictures.resolve()) or not path.is_file():
+            self._count("pictures whose file is not there")
+            self._count("boxes of such pictures", len(mine))
+            return None
+        things = [thing for each in mine if (thing := self._thing(each, width, height, numbers)) is not None]
+        return Boxed(
+            path,
+            width,
+            height,
+            boxes=tuple(box for box, _, _, _ in things),
+            labels=tuple(label for _, label, _, _ in things),
+            areas=tuple(area for _, _, area, _ in things),
+            crowds=tuple(crowd for _, _, _, crowd in things),
+        )
+
+    def _thing(
+        self, entry: dict[str, Any], width: int, height: int, numbers: dict[int, int]
+    ) -> tuple[Box, int, float, bool] | None:
+        category, box = entry.get("category_id"), entry.get("bbox")
+        if type(category) is not int or category not in numbers:
+            self._count("boxes of an unknown category")
+            return None
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+            self._count("boxes that are not four finite numbers")
+            return None
+        x, y, w, h = map(float, box)
+        if w <= 0.0 or h <= 0.0:
+            self._count("boxes without area")
+            return None
+        cut = (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height)))
+        if cut[0] >= cut[2] or cut[1] >= cut[3]:
+            self._count("boxes outside their picture")
+            return None
+        if cut != (x, y, x + w, y + h):
+            self._count("boxes cut at their picture's edge")
+        area = entry.get("area")
+        known = float(area) if _is_number(area) and area > 0 else (cut[2] - cut[0]) * (cut[3] - cut[1])
+        return cut, numbers[category], known, bool(entry.get("iscrowd", 0))
+
+    def _count(self, reason: str, number: int = 1) -> None:
+        if number:
+            self.skipped[reason] += number
+
+
+def in_words(skipped: Mapping[str, int]) -> str:
+    """What was left out: ``3 boxes without area, 1 pictures whose file is not there``."""
+    return ", ".join(f"{number} {reason}" for reason, number in skipped.items())
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 1

@@ -1,0 +1,177 @@
+"""Average precision as COCO defines it: torchmetrics calls COCO's own code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.detection.coco import CocoData
+from senet_zoo.detection.pictures import ValidationPictures, batches
+from senet_zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector finds, in percent; None where no thing of that kind is in the data.
+
+    Args:
+        ap: average precision, the mean over overlaps of 0.50, 0.55, ..., 0.95 and over classes: COCO's own measure.
+        ap50: the same at an overlap of 0.5.
+        ap75: at 0.75.
+        small: the first one, of things under 32 x 32 pixels.
+        medium: of those under 96 x 96.
+        large: of those above.
+        per_class: the first one, for each class.
+        pictures: that were looked at.
+        unreadable: pictures that could not be read, with the reason; they are left out.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    small: float | None
+    medium: float | None
+    large: float | None
+    per_class: Mapping[str, float | None]
+    pictures: int
+    unreadable: tuple[str, ...]
+
+
+def check_metrics() -> None:
+    """Refuse to begin where the libraries that measure are not installed.
+
+    Raises:
+        UsageError: they are not.
+    """
+    for name in ("torchmetrics", "pycocotools"):
+        if find_spec(name) is None:
+            raise UsageError(f"detection needs {name}: pip install 'senet-zoo[detection]'")
+
+
+def evaluate_detector(
+    model: nn.Module,
+    data: CocoData,
+    *,
+    batch: int = 4,
+    workers: int = 0,
+    progress: "Callable[[int], object] | None" = None,
+) -> Scores:
+    """Measure a detector on every picture of a split, those without boxes included.
+
+    Args:
+        model: a detector whose label n is the n-th class of the data; left in eval mode, on its device.
+        data: pictures and boxes.
+        batch: pictures at once.
+        workers: processes that read.
+        progress: told the number of pictures done since it was last told.
+
+    Raises:
+        DataError: no picture can be read.
+        UsageError: the libraries that measure are not installed.
+
+    Source: COCO's ``cocoeval``; at most 100 boxes of a picture count.
+    """
+    check_metrics()
+    return score(data, detect(model, data, range(len(data.pictures)), batch=batch, workers=workers, progress=progress))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector says of a picture, and what is there.
+
+    Args:
+        index: of the picture.
+        said: boxes, labels and scores.
+        true: boxes, labels, area and iscrowd.
+    """
+
+    index: int
+    said: dict[str, Tensor]
+    true: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A picture that could not be read, and why."""
+
+    index: int
+    reason: str
+
+
+@torch.inference_mode()
+def detect(
+    model: nn.Module,
+    data: CocoData,
+    indices: Sequence[int],
+    *,
+    batch: int,
+    workers: int,
+    progress: "Callable[[int], object] | None" = None,
+) -> list[Found | Unread]:
+    """What a detector says of some of the pictures; arguments as `evaluate_detector`."""
+    device = next(model.parameters()).device
+    model.eval()
+    keys = [list(indices[start : start + batch]) for start in range(0, len(indices), batch)]
+    found: list[Found | Unread] = []
+    for samples in batches(ValidationPictures(data.pictures), keys, workers):
+        readable = [sample for sample in samples if not isinstance(sample, tuple)]
+        found += [Unread(*sample) for sample in samples if isinstance(sample, tuple)]
+        if readable:
+            said = model([sample.image.to(device) for sample in readable])
+            found += [
+                Found(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
+                for sample, each in zip(readable, said, strict=True)
+            ]
+        if progress is not None:
+            progress(len(samples))
+    return found
+
+
+def score(data: CocoData, found: Sequence[Found | Unread]) -> Scores:
+    """Average precision of what was found.
+
+    Raises:
+        DataError: no picture could be read.
+    """
+    from torchmetrics.detection import MeanAveragePrecision
+
+    ordered = sorted(found, key=lambda each: each.index)
+    unreadable = tuple(each.reason for each in ordered if isinstance(each, Unread))
+    if len(unreadable) == len(found):
+        raise DataError(f"of {len(unreadable)} pictures none can be read, the last because: {unreadable[-1]}")
+    metric = MeanAveragePrecision(
+        box_format="xyxy", iou_type="bbox", class_metrics=True, backend="pycocotools", sync_on_compute=False
+    )
+    metric.warn_on_many_detections = False  # COCO's limit is meant
+    for each in ordered:
+        if isinstance(each, Found):
+            metric.update([each.said], [each.true])
+    return _scores(metric.compute(), data, unreadable)
+
+
+def _scores(result: Mapping[str, torch.Tensor], data: CocoData, unreadable: tuple[str, ...]) -> Scores:
+    # One number a class, or one for the only class.
+    numbers, values = result["classes"].reshape(-1).tolist(), result["map_per_class"].reshape(-1).tolist()
+    by_number = dict(zip(numbers, values, strict=True))
+    return Scores(
+        ap=100.0 * float(result["map"]),
+        ap50=100.0 * float(result["map_50"]),
+        ap75=100.0 * float(result["map_75"]),
+        small=_percent(float(result["map_small"])),
+        medium=_percent(float(result["map_medium"])),
+        large=_percent(float(result["map_large"])),
+        per_class={name: _percent(by_number.get(number, -1.0)) for number, name in enumerate(data.classes, 1)},
+        pictures=len(data.pictures) - len(unreadable),
+        unreadable=unreadable,
+    )
+
+
+def _percent(share: float) -> float | None:
+    """COCO writes -1 where there is nothing to find."""
+    return None if share < 0.0 else 100.0 * share

@@ -1,0 +1,201 @@
+"""torchvision's detectors on any network of the zoo that has four stages."""
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from senet_zoo.detection.backbone import STRIDES, Pyramid, network_of
+from senet_zoo.detection.design import STANDARD, Design
+from senet_zoo.errors import UsageError
+from senet_zoo.network import ConvNet
+from senet_zoo.preprocessing import Preprocessing
+from senet_zoo.zoo.catalogue import Weights
+from senet_zoo.zoo.config import FolderConfig
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+RATIOS = (0.5, 1.0, 2.0)  # height to width of the anchors
+OCTAVE = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))  # of a RetinaNet's three anchors a level
+
+
+class Kind(Enum):
+    """The detectors that are trained, saved and read back here. The values are the words of config.json."""
+
+    FASTER_RCNN = "faster_rcnn"
+    RETINANET = "retinanet"
+
+
+def faster_rcnn(
+    backbone: ConvNet | str,
+    num_classes: int,
+    *,
+    pretrained: bool = False,
+    design: Design = STANDARD,
+    trainable_stages: int | None = None,
+    frozen_norm: bool = False,
+) -> "FasterRCNN":
+    """Faster R-CNN with a feature pyramid, torchvision's.
+
+    Args:
+        backbone: a network of the zoo, which is copied, or a model's name.
+        num_classes: as torchvision counts: the classes of things and one for the background, which is number 0.
+        pretrained: load the published classification weights of the name.
+        design: sizes of pictures, anchors and maps.
+        trainable_stages: stages that learn, counted from the last one; the stem counts as a stage. None for all.
+        frozen_norm: freeze all batch norms of the backbone.
+
+    Returns:
+        A detector in eval mode; it takes a list of pictures (3, H, W) with pixels in [0, 1].
+
+    Raises:
+        UsageError: the network lacks a stride of 4, 8, 16 or 32, or a number is outside its range.
+        WeightsError: the published weights could not be had.
+
+    Source: Ren et al., arXiv:1506.01497; Lin et al., arXiv:1612.03144; the paper, section 5.3.
+
+    Example:
+        >>> import torch
+        >>> detector = faster_rcnn("se_resnet18", num_classes=3, design=Design(side=64, longest=64, channels=8))
+        >>> [found] = detector([torch.rand(3, 48, 64)])
+        >>> sorted(found)
+        ['boxes', 'labels', 'scores']
+    """
+    from torchvision.models.detection import FasterRCNN
+
+    network = network_of(backbone, pretrained=pretrained)
+    mean, std = _normalisation(network, design)
+    return FasterRCNN(
+        _pyramid(network, design, trainable_stages, frozen_norm),
+        _counted(num_classes),
+        min_size=design.side,
+        max_size=design.longest,
+        image_mean=mean,
+        image_std=std,
+        rpn_anchor_generator=_one_a_level(design),
+        rpn_pre_nms_top_n_train=design.proposals,
+        rpn_post_nms_top_n_train=design.proposals,
+        rpn_pre_nms_top_n_test=design.proposals // 2,
+        rpn_post_nms_top_n_test=design.proposals // 2,
+        box_batch_size_per_image=design.samples,
+    ).eval()
+
+
+def mask_rcnn(
+    backbone: ConvNet | str,
+    num_classes: int,
+    *,
+    pretrained: bool = False,
+    design: Design = STANDARD,
+    trainable_stages: int | None = None,
+    frozen_norm: bool = False,
+) -> "MaskRCNN":
+    """Mask R-CNN with a feature pyramid, torchvision's; `fit_detector` does not train it, for it reads no masks.
+
+    Args, Returns and Raises: as `faster_rcnn`.
+
+    Source: He et al., arXiv:1703.06870.
+    """
+    from torchvision.models.detection import MaskRCNN
+
+    network = network_of(backbone, pretrained=pretrained)
+    mean, std = _normalisation(network, design)
+    return MaskRCNN(
+        _pyramid(network, design, trainable_stages, frozen_norm),
+        _counted(num_classes),
+        min_size=design.side,
+        max_size=design.longest,
+        image_mean=mean,
+        image_std=std,
+        rpn_anchor_generator=_one_a_level(design),
+        rpn_pre_nms_top_n_train=design.proposals,
+        rpn_post_nms_top_n_train=design.proposals,
+        rpn_pre_nms_top_n_test=design.proposals // 2,
+        rpn_post_nms_top_n_test=design.proposals // 2,
+        box_batch_size_per_image=design.samples,
+    ).eval()
+
+
+def retinanet(
+    backbone: ConvNet | str,
+    num_classes: int,
+    *,
+    pretrained: bool = False,
+    design: Design = STANDARD,
+    trainable_stages: int | None = None,
+    frozen_norm: bool = False,
+) -> "RetinaNet":
+    """RetinaNet, torchvision's: a pyramid over strides 8, 16 and 32, and two coarser maps of its last one.
+
+    Args, Returns and Raises: as `faster_rcnn`.
+
+    Source: Lin et al., arXiv:1708.02002.
+    """
+    from torchvision.models.detection import RetinaNet
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+    network = network_of(backbone, pretrained=pretrained)
+    mean, std = _normalisation(network, design)
+    sizes = tuple(tuple(side * by for by in OCTAVE) for side in design.anchors)
+    pyramid = Pyramid(
+        network,
+        strides=STRIDES[1:],
+        channels=design.channels,
+        extra=LastLevelP6P7(design.channels, design.channels),
+        trainable_stages=trainable_stages,
+        frozen_norm=frozen_norm,
+    )
+    return RetinaNet(
+        pyramid,
+        _counted(num_classes),
+        min_size=design.side,
+        max_size=design.longest,
+        image_mean=mean,
+        image_std=std,
+        anchor_generator=AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
+    ).eval()
+
+
+def build(
+    kind: Kind,
+    backbone: ConvNet,
+    num_classes: int,
+    *,
+    design: Design,
+    trainable_stages: int | None = None,
+    frozen_norm: bool = False,
+) -> nn.Module:
+    """The detector of that kind; arguments as `faster_rcnn`."""
+    make = {Kind.FASTER_RCNN: faster_rcnn, Kind.RETINANET: retinanet}[kind]
+    detector: nn.Module = make(
+        backbone, num_classes, design=design, trainable_stages=trainable_stages, frozen_norm=frozen_norm
+    )
+    return detector
+
+
+def _pyramid(network: ConvNet, design: Design, trainable_stages: int | None, frozen_norm: bool) -> Pyramid:
+    return Pyramid(network, channels=design.channels, trainable_stages=trainable_stages, frozen_norm=frozen_norm)
+
+
+def _one_a_level(design: Design) -> "AnchorGenerator":
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    return AnchorGenerator(tuple((side,) for side in design.anchors), (RATIOS,) * len(design.anchors))
+
+
+def _normalisation(network: ConvNet, design: Design) -> tuple[list[float], list[float]]:
+    record = network.weights
+    known = record.preprocessing if isinstance(record, Weights | FolderConfig) else None
+    usual = known or Preprocessing(size=224, resize=256)
+    return list(design.mean or usual.mean), list(design.std or usual.std)
+
+
+def _counted(num_classes: int) -> int:
+    if num_classes < 2:
+        raise UsageError(
+            f"a detector's num_classes counts the background too and must be at least 2, got {num_classes}"
+        )
+    return num_classes

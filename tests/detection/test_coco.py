@@ -1,0 +1,142 @@
+"""Folders in COCO's format: how they may be laid out, and what of a bad one is left out or refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from senet_zoo.detection import read_coco
+from senet_zoo.errors import DataError
+
+
+@pytest.fixture
+def folder(shapes: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shapes, tmp_path / "set"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "annotations/instances_train.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def test_boxes_become_corners_and_categories_numbers_from_1(folder: Path) -> None:
+    edit(folder, lambda data: [each.update(id=each["id"] * 7) for each in data["categories"]])
+    edit(folder, lambda data: [each.update(category_id=each["category_id"] * 7) for each in data["annotations"]])
+    data, raw = read_coco(folder, "train"), json.loads((folder / "annotations/instances_train.json").read_text())
+    assert (data.classes, data.skipped, len(data.pictures)) == (("circle", "square", "triangle"), {}, 8)
+    first = data.pictures[0]
+    mine = [each for each in raw["annotations"] if each["image_id"] == raw["images"][0]["id"]]
+    assert first.labels == tuple(each["category_id"] // 7 for each in mine)
+    assert first.boxes == tuple((x, y, x + w, y + h) for x, y, w, h in (each["bbox"] for each in mine))
+    assert first.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("json_at", "pictures_at"),
+    [
+        ("annotations/instances_train2017.json", "train2017"),
+        ("train/annotations.json", "train"),
+        ("train/annotations.json", "train/images"),
+        ("train/_annotations.coco.json", "train"),
+    ],
+)
+def test_layouts_are_found(folder: Path, tmp_path: Path, json_at: str, pictures_at: str) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder / "train", other / pictures_at)
+    (other / json_at).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "annotations/instances_train.json", other / json_at)
+    assert len(read_coco(other, "train").pictures) == 8
+
+
+def test_val_may_be_called_valid_or_test(folder: Path) -> None:
+    (folder / "valid").mkdir()
+    shutil.copy(folder / "annotations/instances_val.json", folder / "valid/_annotations.coco.json")
+    for path in (folder / "val").glob("*"):
+        shutil.copy(path, folder / "valid")
+    (folder / "annotations/instances_val.json").unlink()
+    assert len(read_coco(folder, "val").pictures) == 4
+
+
+def first(data: dict[str, Any]) -> dict[str, Any]:
+    return data["annotations"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "skipped"),
+    [
+        (lambda data: first(data).update(bbox=[200, 10, 5, 5]), {"boxes outside their picture": 1}),
+        (lambda data: first(data).update(bbox=[-10, -10, 5, 5]), {"boxes outside their picture": 1}),
+        (lambda data: first(data).update(bbox=[5, 5, 0, 10]), {"boxes without area": 1}),
+        (lambda data: first(data).update(bbox=[5, 5, 9, -1]), {"boxes without area": 1}),
+        (lambda data: first(data).update(bbox=[5, 5, 9, None]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(bbox=[1, 2]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(bbox=[-5, 2, 20, 20]), {"boxes cut at their picture's edge": 1}),
+        (lambda data: first(data).update(category_id=99), {"boxes of an unknown category": 1}),
+        (lambda data: first(data).update(category_id="1"), {"boxes of an unknown category": 1}),
+        (lambda data: first(data).update(image_id=99), {"boxes of no picture in the file": 1}),
+        (lambda data: data["images"][0].pop("width"), {"pictures without id, file name, width or height": 1}),
+        (lambda data: data["images"][0].update(file_name="../val/00000.png"), {"pictures whose file is not there": 1}),
+    ],
+)
+def test_what_cannot_be_used_is_left_out_and_counted(
+    folder: Path, change: Callable[[dict[str, Any]], object], skipped: dict[str, int]
+) -> None:
+    edit(folder, change)
+    found = dict(read_coco(folder, "train").skipped)
+    for consequence in ("boxes of such pictures", "boxes of no picture in the file"):
+        if consequence not in skipped:
+            found.pop(consequence, None)
+    assert found == skipped
+
+
+def test_a_box_over_the_edge_is_cut_and_a_missing_picture_takes_its_boxes_along(folder: Path) -> None:
+    edit(folder, lambda data: first(data).update(bbox=[-5, 2, 20, 200]))
+    assert read_coco(folder, "train").pictures[0].boxes[0] == (0.0, 2.0, 15.0, 64.0)
+    things = len(read_coco(folder, "train").pictures[1].boxes)
+    (folder / "train/00001.png").unlink()
+    data = read_coco(folder, "train")
+    assert len(data.pictures) == 7
+    assert data.skipped["pictures whose file is not there"] == 1
+    assert data.skipped["boxes of such pictures"] == things
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.update(annotations=[]), "must have boxes on its pictures, and no usable one is there"),
+        (lambda data: data.update(images=[]), "must name pictures that lie in .* and none does .left out: "),
+        (lambda data: data.update(categories=[]), "must have categories, and has none"),
+        (lambda data: data.pop("annotations"), "annotations must be a list of objects"),
+        (lambda data: data["categories"][1].update(id=1), "'square' .id 1. stands twice"),
+        (lambda data: data["categories"][1].update(name=" "), "must have a whole number as id, and a name"),
+        (
+            lambda data: [each.update(bbox=[0, 0, 0, 0]) for each in data["annotations"]],
+            "no usable one is there .left out: .* boxes without area",
+        ),
+    ],
+)
+def test_a_set_that_teaches_nothing_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit(folder, change)
+    with pytest.raises(DataError, match=message):
+        read_coco(folder, "train")
+
+
+def test_files_that_are_not_coco_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must have annotations/instances_train\*.json with pictures in train\*/, or"):
+        read_coco(tmp_path, "train")
+    shutil.copy(folder / "annotations/instances_train.json", folder / "annotations/instances_train2014.json")
+    with pytest.raises(DataError, match=r"must have one file .* has instances_train.json, instances_train2014.json"):
+        read_coco(folder, "train")
+    (folder / "annotations/instances_val.json").write_text("{")
+    with pytest.raises(DataError, match="must be a JSON file in COCO's format, and cannot be read"):
+        read_coco(folder, "val")
+    (folder / "annotations/instances_val.json").write_text("[]")
+    with pytest.raises(DataError, match="must hold a JSON object"):
+        read_coco(folder, "val")
