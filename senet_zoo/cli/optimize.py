@@ -1,0 +1,66 @@
+"""``senet-zoo optimize``: how much faster a network gets on this machine."""
+
+import argparse
+
+from senet_zoo.cli.output import print_json
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+SUMMARY = "measure how much faster a network gets on this machine"
+DESCRIPTION = """\
+Rewrite a network for inference on this machine, check that its logits stay the
+same, measure it in turns with the original, and print what was done.
+
+Nothing is written: in a program, senet_zoo.optimize(model) gives the network
+that was measured here. Without --weights and without a tag the weights are
+random, for they do not change the speed."""
+EXAMPLE = """\
+senet-zoo optimize --model se_resnet50
+  senet-zoo optimize --model senet154 --batch 16 --bf16 --backend auto"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile: a minute or more")
+    parser.add_argument("--bf16", action="store_true", help="in bfloat16")
+    parser.add_argument("--backend", choices=("torch", "auto"), default="torch", help="auto: the fastest one")
+    parser.add_argument(
+        "--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the model's own"
+    )
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="pictures at once; default: 1")
+    parser.add_argument("--rounds", type=positive, default=15, metavar="N", help="of the measurement; default: 15")
+    parser.add_argument("--device", metavar="NAME", default="cpu", help="such as cpu or cuda:1; default: cpu")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Optimise, and print the report."""
+    import torch
+
+    from senet_zoo import create_model, optimize
+    from senet_zoo.inference.machine import describe
+    from senet_zoo.inference.options import default_sizes
+
+    tagged = "." in arguments.model
+    if tagged and arguments.weights:
+        raise UsageError("--weights names a file for a model: leave the tag of --model out")
+    model = create_model(arguments.model, pretrained=tagged, weights=arguments.weights, device=arguments.device)
+    size = arguments.size or default_sizes(model)[0]
+    fast = optimize(
+        model,
+        dtype=torch.bfloat16 if arguments.bf16 else None,
+        compile=arguments.compile,
+        backend=arguments.backend,
+        sizes=(size, size * 3 // 4 | 1),
+        batch=arguments.batch,
+        rounds=arguments.rounds,
+    )
+    machine = describe(fast.device)
+    if arguments.json:
+        print_json({"model": arguments.model, "machine": machine, "report": fast.report})
+        return 0
+    print(f"{arguments.model}: {fast.report}")
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    print("In a program: fast = senet_zoo.optimize(model)")
+    return 0

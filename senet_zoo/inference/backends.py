@@ -1,0 +1,64 @@
+"""What can run a rewritten network on this machine. A new one is a function and a line of `BACKENDS`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import cast
+
+import torch
+from torch import Tensor, fx
+
+from senet_zoo.inference.cuda_graphs import CudaGraphs
+from senet_zoo.inference.lowering import channels_last, lower
+from senet_zoo.inference.measuring import Network
+from senet_zoo.inference.runtimes import in_onnx_runtime, in_openvino
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network that a backend made.
+
+    Args:
+        run: pictures in, logits out.
+        fused: what it made one step of, in words.
+    """
+
+    run: Network
+    fused: str
+
+
+def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
+    """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once."""
+    lowering = lower(network, x)
+    graphed = x.is_cuda and x.shape[0] == 1
+    return Built(CudaGraphs(lowering.network) if graphed else lowering.network, str(lowering))
+
+
+def compiled(network: fx.GraphModule, x: Tensor) -> Built:
+    """torch.compile with weights as constants; every new shape of the input is compiled anew."""
+    channels_last(network)
+    options: dict[str, str | int | bool | Callable[..., object]] = {"freezing": True}
+    if x.is_cuda:
+        options["triton.cudagraphs"] = True
+    run = cast("Network", torch.compile(network, dynamic=False, options=options))
+    with torch.no_grad():
+        run(x)
+    return Built(run, "as the compiler chose")
+
+
+def onnx_runtime(network: fx.GraphModule, x: Tensor) -> Built:
+    """ONNX Runtime, of the extra of that name."""
+    return Built(in_onnx_runtime(network, x), AS_CHOSEN)
+
+
+def openvino(network: fx.GraphModule, x: Tensor) -> Built:
+    """OpenVINO, of the extra of that name."""
+    return Built(in_openvino(network, x), AS_CHOSEN)
+
+
+AS_CHOSEN = "as the runtime chose"
+TORCH, COMPILED, ONNX_RUNTIME, OPENVINO = "torch", "torch, compiled", "ONNX Runtime", "OpenVINO"
+BACKENDS: Mapping[str, Callable[[fx.GraphModule, Tensor], Built]] = MappingProxyType(
+    {TORCH: in_torch, COMPILED: compiled, ONNX_RUNTIME: onnx_runtime, OPENVINO: openvino}
+)
+"""By name: from a network of `rewrite`, which is used up, and an example input, to what runs it."""

@@ -1,0 +1,92 @@
+"""Whether two networks are one function: their logits on random pictures of several sizes and batches."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.errors import OptimizationError
+
+BOUNDS = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest deviation of a logit, as a share of the largest. float32 rounds at 6e-8 a step, and tens of steps add up.
+bfloat16 rounds at 4e-3, of which tens of random signs make 1 to 2e-2: 5e-2 is no rounding any more. float16 has three
+bits more."""
+BATCHES = (1, 3)
+
+
+def pictures(batch: int, in_channels: int, size: int, like: Tensor) -> Tensor:
+    """Random pictures, the same in every process; the global random state is not touched."""
+    generator = torch.Generator().manual_seed(size)
+    return torch.randn(batch, in_channels, size, size, generator=generator).to(like.device, like.dtype)
+
+
+class Check:
+    """Compares networks with the original, and keeps the worst that was found.
+
+    Args:
+        model: the original.
+        inputs: what they are compared on.
+        dtype: of the arithmetic of those that are compared.
+
+    Attributes:
+        bound: of a deviation.
+        worst: deviation so far.
+        shapes: of the inputs, (batch, side).
+
+    Raises:
+        OptimizationError: the original does not run on one of the inputs, or gives no tensor of finite numbers.
+    """
+
+    def __init__(self, model: nn.Module, inputs: list[Tensor], dtype: torch.dtype) -> None:
+        self.inputs = inputs
+        self.answers = [_answer(model, x) for x in inputs]
+        self.bound = max(BOUNDS[dtype], BOUNDS[inputs[0].dtype])
+        self.worst = 0.0
+        self.shapes = tuple((x.shape[0], x.shape[-1]) for x in inputs)
+
+    @torch.no_grad()
+    def __call__(self, network: Callable[[Tensor], Tensor], what: str, first: int | None = None) -> None:
+        """Let a network pass that gives the same logits.
+
+        Args:
+            network: pictures in, logits out.
+            what: it is, for the message.
+            first: how many of the inputs to compare on; all by default.
+
+        Raises:
+            OptimizationError: it does not.
+        """
+        for x, y in list(zip(self.inputs, self.answers, strict=True))[:first]:
+            found = _deviation(network(x), y)
+            if not found <= self.bound:
+                raise OptimizationError(
+                    f"optimised networks must give the original's logits within {self.bound:.0e} of scale, and this "
+                    f"one ({what}) deviates by {found:.1e} on {tuple(x.shape)}. The original is as it was: use it, and "
+                    "please report the network"
+                )
+            self.worst = max(self.worst, found)
+
+
+def _deviation(found: Tensor, right: Tensor) -> float:
+    """Largest difference of a logit, as a share of the largest; NaN where one is."""
+    if found.shape != right.shape:
+        return float("inf")
+    found, right = found.double(), right.double()
+    return ((found - right).abs().max() / right.abs().max().clamp(min=1e-30)).item()
+
+
+@torch.no_grad()
+def _answer(model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        y = model(x.clone())
+    except Exception as error:
+        raise OptimizationError(
+            f"the network does not run on pictures of shape {tuple(x.shape)}: {error}. Pass sizes=(...) that it takes"
+        ) from error
+    if not isinstance(y, Tensor) or y.ndim == 0 or y.shape[0] != x.shape[0]:
+        raise OptimizationError(
+            f"a network must turn (N, C, H, W) into one tensor (N, ...), and this one gives {type(y).__name__}"
+        )
+    if not y.isfinite().all():
+        raise OptimizationError("the network's own logits of random pictures are not finite: check its weights")
+    return y

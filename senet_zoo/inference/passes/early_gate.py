@@ -1,0 +1,85 @@
+"""The gate before the convolution: its squeeze is taken from what the convolution reads.
+
+::
+
+    z = mean(W3 h + b3) = W3 mean(h) + b3          a 1x1 convolution commutes with the mean
+    W1 z + b1 = (W1 W3) mean(h) + (W1 b3 + b1)     nothing stands between it and W1
+
+so the gate needs one small matrix, (hidden, channels of h), and a mean over h: a quarter of the map in a bottleneck.
+A convolution of stride s without padding sees every s-th row and column, and so does the mean then.
+
+A 3x3 convolution has such a form, too, with sums over the map's edges. It reads as many channels as it writes in every
+block of the zoo, so that nothing is saved; see ``benchmarks/NOTES.md``.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from senet_zoo.inference.mean_gate import MeanGate
+from senet_zoo.inference.passes.nodes import layer_at
+
+
+def move_gates_early(traced: fx.GraphModule) -> tuple[list[str], dict[str, str]]:
+    """Move every gate that directly follows a 1x1 convolution before it, in place. Batch norms must be folded.
+
+    Returns:
+        Names of the gates that moved; those that stay, and why.
+    """
+    early, late = [], {}
+    for node in list(traced.graph.nodes):
+        gate = layer_at(traced, node, MeanGate)
+        if gate is None:
+            continue
+        name = str(node.meta["gate"])
+        source = cast("fx.Node", node.args[0])
+        conv = layer_at(traced, source, nn.Conv2d)
+        reason = _not_linear(traced, source) if conv is None else _not_pointwise(conv)
+        if conv is None or reason:
+            late[name] = cast("str", reason)
+            continue
+        with traced.graph.inserting_before(source):
+            traced.add_submodule(f"{node.target}_early", gate.behind(as_matrix(conv), _bias(conv), _pair(conv.stride)))
+            scale = traced.graph.call_module(f"{node.target}_early", source.args)
+        scale.meta["gate"] = name
+        node.replace_all_uses_with(scale)
+        traced.graph.erase_node(node)
+        early.append(name)
+    return early, late
+
+
+def as_matrix(conv: nn.Conv2d) -> Tensor:
+    """A 1x1 convolution as the matrix that it multiplies each pixel by, (out, in); groups are its diagonal blocks."""
+    weight = conv.weight.detach().flatten(1)  # (out, in / groups)
+    return weight if conv.groups == 1 else torch.block_diag(*weight.chunk(conv.groups))
+
+
+def _not_pointwise(conv: nn.Conv2d) -> str | None:
+    if conv.kernel_size != (1, 1):
+        return f"a {conv.kernel_size[0]}x{conv.kernel_size[1]} convolution stands before it"
+    if conv.padding not in (0, (0, 0), "valid", "same"):
+        return "the convolution before it is padded"
+    if conv.in_channels > conv.out_channels:
+        return "the convolution before it narrows the map, so that its output is the cheaper one to squeeze"
+    return None
+
+
+def _not_linear(traced: fx.GraphModule, source: fx.Node) -> str:
+    if source.target is torch.relu or (
+        source.op == "call_module" and "activation" in type(traced.get_submodule(str(source.target))).__module__
+    ):
+        return "an activation stands between the convolution and the gate"
+    if source.target is torch.add:
+        return "it gates a sum"
+    if source.target is torch.cat:
+        return "it gates a concatenation"
+    return "no convolution stands directly before it"
+
+
+def _pair(side: int | tuple[int, ...]) -> tuple[int, int]:
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
+def _bias(conv: nn.Conv2d) -> Tensor | None:
+    return None if conv.bias is None else conv.bias.detach()

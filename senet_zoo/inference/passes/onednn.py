@@ -1,0 +1,132 @@
+"""Convolutions by oneDNN's own operations, as torch.compile calls them: weights packed once, what follows fused.
+
+``torch.conv2d`` brings the weights into oneDNN's blocked form at every call; here they are kept in it. An activation
+behind a convolution is computed before its result is written, and a sum is added where the other addend lies.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from senet_zoo.inference.passes.nodes import layer_at, may_overwrite, only_reader, other_addend, shape_of
+
+ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Hardswish: ("hardswish", []),
+    nn.SiLU: ("swish", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+
+
+def available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether this machine's PyTorch has these operations for ``dtype``."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def takes(conv: nn.Conv2d) -> bool:
+    """Whether oneDNN's operation does what this convolution does."""
+    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def pack(conv: nn.Conv2d, shape: tuple[int, ...] | None) -> Tensor:
+    """The weights in the form that is best for an input of ``shape``; they serve every other size too."""
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        conv.weight.detach(), conv.padding, conv.stride, conv.dilation, conv.groups, list(shape or ())
+    )
+    return packed
+
+
+def pointwise(x: Tensor, packed: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """A 1x1 convolution with packed weights."""
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, packed, bias, [0, 0], [1, 1], [1, 1], groups, "none", [], "")
+    return y
+
+
+def pointwise_add_relu_(other: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """``relu(other + conv(x))`` of a 1x1 convolution, in the memory of ``other``."""
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise_(
+        other, x, weight, bias, [0, 0], [1, 1], [1, 1], groups, "add", 1.0, "relu", [], ""
+    )
+    return y
+
+
+def fuse_convolutions(network: fx.GraphModule) -> tuple[int, int]:
+    """Replace every convolution that oneDNN takes, in place, with the activation or the sum behind it.
+
+    Returns:
+        How many took an activation, and how many a sum.
+    """
+    activations, sums = 0, 0
+    overwritten: set[fx.Node] = set()
+    for node in list(network.graph.nodes):
+        conv = layer_at(network, node, nn.Conv2d)
+        if conv is None or not takes(conv):
+            continue
+        x = cast("fx.Node", node.args[0])
+        weight, bias = _attach(network, node, conv)
+        total = only_reader(node)
+        other = other_addend(total, node)
+        if (
+            total is not None and other is not None and other is not x and x not in overwritten
+            and shape_of(other) == shape_of(node) and may_overwrite(network, other, total)
+        ):  # fmt: skip
+            last = only_reader(total)
+            last = last if last is not None and last.target is torch.relu else total
+            then = None if last is total else "relu"
+            sums += 1
+            overwritten.add(other)
+            arguments: tuple[Any, ...] = (other, x, weight, bias, *_geometry(conv), "add", 1.0, then, [], "")
+            _replace(network, last, torch.ops.mkldnn._convolution_pointwise_.binary, arguments)
+            _erase(network, last, total, node)
+            continue
+        name, scalars = _activation(network, total)
+        arguments = (x, weight, bias, *_geometry(conv), name, scalars, "")
+        _replace(network, node, torch.ops.mkldnn._convolution_pointwise.default, arguments)
+        if total is not None and name != "none":
+            activations += 1
+            total.replace_all_uses_with(cast("fx.Node", total.args[0]))
+            _erase(network, total)
+        _erase(network, node)
+    return activations, sums
+
+
+def _geometry(conv: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:
+    sides = (cast("tuple[int, ...]", side) for side in (conv.padding, conv.stride, conv.dilation))
+    padding, stride, dilation = map(list, sides)
+    return padding, stride, dilation, conv.groups
+
+
+def _attach(network: fx.GraphModule, node: fx.Node, conv: nn.Conv2d) -> tuple[fx.Node, fx.Node | None]:
+    """Packed weights and bias as nodes."""
+    name = str(node.target).replace(".", "_")
+    network.register_buffer(f"{name}_packed", pack(conv, shape_of(cast("fx.Node", node.args[0]))), persistent=False)
+    with network.graph.inserting_before(node):
+        weight = network.graph.get_attr(f"{name}_packed")
+        if conv.bias is None:
+            return weight, None
+        network.register_buffer(f"{name}_bias", conv.bias.detach(), persistent=False)
+        return weight, network.graph.get_attr(f"{name}_bias")
+
+
+def _activation(network: fx.GraphModule, reader: fx.Node | None) -> tuple[str, list[float]]:
+    if reader is None:
+        return "none", []
+    if reader.target is torch.relu:
+        return "relu", []
+    if reader.op != "call_module":
+        return "none", []
+    return ACTIVATIONS.get(type(network.get_submodule(str(reader.target))), ("none", []))
+
+
+def _replace(network: fx.GraphModule, node: fx.Node, function: object, arguments: tuple[object, ...]) -> None:
+    with network.graph.inserting_before(node):
+        new = network.graph.call_function(function, arguments)  # type: ignore[arg-type]
+    new.meta |= node.meta | {"new_tensor": True}
+    node.replace_all_uses_with(new)
+
+
+def _erase(network: fx.GraphModule, *nodes: fx.Node) -> None:
+    for node in dict.fromkeys(nodes):
+        network.graph.erase_node(node)
