@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 
 import senet_zoo
+from senet_zoo.inference.measuring import Spread
 from senet_zoo.training.data import train_and_val
 from senet_zoo.training.feeding import Share, Steps, TrainingPictures, training_batches
 from senet_zoo.training.recipes import find_recipe
@@ -94,10 +95,7 @@ def rate(work: Callable[[], object], times: int, batch: int, device: torch.devic
 
 
 def spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.1f}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.1f} [{low:.1f}, {high:.1f}]"
+    return format(Spread.of(values), ".1f")
 
 
 if __name__ == "__main__":

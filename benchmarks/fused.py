@@ -6,21 +6,30 @@
 Forward, backward and a step of SGD with momentum, dropout off, channels_last. All candidates live in one process and
 take their steps in an order that turns from round to round. Times are of the process on a CPU's one thread, which
 neighbours disturb less, and of the clock elsewhere. The table gives medians and, in brackets, the quartiles; ratios are
-of pairs taken in the same round: how many times faster than timm, and than the plain twin treated alike. Saved is what
-autograd keeps between forward and backward, parameters left out, each memory counted once.
+of pairs taken in the same round: times as fast as timm, and the gate's cost, the time over the plain twin's, treated
+alike. Saved is what autograd keeps between forward and backward, parameters left out, each memory counted once.
 """
 
 import argparse
-import statistics
+import math
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+import timm
 import torch
 from torch import nn
 
 import senet_zoo
 from senet_zoo.blocks.fusion import set_fused
+from senet_zoo.inference.machine import describe
+from senet_zoo.inference.measuring import DISTURBED, in_turns, timed
+from senet_zoo.inference.sheet import Sheet, row_of, save
+from senet_zoo.inference.stepping import TrainingStep
 from senet_zoo.layers.fused import form_on
 from senet_zoo.registry import MODELS
 
@@ -38,8 +47,6 @@ class Candidate:
 
     def build(self) -> nn.Module:
         if self.library == "timm":
-            import timm
-
             return timm.create_model(self.name, drop_rate=0.0)
         model = senet_zoo.create_model(self.name, dropout=0.0)
         if self.fused:
@@ -57,6 +64,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/fused.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     twin = MODELS[args.model].twin
@@ -67,60 +75,48 @@ def main() -> None:
         Candidate("senet_zoo", twin),
         Candidate("senet_zoo", twin, fused=True),
     ]
-    choice = form_on(args.device)
-    print(
-        f"PyTorch {torch.__version__}, {args.device}, {args.threads} threads, batch {args.batch}, {args.size} px, ",
-        end="",
-    )
-    print(f"{args.rounds} rounds; steps by {choice.form.name} {choice.because}\n")
-    print(f"{'':4}  {'':32}  {'seconds a step':>22}  {'to timm':>18}  {'to its twin':>18}  {'saved MiB':>9}")
+    choice, sheets = form_on(args.device), []
+    print(f"steps by {choice.form.name} {choice.because}\n")
     for precision in args.precision:
-        steps = [Step(candidate, precision, args) for candidate in candidates]
-        seconds = measure(steps, args.rounds)
-        for place, (candidate, step) in enumerate(zip(candidates, steps, strict=True)):
-            to_timm = [a / b for a, b in zip(seconds[0], seconds[place], strict=True)]
-            its_twin = seconds[4 if candidate.fused else 3]
-            to_twin = [a / b for a, b in zip(its_twin, seconds[place], strict=True)]
-            print(
-                f"{precision:4}  {candidate!s:32}  {spread(seconds[place]):>22}  {spread(to_timm):>18}  "
-                f"{spread(to_twin):>18}  {step.saved() / 2**20:9.1f}",
-                flush=True,
+        sheet = measure(candidates, precision, args)
+        print(f"{sheet}\n", flush=True)
+        sheets.append(sheet)
+    if args.output:
+        save(args.output, shlex.join(["python", "benchmarks/fused.py", *sys.argv[1:]]), sheets)
+
+
+def measure(candidates: list[Candidate], precision: str, args: argparse.Namespace) -> Sheet:
+    device, dtype = torch.device(args.device), torch.bfloat16 if precision == "bf16" else torch.float32
+    images = torch.randn(args.batch, 3, args.size, args.size, device=device).to(memory_format=torch.channels_last)
+    steps = {
+        str(each): TrainingStep(each.build().train().to(device, memory_format=torch.channels_last), images, dtype)
+        for each in candidates
+    }
+    own = device.type == "cpu" and args.threads == 1
+    clock = time.process_time if own else time.perf_counter
+    turns = {name: partial(timed, step, device, 1, clock) for name, step in steps.items()}
+    rounds = in_turns(turns, args.rounds, disturbed=math.inf if own else DISTURBED)
+    rows = []
+    for each in candidates:
+        step = steps[str(each)]
+        gated = each.library == "senet_zoo" and each.name == args.model
+        rows.append(
+            row_of(
+                rounds,
+                str(each),
+                names=(each.name, f"{each.library}{', fused' if each.fused else ''}"),
+                base=str(candidates[0]),
+                plain=str(Candidate("senet_zoo", MODELS[args.model].twin, each.fused)) if gated else None,
+                pictures=args.batch,
+                figures={"saved MiB": saved_bytes(step.loss, set(step.model.parameters())) / 2**20},
             )
-
-
-class Step:
-    """A candidate's training step."""
-
-    def __init__(self, candidate: Candidate, precision: str, args: argparse.Namespace) -> None:
-        self.device, self.half = torch.device(args.device), precision == "bf16"
-        self.model = candidate.build().train().to(self.device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
-        images = torch.randn(args.batch, 3, args.size, args.size, device=self.device)
-        self.images = images.to(memory_format=torch.channels_last)
-        self.labels = torch.arange(args.batch, device=self.device)
-        self.clock: Callable[[], float] = time.perf_counter
-        if self.device.type == "cpu" and args.threads == 1:
-            self.clock = time.process_time
-
-    def __call__(self) -> float:
-        start = self.clock()
-        self._loss().backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return self.clock() - start
-
-    def _loss(self) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            return nn.functional.cross_entropy(self.model(self.images), self.labels)
-
-    def saved(self) -> int:
-        """Bytes that autograd keeps for the backward pass."""
-        return saved_bytes(self._loss, set(self.model.parameters()))
+        )
+    title = f"training step, batch {args.batch}, {args.size} px, {precision}, clock: {'cpu' if own else 'wall'}"
+    return Sheet(title, describe(device) | {"timm": timm.__version__}, "timm", str(rounds), tuple(rows))
 
 
 def saved_bytes(forward: Callable[[], torch.Tensor], without: set[torch.Tensor]) -> int:
+    """What autograd keeps for the backward pass."""
     own, sizes = {parameter.untyped_storage().data_ptr() for parameter in without}, {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -133,25 +129,6 @@ def saved_bytes(forward: Callable[[], torch.Tensor], without: set[torch.Tensor])
         loss = forward()  # held, so that no address is used twice
     del loss
     return sum(sizes.values())
-
-
-def measure(steps: list[Step], rounds: int) -> list[list[float]]:
-    """Seconds of each step in each round, after one round that is not counted."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    for number in range(-1, rounds):
-        for turn in range(len(steps)):
-            place = (number + turn) % len(steps)
-            taken = steps[place]()
-            if number >= 0:
-                seconds[place].append(taken)
-    return seconds
-
-
-def spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -174,12 +174,9 @@ def section(experiment: Experiment, found: list[Log]) -> list[str]:
             gain(twin, found) for twin in experiment.twins if {twin, f"se_{twin}"} <= {log.model for log in found}
         ]
     done = {(log.model, log.seed) for log in found}
-    missing = [(m, seed) for m in models(experiment) for seed in experiment.seeds if (m, seed) not in done]
-    if missing:
-        lines += [f"Not run yet ({len(missing)} of {len(experiment.seeds) * len(models(experiment))}):", "", "```text"]
-        lines += [experiment.command(*each) for each in missing]
-        lines += ["```", ""]
-    return lines
+    missing = {model: [seed for seed in experiment.seeds if (model, seed) not in done] for model in models(experiment)}
+    names = [f"`{model}` (seed {', '.join(map(str, seeds))})" for model, seeds in missing.items() if seeds]
+    return [*lines, f"Not run yet: {', '.join(names)}.", ""] if names else lines
 
 
 def row(model: str, own: list[Log]) -> str:

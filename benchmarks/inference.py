@@ -3,17 +3,19 @@
     python benchmarks/inference.py [--model se_resnet50] [--batch 1] [--rounds 15] [--candidates ...] [--output FILE]
 
 Every round runs each candidate once, the first of them changing; ratios are those of one round, to timm's network as it
-comes (eager, NCHW, float32), and the table has their medians and quartiles. A round in which other processes took more
-than ``--disturbed`` of the processor is dropped; with ``--clock cpu`` and one thread, times are those of this process
-alone. The gate's cost is the network's time over its plain twin's, both treated alike.
+comes (eager, NCHW, float32), and the table has their medians and quartiles. Rounds in which other processes used more
+than ``--disturbed`` processors are dropped where enough others remain; with ``--clock cpu`` and one thread, times are
+those of this process alone. The gate's cost is the network's time over its plain twin's, both treated alike.
 """
 
 import argparse
-import json
-import os
+import math
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import senet_zoo
 from senet_zoo.inference.machine import describe
+from senet_zoo.inference.measuring import DISTURBED, in_turns, timed
+from senet_zoo.inference.sheet import Sheet, row_of, save
 from senet_zoo.registry import MODELS
 
 PEERS = {
@@ -107,64 +111,6 @@ def folded(model: nn.Module) -> nn.Module:
     return model
 
 
-def others() -> float:
-    """Seconds of processor time that all processes but this one have used."""
-    try:
-        fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
-    except OSError:
-        return 0.0
-    busy = sum(map(int, fields)) - int(fields[3]) - int(fields[4])  # but idle and waiting for disks
-    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
-
-
-def compare(networks: dict[str, nn.Module], x: torch.Tensor, rounds: int, clock: str, disturbed: float):
-    """Seconds of every candidate in each round that counts, and how many were dropped."""
-    now = time.perf_counter if clock == "wall" else time.process_time
-    names, seconds, dropped = list(networks), {name: [] for name in networks}, 0
-    for name in names:
-        networks[name](x)
-    for number in range(rounds):
-        began, foreign = time.perf_counter(), others()
-        row = {}
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            start = now()
-            networks[name](x)
-            row[name] = now() - start
-        share = (others() - foreign) / (time.perf_counter() - began)
-        if clock == "wall" and share > disturbed:
-            dropped += 1
-            continue
-        for name, value in row.items():
-            seconds[name].append(value)
-    return seconds, dropped
-
-
-def spread(ratios: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    return tuple(statistics.quantiles(ratios, n=4, method="inclusive")) if len(ratios) > 1 else (ratios[0],) * 3
-
-
-def table(seconds: dict[str, list[float]]) -> list[dict[str, object]]:
-    """A row for each candidate: milliseconds, speed beside the first, and what the gates cost."""
-    base = seconds.get(BASE) or next(iter(seconds.values()))
-    rows = []
-    for name, values in seconds.items():
-        plain = seconds.get(f"{name}, plain")
-        rows.append(
-            {
-                "candidate": name,
-                "ms": 1000 * statistics.median(values),
-                "speed": spread([b / v for b, v in zip(base, values, strict=True)]),
-                "gate": spread([v / p for v, p in zip(values, plain, strict=True)]) if plain else None,
-            }
-        )
-    return rows
-
-
-def words(quartiles: tuple[float, float, float] | None) -> str:
-    return "" if quartiles is None else f"{quartiles[1]:.3f} [{quartiles[0]:.3f} to {quartiles[2]:.3f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="se_resnet50")
@@ -173,7 +119,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: time of this process alone")
-    parser.add_argument("--disturbed", type=float, default=0.05, help="processors that others may use in a round")
+    parser.add_argument("--disturbed", type=float, default=DISTURBED, help="processors that others may use in a round")
     parser.add_argument("--candidates", nargs="+", help="default: those in float32 without a compiler")
     parser.add_argument("--list", action="store_true", help="print the candidates' names")
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/NAME.json")
@@ -194,23 +140,27 @@ def main() -> None:
         chosen.insert(0, BASE)
     networks = {name: known[name]() for name in chosen}
     x = torch.randn(args.batch, 3, args.size, args.size)
-    seconds, dropped = compare(networks, x, args.rounds, args.clock, args.disturbed)
-    if not seconds[chosen[0]]:
-        parser.exit(1, f"other processes disturbed all {args.rounds} rounds: wait, or use --clock cpu --threads 1\n")
-
-    machine = describe(torch.device("cpu")) | {"timm": timm.__version__, "senet_zoo": senet_zoo.__version__}
-    rows = table(seconds)
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    kept, base = args.rounds - dropped, BASE if BASE in chosen else chosen[0]
-    print(f"{args.model}, batch {args.batch}, {args.size} px, {kept} rounds ({dropped} dropped), clock: {args.clock}\n")
-    print(f"{'candidate':34}  {'ms':>9}  {'times as fast as ' + base:28}  gate's cost")
-    for row in rows:
-        print(f"{row['candidate']:34}  {row['ms']:9.2f}  {words(row['speed']):28}  {words(row['gate'])}".rstrip())
+    clock = time.perf_counter if args.clock == "wall" else time.process_time
+    turns = {name: partial(timed, partial(network, x), x.device, 1, clock) for name, network in networks.items()}
+    rounds = in_turns(turns, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
+    base = BASE if BASE in chosen else chosen[0]
+    rows = [
+        row_of(
+            rounds,
+            name,
+            names=(args.model, name),
+            base=base,
+            plain=f"{name}, plain",
+            pictures=args.batch,
+            figures={"ms": 1000 * statistics.median(rounds.seconds[name])},
+        )
+        for name in chosen
+    ]
+    title = f"inference, batch {args.batch}, {args.size} px, clock: {args.clock}"
+    sheet = Sheet(title, describe(x.device) | {"timm": timm.__version__}, base, str(rounds), tuple(rows))
+    print(sheet)
     if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        options = {key: value for key, value in vars(args).items() if key not in ("output", "list")}
-        document = {"machine": machine, "options": options, "dropped": dropped, "rows": rows, "seconds": seconds}
-        args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        save(args.output, shlex.join(["python", "benchmarks/inference.py", *sys.argv[1:]]), [sheet])
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ pairs taken in the same round. Both load the same safetensors file (timm's tenso
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from senet_zoo.inference.measuring import Spread
 
 OURS = """
 import json, resource, sys, time
@@ -118,10 +119,7 @@ def run(code: str) -> dict[str, float]:
 
 
 def spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+    return format(Spread.of(values), ".3f")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def main() -> None:
     )
     parser.add_argument("--dataset", required=True, help="the test pictures in words")
     parser.add_argument("--command", required=True, help="what repeats the run")
+    parser.add_argument("--license-source", default="this project", help="who gives the licence, and under whose terms")
     parser.add_argument("--recipe", default="scratch", help="the run's recipe")
     args = parser.parse_args()
 
@@ -84,7 +85,7 @@ def main() -> None:
             }
         ],
         "license": "apache-2.0",
-        "license_source": "this project",
+        "license_source": args.license_source,
         "origin": None,
         "citation": "arXiv:1709.01507",
         "training": {

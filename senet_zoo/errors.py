@@ -11,6 +11,8 @@
     ├── PictureError (ValueError)           a file that is no readable picture
     ├── DataError (ValueError)              labelled pictures that nothing can be learnt from or measured on
     ├── TrainingError (RuntimeError)        a training run that cannot go on; its last checkpoint is named
+    ├── OptimizationError (RuntimeError)    a network that cannot be made faster, or an optimised one asked to learn
+    ├── ExportError (RuntimeError)          a network that cannot be exported, or an exported file that does not answer
     ├── PublishError (RuntimeError)         a hub does not take a model as it is, or stands otherwise than was seen
     └── WeightsError (RuntimeError)         a checkpoint could not be used
         ├── WeightsNotFound                 nothing lies where the weights should be
@@ -58,6 +60,14 @@ class DataError(SenetZooError, ValueError):
 
 class TrainingError(SenetZooError, RuntimeError):
     """A training run that cannot go on: its loss is not finite, its memory or disk is full, another process ended."""
+
+
+class OptimizationError(SenetZooError, RuntimeError):
+    """A network that cannot be made faster and stay the same function, or an optimised one asked for what it lost."""
+
+
+class ExportError(SenetZooError, RuntimeError):
+    """A network that cannot be exported and stay the same function, or a file that is no exported network."""
 
 
 class PublishError(SenetZooError, RuntimeError):

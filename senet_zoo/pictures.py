@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from senet_zoo.errors import PictureError
 
@@ -131,6 +130,8 @@ def _grey_from_16_bits(picture: "Image") -> "Image":
 def _local_path(source: str) -> Path:
     scheme = source.partition(":")[0].lower()
     if scheme == "file":
+        from urllib.request import url2pathname  # and with it an HTTP client, which is 40 ms for nothing
+
         url = urlsplit(source)
         if url.netloc not in ("", "localhost"):
             raise PictureError(

@@ -51,9 +51,12 @@ def test_commands_succeed(command: str, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out
 
 
-def test_the_parts_that_a_command_makes_are_up_to_date() -> None:
+@pytest.mark.parametrize(
+    "command", [["scripts/readme.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]], ids=" ".join
+)
+def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "scripts/readme.py", "--check"],
+        [sys.executable, *command, "--check"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},  # this tree, not what is installed
         capture_output=True,

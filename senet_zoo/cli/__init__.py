@@ -9,15 +9,21 @@ import os
 import sys
 from collections.abc import Sequence
 
+from senet_zoo import __version__
 from senet_zoo.cli import (
+    benchmark,
     compare,
     convert,
     download,
     evaluate,
+    excite,
+    export,
     info,
     list_names,
     manifest,
+    optimize,
     predict,
+    prune,
     publish,
     tables,
     train,
@@ -37,6 +43,11 @@ COMMANDS = {
     "manifest": manifest,
     "train": train,
     "evaluate": evaluate,
+    "excite": excite,
+    "prune": prune,
+    "optimize": optimize,
+    "benchmark": benchmark,
+    "export": export,
     "tables": tables,
     "compare": compare,
 }
@@ -84,6 +95,7 @@ def _parser(words: Sequence[str]) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         command = commands.add_parser(

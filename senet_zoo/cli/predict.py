@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.inference import Failure, Prediction
-    from senet_zoo.inference.predictor import Predictor
+    from senet_zoo.prediction import Failure, Prediction
+
+    Answers = tuple[str, Sequence[str], Iterator[Prediction | Failure]]
+    """Whose they are, the names that they choose from, and the answers themselves."""
 
 MOST_LISTED = 20  # classes named before the table
 
@@ -29,11 +31,15 @@ Without --model it uses the CIFAR-10 checkpoint inside the package, which needs
 no network and tells airplane, automobile, bird, cat, deer, dog, frog, horse,
 ship and truck apart.
 
+--exported takes a file of `senet-zoo export` instead, and needs no torch: ONNX
+Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
+
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
 senet-zoo predict samples/
   senet-zoo predict --model se_resnet50 --top 3 holiday.jpg
+  senet-zoo predict --exported se_resnet50.onnx holiday.jpg
   find . -name '*.jpg' | senet-zoo predict --json -"""
 
 
@@ -49,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="a safetensors file for --model, instead of published weights"
     )
+    parser.add_argument("--exported", metavar="FILE", help="an exported network, .onnx or .xml, instead of --model")
+    parser.add_argument(
+        "--runtime", choices=("onnx", "openvino"), help="what computes --exported; default: the file's own"
+    )
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes of each picture; default: 5")
     parser.add_argument("--batch", type=positive, default=32, metavar="N", help="pictures at once; default: 32")
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
@@ -56,7 +66,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Classify the pictures; status 1 if one could not be read."""
-    from senet_zoo.inference import Failure, predict
+    if arguments.runtime and not arguments.exported:
+        raise UsageError("--runtime computes an exported network: add --exported FILE")
+    name, labels, results = _exported(arguments) if arguments.exported else _in_torch(arguments)
+    failures: list[Failure] = []
+    predictions = _report_failures(results, failures)
+    if arguments.json:
+        _print_json(name, labels, list(predictions), failures)
+    elif on_terminal():
+        print(_known(name, labels))
+        _print_table(predictions, arguments.batch)
+    else:
+        for each in predictions:
+            cells = (cell for label, p in each.classes for cell in (label, f"{p:.6f}"))
+            print(visible(each.path), *cells, sep="\t", flush=True)
+    return 1 if failures else 0
+
+
+def _in_torch(arguments: argparse.Namespace) -> "Answers":
+    from senet_zoo.inference import predict
     from senet_zoo.inference.predictor import EMBEDDED, load_predictor
 
     if arguments.weights and not arguments.model:
@@ -70,18 +98,20 @@ def run(arguments: argparse.Namespace) -> int:
         top=arguments.top,
         batch=arguments.batch,
     )
-    failures: list[Failure] = []
-    predictions = _report_failures(results, failures)
-    if arguments.json:
-        _print_json(predictor, list(predictions), failures)
-    elif on_terminal():
-        print(_known(predictor))
-        _print_table(predictions, arguments.batch)
-    else:
-        for each in predictions:
-            cells = (cell for label, p in each.classes for cell in (label, f"{p:.6f}"))
-            print(visible(each.path), *cells, sep="\t", flush=True)
-    return 1 if failures else 0
+    return predictor.name, predictor.categories, results
+
+
+def _exported(arguments: argparse.Namespace) -> "Answers":
+    from senet_zoo.exported.forms import Runtime
+    from senet_zoo.exported.model import load_exported
+
+    for word in ("model", "weights", "device"):
+        if getattr(arguments, word):
+            raise UsageError(f"--exported is a whole network on the CPU: leave --{word} out")
+    runtime = Runtime(arguments.runtime) if arguments.runtime else None
+    network = load_exported(arguments.exported, runtime=runtime)
+    results = network.predict(_expand(arguments.sources), top=arguments.top, batch=arguments.batch)
+    return f"{network.metadata.model} from {arguments.exported}", network.metadata.labels, results
 
 
 def _expand(sources: list[str]) -> Iterator[str]:
@@ -93,7 +123,7 @@ def _expand(sources: list[str]) -> Iterator[str]:
 
 
 def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[Failure]") -> "Iterator[Prediction]":
-    from senet_zoo.inference import Failure
+    from senet_zoo.prediction import Failure
 
     for result in results:
         if isinstance(result, Failure):
@@ -103,19 +133,18 @@ def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[
             yield result
 
 
-def _known(predictor: "Predictor") -> str:
+def _known(name: str, names: Sequence[str]) -> str:
     """Whatever a picture shows, the answer is one of these."""
-    names = predictor.categories
     listed = f": {', '.join(names)}" if len(names) <= MOST_LISTED else ""
-    text = f"{visible(predictor.name)} knows {len(names)} classes{listed}"
+    text = f"{visible(name)} knows {len(names)} classes{listed}"
     return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False)
 
 
-def _print_json(predictor: "Predictor", predictions: "list[Prediction]", failures: "list[Failure]") -> None:
+def _print_json(name: str, labels: Sequence[str], predictions: "list[Prediction]", failures: "list[Failure]") -> None:
     print_json(
         {
-            "weights": predictor.name,
-            "num_classes": len(predictor.categories),
+            "weights": name,
+            "num_classes": len(labels),
             "predictions": [
                 {"path": each.path, "classes": [{"label": label, "probability": p} for label, p in each.classes]}
                 for each in predictions

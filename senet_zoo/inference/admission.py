@@ -20,7 +20,7 @@ def admit(model: nn.Module) -> None:
     for name, part in model.named_modules():
         where = f"{name or 'the network'} ({type(part).__name__})"
         if part.training:
-            raise OptimizationError(f"only networks in eval mode are optimised, and {where} trains: call model.eval()")
+            raise OptimizationError(f"only networks in eval mode are rewritten, and {where} trains: call model.eval()")
         if part._forward_hooks or part._forward_pre_hooks:
             raise OptimizationError(f"a rewritten network runs no hooks, and {where} has one: remove it first")
         if "quantized" in type(part).__module__ or "torchao" in type(part).__module__:

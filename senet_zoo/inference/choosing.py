@@ -49,7 +49,7 @@ def choose(network: fx.GraphModule, x: Tensor, backends: Mapping[str, Callable[[
             notes.append(str(error).partition("\n")[0])
     if not networks:
         raise OptimizationError("no backend runs this network: " + "; ".join(notes))
-    seconds = {name: median(values) for name, values in measure(networks, x, ROUNDS).items()}
+    seconds = {name: median(values) for name, values in measure(networks, x, ROUNDS).seconds.items()}
     notes.append("measured " + ", ".join(f"{name} {1000 * value:.2f} ms" for name, value in seconds.items()))
     if not remembered.remember(path, seconds):
         notes.append(f"not remembered, for {path.parent} cannot be written")

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -19,7 +19,7 @@ from senet_zoo.inference.optimized import OptimizedModel
 from senet_zoo.inference.options import check_options, default_sizes
 from senet_zoo.inference.passes import onednn
 from senet_zoo.inference.report import OptimizationReport
-from senet_zoo.inference.rewriting import rewrite
+from senet_zoo.inference.rewriting import in_channels_of, rewrite
 
 
 def optimize(
@@ -75,7 +75,7 @@ def optimize(
     sizes = default_sizes(model) if sizes is None else tuple(sizes)
     check_options(dtype, like.device, compile, backend, sizes, batch, rounds)
     rewriting = rewrite(model)
-    in_channels = _in_channels(rewriting.network)
+    in_channels = in_channels_of(rewriting.network)
     network = _converted(rewriting.network, dtype)
     example = pictures(batch, in_channels, sizes[0], like)
     check = Check(model, [pictures(count, in_channels, size, like) for size in sizes for count in BATCHES], dtype)
@@ -83,6 +83,7 @@ def optimize(
     def whole(run: Network) -> OptimizedModel:
         return OptimizedModel(run, like.device, dtype, in_channels)
 
+    @cache  # the fastest of several is there already
     def make(name: str) -> tuple[OptimizedModel, Built]:
         try:
             built = BACKENDS[name](copy.deepcopy(network), example.to(dtype))
@@ -105,7 +106,7 @@ def optimize(
         notes.append("what the compiler made of it was compared on the first of these inputs")
     else:
         check(fast, name)
-    seconds = measure({"original": model, "optimised": fast}, example, rounds)
+    measured = measure({"original": model, "optimised": fast}, example, rounds)
     fast.report = OptimizationReport(
         network=type(model).__name__,
         backend=name,
@@ -119,7 +120,7 @@ def optimize(
         deviation=check.worst,
         bound=check.bound,
         checked=check.shapes,
-        gain=gain(seconds["original"], seconds["optimised"], example) if rounds else None,
+        gain=gain(measured, "original", "optimised", example) if rounds else None,
         notes=tuple(notes),
     )
     return fast
@@ -131,19 +132,6 @@ def _converted(network: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
         if isinstance(part, MeanGate):
             part.to(torch.promote_types(dtype, torch.float32))
     return network
-
-
-def _in_channels(network: fx.GraphModule) -> int:
-    """Channels of the pictures: what the first convolution behind them reads."""
-    reached: set[fx.Node] = set()
-    for node in network.graph.nodes:
-        if node.op == "placeholder" or reached & set(node.all_input_nodes):
-            reached.add(node)
-            layer = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-            channels = getattr(layer, "in_channels", None)
-            if isinstance(channels, int):
-                return channels
-    return 3
 
 
 def _notes(dtype: torch.dtype, device: torch.device) -> list[str]:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from senet_zoo.errors import UsageError
+from senet_zoo.inference.machine import find_device
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.zoo.catalogue import default_preprocessing, get_weights, list_weights
@@ -48,7 +46,7 @@ def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: 
         UsageError: no such device, or all that `senet_zoo.create_model` raises.
         WeightsError: the weights could not be had, or are not what they should be.
     """
-    place = _device(device)
+    place = find_device(device)
     if weights is None:
         published = get_weights(name)
         model = create_model(published.name, pretrained=True, device=place)
@@ -68,17 +66,3 @@ def _categories(name: str, num_classes: int) -> tuple[str, ...]:
         if len(published.categories) == num_classes:
             return published.categories
     return tuple(f"class {index}" for index in range(num_classes))
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"a device is named like cpu, cuda or cuda:1, got {name!r}") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"a CUDA device must exist, and {name!r} does not ({torch.cuda.device_count()} seen): use --device cpu"
-        )
-    return device

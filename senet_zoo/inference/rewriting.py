@@ -74,5 +74,18 @@ def rewrite(model: nn.Module) -> Rewriting:
     )
 
 
+def in_channels_of(network: fx.GraphModule) -> int:
+    """Channels of the pictures of a rewritten network: what the first convolution behind them reads."""
+    reached: set[fx.Node] = set()
+    for node in network.graph.nodes:
+        if node.op == "placeholder" or reached & set(node.all_input_nodes):
+            reached.add(node)
+            layer = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+            channels = getattr(layer, "in_channels", None)
+            if isinstance(channels, int):
+                return channels
+    return 3
+
+
 def _own_name(name: str) -> str:
     return name.removeprefix(PREFIX).lstrip(".") or "the network"

@@ -5,7 +5,6 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor, fx
-from torch.export import ExportedProgram
 
 from senet_zoo.errors import OptimizationError
 from senet_zoo.exported.forms import Runtime, need
@@ -24,12 +23,10 @@ def in_onnx_runtime(network: fx.GraphModule, x: Tensor) -> Network:
     if x.is_cuda or x.dtype is not torch.float32:
         raise OptimizationError(f"ONNX Runtime computes in float32 on the CPU here, not in {x.dtype} on {x.device}")
     onnxruntime: Any = need("onnxruntime", Runtime.ONNX)
-    need("onnxscript", Runtime.ONNX)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
-    made = onnx_model(_program(network, x)).SerializeToString()
-    session = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(_onnx(network, x, Runtime.ONNX), options, providers=["CPUExecutionProvider"])
 
     def run(pictures: Tensor) -> Tensor:
         (logits,) = session.run(None, {"pictures": pictures.contiguous().numpy()})
@@ -50,7 +47,8 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
         raise OptimizationError(f"OpenVINO computes in float32 or bfloat16 on the CPU, not in {x.dtype} on {x.device}")
     openvino: Any = need("openvino", Runtime.OPENVINO)
     settings = {"INFERENCE_PRECISION_HINT": precisions[x.dtype], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.compile_model(openvino.convert_model(_program(network.float(), x)), "CPU", settings)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(_onnx(network.float(), x, Runtime.OPENVINO)), "CPU", settings)
 
     def run(pictures: Tensor) -> Tensor:
         return torch.from_numpy(numpy.asarray(compiled(pictures.float().contiguous().numpy())[0]))
@@ -58,5 +56,7 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
     return run
 
 
-def _program(network: fx.GraphModule, x: Tensor) -> ExportedProgram:
-    return program_of(network, x.shape[1], None)
+def _onnx(network: fx.GraphModule, x: Tensor, extra: Runtime) -> bytes:
+    for module in ("onnx", "onnxscript"):
+        need(module, extra)
+    return bytes(onnx_model(program_of(network, x.shape[1], None)).SerializeToString())

@@ -1,0 +1,127 @@
+"""The results that were kept, as a page: docs/speed.md with a table for each run, and docs/speed.png.
+
+    python benchmarks/report.py             # writes
+    python benchmarks/report.py --check     # exit status 1 where the page is not what would be written
+
+Results are the files benchmarks/results/*.json, which the benchmarks write with --output, and which the output of
+`senet-zoo benchmark ... --json` is as well.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from senet_zoo.hub.atomic import atomic_file
+from senet_zoo.inference.sheet import Sheet, sheets_in, words
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+COMMANDS = """\
+python benchmarks/inference.py --output benchmarks/results/inference.json
+python benchmarks/inference.py --batch 16 --output benchmarks/results/inference-16.json
+python benchmarks/training.py --output benchmarks/results/training.json
+python benchmarks/fused.py --output benchmarks/results/fused.json
+senet-zoo benchmark se_resnet50 se_mobilenet --json > benchmarks/results/models.json
+python benchmarks/report.py"""
+INTRODUCTION = f"""\
+# Speed
+
+Every table is one run: its candidates took turns, another one first in each round. Ratios are of the same round:
+medians, and the quartiles in brackets. A gate's cost is the time over that of the plain twin, treated alike. Figures
+hold for the machine above them. Made by `python benchmarks/report.py` from `benchmarks/results/*.json`; these commands
+make the results:
+
+```console
+{COMMANDS}
+```
+"""
+COLOUR, GREY = "#4477aa", "#888888"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file of results.
+
+    Args:
+        command: that made it.
+        date: when.
+        sheets: what was measured.
+    """
+
+    command: str
+    date: str
+    sheets: list[Sheet]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", metavar="FOLDER")
+    args = parser.parse_args()
+    results = [read(path) for path in sorted(args.results.glob("*.json"))]
+    text, path, plot = page(results), args.docs / "speed.md", args.docs / "speed.png"
+    if args.check:
+        same = path.is_file() and path.read_text(encoding="utf-8") == text and plot.is_file() == bool(results)
+        if not same:
+            print(f"{path} is not what python benchmarks/report.py writes; run it", file=sys.stderr)
+        return int(not same)
+    with atomic_file(path) as file:
+        file.write(text.encode())
+    if results:
+        draw(plot, [sheet for result in results for sheet in result.sheets])
+    else:
+        plot.unlink(missing_ok=True)
+    return 0
+
+
+def read(path: Path) -> Result:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Result(found["command"], found["date"], sheets_in(found))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{path} must be what a benchmark wrote, and is not ({error!r}): move it away") from error
+
+
+def page(results: list[Result]) -> str:
+    if not results:
+        return f"{INTRODUCTION}\nNo results are kept yet.\n"
+    parts = [INTRODUCTION, "![Ratios of all runs, medians with quartiles](speed.png)\n"]
+    for result in results:
+        parts.append(f"## `{result.command}`\n\n{result.date}\n")
+        parts += map(section, result.sheets)
+    return "\n".join(parts)
+
+
+def section(sheet: Sheet) -> str:
+    head, *rows = sheet.table()
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines).replace("_", "\\_")
+    title = sheet.title[0].upper() + sheet.title[1:]
+    return f"{title}, {sheet.rounds}. On {words(sheet.machine)}.\n\n{table}\n"
+
+
+def draw(path: Path, sheets: list[Sheet]) -> None:
+    """A panel a sheet: a point and its quartiles for each candidate."""
+    from matplotlib.figure import Figure
+
+    heights = [len(sheet.rows) + 2 for sheet in sheets]
+    figure = Figure(figsize=(8, 0.3 * sum(heights) + 0.5), layout="constrained")
+    axes = figure.subplots(len(sheets), squeeze=False, height_ratios=heights)[:, 0]
+    for axis, sheet in zip(axes, sheets, strict=True):
+        for place, row in enumerate(sheet.rows):
+            axis.plot([row.ratio.lower, row.ratio.upper], [place, place], color=COLOUR, linewidth=2)
+            axis.plot(row.ratio.median, place, "o", color=COLOUR, markersize=5)
+        axis.axvline(1, color=GREY, linewidth=0.8, zorder=0)
+        axis.set_yticks(range(len(sheet.rows)), [f"{row.model}, {row.candidate}" for row in sheet.rows], fontsize=8)
+        axis.invert_yaxis()
+        axis.set_title(f"{sheet.title}: times as fast as {sheet.base}", fontsize=9, loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""``senet-zoo export``: a network as a file for other programs."""
+
+import argparse
+
+from senet_zoo.cli.output import print_json
+from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
+
+SUMMARY = "write a network as ONNX, OpenVINO or torch.export"
+DESCRIPTION = """\
+Write a network as a file that other programs run: the suffix of --output says
+which, .onnx, .xml for OpenVINO (weights go beside it, into a .bin) or .pt2 for
+torch.export. It needs the extra of that name: pip install 'senet-zoo[onnx]'.
+
+Batch norms are folded and gates computed early where that is exact. The file is
+read back and compared with the network before it takes its place. It carries
+its preprocessing and the names of its classes, so that it answers by itself:
+senet-zoo predict --exported FILE.
+
+Without --weights, --model NAME is the default among its published weights, and
+NAME.TAG that one."""
+EXAMPLE = """\
+senet-zoo export --model se_resnet50 --output se_resnet50.onnx
+  senet-zoo export --model se_resnet50 -o small.xml --int8 --calibrate photos/"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's words."""
+    parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ending in .onnx, .xml or .pt2")
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="that pictures are cut to; default: as trained")
+    parser.add_argument("--int8", action="store_true", help="convolutions in eight bits; gates stay in float32")
+    parser.add_argument(
+        "--calibrate",
+        action="append",
+        metavar="FOLDER",
+        help="pictures like those to come, for --int8; repeatable",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and print the report."""
+    from senet_zoo import create_model, export
+    from senet_zoo.inference.export import Int8
+
+    if arguments.int8 != bool(arguments.calibrate):
+        raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")
+    if "." in arguments.model and arguments.weights:
+        raise UsageError("--weights names a file for a model: leave the tag of --model out")
+    model = create_model(arguments.model, pretrained=not arguments.weights, weights=arguments.weights)
+    int8 = Int8(arguments.calibrate) if arguments.int8 else None
+    report = export(model, arguments.output, size=arguments.size, int8=int8)
+    if arguments.json:
+        print_json(report)
+    else:
+        print(report)
+    return 0

@@ -1,0 +1,149 @@
+"""int8 by ONNX Runtime's own quantiser: convolutions in eight bits, calibrated on pictures; gates stay in float32."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from senet_zoo.errors import ExportError, UsageError
+from senet_zoo.exported.forms import Runtime, need
+from senet_zoo.exported.pixels import pixels
+from senet_zoo.inference.export.parity import Run
+from senet_zoo.pictures import find_pictures, read_picture
+from senet_zoo.preprocessing import Preprocessing
+
+EIGHT_BITS = ("Conv", "MaxPool")
+MEANS = ("ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool")
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Convolutions in eight bits.
+
+    Args:
+        pictures: files and folders of pictures like those that the network will see. Three quarters of those used
+            find the ranges of the maps; on the others, or on all where they are fewer than 8, the likeliest class is
+            compared with the original's.
+        agreement: least share of these with the same class; below it nothing is written.
+        most: pictures used, evenly out of all.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    pictures: Sequence[str | os.PathLike[str]]
+    agreement: float = 0.9
+    most: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.agreement <= 1:
+            raise UsageError(f"agreement must be a share from 0 to 1, got {self.agreement}")
+        if self.most < 1:
+            raise UsageError(f"most must be at least 1, got {self.most}")
+
+    def load(self, preprocessing: Preprocessing | None) -> list[Tensor]:
+        """The pictures as inputs (1, 3, size, size).
+
+        Raises:
+            UsageError: there are none, or nothing says how they are prepared.
+            PictureError: a folder without pictures, or a picture that cannot be read.
+        """
+        if preprocessing is None:
+            raise UsageError("int8 is calibrated on pictures, and nobody says how to prepare them: pass preprocessing=")
+        files = [path for source in self.pictures for path in find_pictures(source)]
+        if not files:
+            raise UsageError("int8 is calibrated on pictures, and none is given: name a folder of some hundred")
+        chosen = files[:: max(1, len(files) // self.most)][: self.most]
+        return [torch.from_numpy(pixels(read_picture(path), preprocessing))[None] for path in chosen]
+
+
+def split(inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """What ranges are found on, and what the answers are compared on."""
+    if len(inputs) < 8:
+        return inputs, inputs
+    return [x for place, x in enumerate(inputs) if place % 4], inputs[::4]
+
+
+def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
+    """A network with its convolutions in eight bits, as an ``onnx.ModelProto`` without remarks.
+
+    Args:
+        path: of the network in float32; a file may be written beside it for a while.
+        inputs: that the ranges of the maps are found on.
+    """
+    onnx = need("onnx", Runtime.ONNX)
+    quantization = need("onnxruntime.quantization", Runtime.ONNX)
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+
+    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        """The inputs one by one, as the quantiser asks for them."""
+
+        def __init__(self) -> None:
+            self.rest: Iterator[Tensor] = iter(inputs)
+
+        def get_next(self) -> dict[str, NDArray[numpy.float32]] | None:
+            """The next, by the input's name."""
+            x = next(self.rest, None)
+            return None if x is None else {"pictures": x.numpy()}
+
+    made = path.with_suffix(".int8.onnx")
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)  # the quantiser recommends a step that folds what is folded
+    try:
+        quantization.quantize_static(
+            proto,
+            made,
+            Pictures(),
+            op_types_to_quantize=list(EIGHT_BITS),
+            nodes_to_exclude=gate_nodes(proto.graph),
+            per_channel=True,
+            # Seven bits of weights where the processor sums pairs of products in 16 bits, which is most of x86.
+            reduce_range=True,
+            extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
+        )
+    finally:
+        log.setLevel(level)
+    proto = onnx.load(made)
+    made.unlink()
+    return proto
+
+
+def gate_nodes(graph: Any) -> list[str]:
+    """Names of the nodes that see nothing but means over pixels: gates, and the classifier."""
+    constants = {tensor.name for tensor in graph.initializer}
+    means: set[str] = set()
+    names = []
+    for node in graph.node:
+        data = [name for name in node.input if name and name not in constants]
+        if node.op_type in MEANS or (data and means.issuperset(data)):
+            means.update(node.output)
+            names.append(node.name)
+        elif not data:
+            constants.update(node.output)
+    return names
+
+
+@torch.no_grad()
+def agreement(run: Run, model: nn.Module, inputs: Sequence[Tensor], least: float) -> tuple[float, int]:
+    """Share of pictures with the same likeliest class, and their number.
+
+    Raises:
+        ExportError: fewer than ``least``.
+    """
+    same = sum(int(run(x.numpy()).argmax()) == int(model(x).argmax()) for x in inputs)
+    share = same / len(inputs)
+    if share < least:
+        raise ExportError(
+            f"int8 must give the original's likeliest class for {least:.0%} of the pictures, and this gives it for "
+            f"{share:.1%} of {len(inputs)}: calibrate with more pictures like those it will see, or export in float32"
+        )
+    return share, len(inputs)

@@ -1,0 +1,62 @@
+"""``benchmark`` prints a table for people and, with ``--json``, a file of results that the speed page reads."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from senet_zoo.cli import main
+
+
+def page(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["report.py", "--results", str(folder), "--docs", str(folder / "docs"), *words])
+    return report.main()
+
+
+def test_what_it_prints_becomes_the_speed_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["se_resnet20", "--size", "16", "--rounds", "2", "--threads", "1", "--device", "cpu"]
+    assert main(["benchmark", *words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    (sheet,) = json.loads(out)["sheets"]
+    assert [row["candidate"] for row in sheet["rows"]] == ["eager", "optimised"]
+    assert sheet["machine"]["threads"] == 1
+    for row in sheet["rows"]:
+        for spread in (row["rate"], row["ratio"], row["gate"]):
+            assert 0 < spread["lower"] <= spread["median"] <= spread["upper"]
+
+    assert page(monkeypatch, tmp_path) == 0
+    docs = tmp_path / "docs"
+    assert "No results are kept yet" in (docs / "speed.md").read_text()
+    assert not (docs / "speed.png").exists()
+    (tmp_path / "run.json").write_text(out)
+    assert page(monkeypatch, tmp_path, "--check") == 1
+    assert "run it" in capsys.readouterr().err
+    assert page(monkeypatch, tmp_path) == page(monkeypatch, tmp_path, "--check") == 0
+    text = (docs / "speed.md").read_text()
+    assert "## `senet-zoo benchmark se_resnet20 --batch 1 --size 16 --threads 1 --rounds 2 --device cpu" in text
+    assert "| se\\_resnet20 | optimised | " in text
+    assert (docs / "speed.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "broken.json").write_text('{"sheets": 1}')
+    with pytest.raises(SystemExit, match=r"broken\.json must be what a benchmark wrote"):
+        page(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["se_resnt20"], "did you mean se_resnet20"),
+        (["zzz*"], "no model matches 'zzz*'"),
+        (["se_resnet20", "--batch", "0"], "must be a whole number, at least 1, got '0'"),
+        (["se_resnet20", "--dtype", "fp64"], "invalid choice: 'fp64'"),
+        (["se_resnet20", "--device", "gpu"], "named like cpu, cuda or cuda:1, got 'gpu'"),
+        (["se_resnet20", "--train", "--size", "1", "--device", "cpu"], "se_resnet20 cannot run on 1 x 1 px"),
+    ],
+)
+def test_wrong_words_are_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", *words]) == 2
+    assert message in capsys.readouterr().err
