@@ -31,7 +31,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    _remove_abandoned(path.parent)
+    remove_abandoned(path.parent)
 
 
 @contextmanager
@@ -70,7 +70,8 @@ def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable
     return WeightsUnavailable(f"{folder} did not take the file: {error}; set {setting} to another folder")
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left in a folder a day ago or longer."""
     for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
         with suppress(OSError):  # another process was quicker
             if time.time() - part.stat().st_mtime > ABANDONED:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.hub import settings
-from senet_zoo.hub.atomic import atomic_file
+from senet_zoo.hub.atomic import atomic_file, remove_abandoned
 from senet_zoo.hub.file_state import FileState, state_of
 
 _stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
@@ -79,6 +79,9 @@ def _stamp(path: Path, sha256: str, state: FileState) -> None:
     try:
         with atomic_file(_stamp_file(path, sha256)) as file:
             file.write(note.encode())
+        # In the cache's other folders, too: one that nobody writes to again would never be tidied.
+        for folder in settings.zoo_cache().iterdir():
+            remove_abandoned(folder)
     except OSError:
         return
 

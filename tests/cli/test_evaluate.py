@@ -3,9 +3,11 @@
 import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+import tqdm
 
 from senet_zoo.cli import main
 from senet_zoo.cli.evaluate import LABEL_ORDERS
@@ -46,6 +48,7 @@ def test_on_a_terminal_a_bar_counts_the_pictures(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("tqdm.tqdm", partial(tqdm.tqdm, mininterval=0.0))  # a fast machine is done before it is drawn
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert "10/10" in err

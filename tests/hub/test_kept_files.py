@@ -99,3 +99,13 @@ def test_a_part_of_a_killed_process_goes_a_day_later_and_others_stay(tmp_path):
         assert re.fullmatch(r"\.next\.[0-9a-f]{32}\.part", part.name)  # as the names above
         file.write(b"whole")
     assert set(tmp_path.iterdir()) == {live, foreign, tmp_path / "next"}
+
+
+def test_a_load_tidies_folders_of_the_cache_that_it_does_not_write_to(hub, published, cache):
+    dead = cache / "pins" / f".pin.json.{'0' * 32}.part"
+    dead.parent.mkdir(parents=True, exist_ok=True)
+    dead.write_text("half")
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(dead, (two_days_ago, two_days_ago))
+    locate(published)
+    assert not dead.exists()

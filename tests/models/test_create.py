@@ -157,8 +157,9 @@ def test_a_file_or_its_folder_gives_the_same_network(saved: Path) -> None:
     one = senet_zoo.create_model("se_resnet20", weights=saved)
     other = senet_zoo.create_model("se_resnet20", weights=str(saved.parent))
     reference = randomise(senet_zoo.create_model("se_resnet20"))
-    assert torch.equal(one(X), reference(X))
-    assert torch.equal(other(X), reference(X))
+    for model in (one, other):
+        assert all(torch.equal(model.state_dict()[key], tensor) for key, tensor in reference.state_dict().items())
+        torch.testing.assert_close(model(X), reference(X))  # where a tensor lies in memory may move the last bit
 
 
 def test_loaded_weights_can_be_trained_without_touching_the_file(saved: Path) -> None:
