@@ -17,7 +17,8 @@ import torch
 import senet_zoo
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.manifest import text_of
-from senet_zoo.hub.rows import LABELS, fingerprint_json, preprocessing_json
+from senet_zoo.hub.preparation import preprocessing_json
+from senet_zoo.hub.rows import LABELS, fingerprint_json
 from senet_zoo.hub.verified import digest
 from senet_zoo.labels import IMAGENETTE, categories
 from senet_zoo.training.data import open_data

@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli import detection
+from senet_zoo.cli import detection, labelled
 from senet_zoo.cli.output import print_json, print_table, visible
-from senet_zoo.cli.parser import cores, positive
-from senet_zoo.errors import UsageError
+from senet_zoo.cli.parser import cores
 
 if TYPE_CHECKING:
     from senet_zoo.inference.predictor import Predictor
@@ -50,11 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
     detection.add_task(parser)
-    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
-    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
-    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="crops at once; default: 64")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    labelled.add_network(parser, unit="crops")
     group = parser.add_argument_group("how it is measured")
     group.add_argument("--protocol", choices=PROTOCOLS, default="own", help="crops of each picture; default: own")
     group.add_argument("--combine", choices=COMBINE, default="mean", help="scores of several crops; default: mean")
@@ -65,13 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the network's 1000 ImageNet logits; ilsvrc2017 is the authors'. Default: usual",
     )
     group = parser.add_argument_group("the data")
-    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
-    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
-    group.add_argument(
-        "--classes", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
-    )
-    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
-    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+    labelled.add_data(group)
     group = parser.add_argument_group("files")
     group.add_argument("--per-class", type=Path, metavar="FILE", help="write a CSV with a row for each class")
     group.add_argument("--confusion", type=Path, metavar="FILE", help="write who is taken for whom, .csv or .png")
@@ -81,27 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
     if arguments.task == "detection":
         return detection.evaluate(arguments)
-    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
-    from senet_zoo.training.data import open_data
     from senet_zoo.training.evaluation import protocol, tables
     from senet_zoo.training.evaluation.ranks import device_of_rank, joined_ranks
 
-    if arguments.weights and not arguments.model:
-        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    labelled.require_model(arguments)
     if arguments.confusion:
         tables.check_confusion(arguments.confusion)
     with joined_ranks() as ranks:
-        data = open_data(
-            arguments.data,
-            arguments.split,
-            labels=arguments.labels,
-            classes=arguments.classes,
-            root=arguments.root,
-            download=arguments.download,
-        )
-        predictor = load_predictor(
-            arguments.model or EMBEDDED, weights=arguments.weights, device=device_of_rank(arguments.device)
-        )
+        data = labelled.pictures(arguments)
+        predictor = labelled.network(arguments, device_of_rank(arguments.device))
         crops = protocol(arguments.protocol, predictor.preprocessing)
         evaluation = _evaluate(arguments, data, predictor, crops, ranks)
     if ranks.rank == 0:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senet_zoo.cli import labelled
 from senet_zoo.cli.output import print_json, print_table, visible
 from senet_zoo.cli.parser import cores, positive
-from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.excitation import Excitations, Report
@@ -40,11 +40,7 @@ senet-zoo excite photographs/val --model se_resnet50 -o gates \\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
-    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
-    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
-    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="pictures at once; default: 64")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    labelled.add_network(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the files go")
     group = parser.add_argument_group("what is shown")
     group.add_argument(
@@ -57,13 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("the data")
     group.add_argument("--limit", type=positive, metavar="N", help="pictures of each class, the first ones")
-    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
-    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
-    group.add_argument(
-        "--class-names", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
-    )
-    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
-    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+    labelled.add_data(group, class_names="--class-names")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,24 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
         name_classes,
         write_report,
     )
-    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
-    from senet_zoo.training.data import open_data
     from senet_zoo.training.evaluation import logits_of
 
-    if arguments.weights and not arguments.model:
-        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    labelled.require_model(arguments)
     check_folder(arguments.output)
-    data = open_data(
-        arguments.data,
-        arguments.split,
-        labels=arguments.labels,
-        classes=arguments.class_names,
-        root=arguments.root,
-        download=arguments.download,
-    )
+    data = labelled.pictures(arguments)
     if arguments.limit:
         data = first_of_each(data, arguments.limit)
-    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    predictor = labelled.network(arguments, arguments.device)
     names = name_classes(data.classes, logits_of(predictor.categories))
     chosen = choose_classes(arguments.classes.split(",") if arguments.classes is not None else None, names)
     found = _excite(arguments, predictor, data)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senet_zoo.cli import labelled
 from senet_zoo.cli.output import print_json, print_table, visible
 from senet_zoo.cli.parser import cores, positive
 from senet_zoo.errors import UsageError
@@ -47,11 +48,7 @@ senet-zoo prune photographs/val --model se_resnet50 --stages 5 -o slim
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
-    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
-    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
-    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="pictures at once; default: 64")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    labelled.add_network(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the network goes")
     which = parser.add_argument_group("which gates go").add_mutually_exclusive_group(required=True)
     which.add_argument("--stages", type=_stages, metavar="N,...", help="those of these stages; a ResNet has 2 to 5")
@@ -59,27 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the data")
     group.add_argument("--calibrate", type=positive, default=1000, metavar="N", help="pictures; default: 1000")
     group.add_argument("--calibrate-on", metavar="DATA", help="other data for it, such as training pictures")
-    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
-    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
-    group.add_argument(
-        "--classes", type=Path, metavar="FILE", help="names or synsets in the order of --labels' numbers"
-    )
-    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
-    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+    labelled.add_data(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune, save and print; status 1 if a picture could not be read."""
     from senet_zoo.analysis.pruning import OfStages, SpreadUnder
-    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
     from senet_zoo.zoo.folders import save_pretrained
 
-    if arguments.weights and not arguments.model:
-        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+    labelled.require_model(arguments)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)
-    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    predictor = labelled.network(arguments, arguments.device)
     selection = SpreadUnder(arguments.threshold) if arguments.stages is None else OfStages(arguments.stages)
     pruned, report = _prune(arguments, predictor, selection, calibration, measured)
     for error in report.unreadable:
@@ -94,14 +83,7 @@ def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
     from senet_zoo.analysis.pruning import set_apart
     from senet_zoo.training.data import open_data
 
-    data = open_data(
-        arguments.data,
-        arguments.split,
-        labels=arguments.labels,
-        classes=arguments.classes,
-        root=arguments.root,
-        download=arguments.download,
-    )
+    data = labelled.pictures(arguments)
     if arguments.calibrate_on is None:
         return set_apart(data, arguments.calibrate)
     if arguments.calibrate_on == arguments.data:

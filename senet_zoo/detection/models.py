@@ -1,7 +1,7 @@
 """torchvision's detectors on any network of the zoo that has four stages."""
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -66,21 +66,8 @@ def faster_rcnn(
     from torchvision.models.detection import FasterRCNN
 
     network = network_of(backbone, pretrained=pretrained)
-    mean, std = _normalisation(network, design)
-    return FasterRCNN(
-        _pyramid(network, design, trainable_stages, frozen_norm),
-        _counted(num_classes),
-        min_size=design.side,
-        max_size=design.longest,
-        image_mean=mean,
-        image_std=std,
-        rpn_anchor_generator=_one_a_level(design),
-        rpn_pre_nms_top_n_train=design.proposals,
-        rpn_post_nms_top_n_train=design.proposals,
-        rpn_pre_nms_top_n_test=design.proposals // 2,
-        rpn_post_nms_top_n_test=design.proposals // 2,
-        box_batch_size_per_image=design.samples,
-    ).eval()
+    pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
+    return FasterRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
 
 
 def mask_rcnn(
@@ -101,21 +88,8 @@ def mask_rcnn(
     from torchvision.models.detection import MaskRCNN
 
     network = network_of(backbone, pretrained=pretrained)
-    mean, std = _normalisation(network, design)
-    return MaskRCNN(
-        _pyramid(network, design, trainable_stages, frozen_norm),
-        _counted(num_classes),
-        min_size=design.side,
-        max_size=design.longest,
-        image_mean=mean,
-        image_std=std,
-        rpn_anchor_generator=_one_a_level(design),
-        rpn_pre_nms_top_n_train=design.proposals,
-        rpn_post_nms_top_n_train=design.proposals,
-        rpn_pre_nms_top_n_test=design.proposals // 2,
-        rpn_post_nms_top_n_test=design.proposals // 2,
-        box_batch_size_per_image=design.samples,
-    ).eval()
+    pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
+    return MaskRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
 
 
 def retinanet(
@@ -174,6 +148,23 @@ def build(
         backbone, num_classes, design=design, trainable_stages=trainable_stages, frozen_norm=frozen_norm
     )
     return detector
+
+
+def _regions(network: ConvNet, design: Design) -> dict[str, Any]:
+    """What torchvision's two-stage detectors are told of pictures, anchors and proposals."""
+    mean, std = _normalisation(network, design)
+    return {
+        "min_size": design.side,
+        "max_size": design.longest,
+        "image_mean": mean,
+        "image_std": std,
+        "rpn_anchor_generator": _one_a_level(design),
+        "rpn_pre_nms_top_n_train": design.proposals,
+        "rpn_post_nms_top_n_train": design.proposals,
+        "rpn_pre_nms_top_n_test": design.proposals // 2,
+        "rpn_post_nms_top_n_test": design.proposals // 2,
+        "box_batch_size_per_image": design.samples,
+    }
 
 
 def _pyramid(network: ConvNet, design: Design, trainable_stages: int | None, frozen_norm: bool) -> Pyramid:

@@ -16,13 +16,12 @@ from pathlib import Path
 
 from senet_zoo.errors import ManifestError, WeightsCorrupted
 from senet_zoo.hub.fields import no_duplicates
+from senet_zoo.hub.preparation import preprocessing_json, read_preprocessing
 from senet_zoo.hub.rows import (
     LABELS,
     Fingerprint,
     fingerprint_json,
-    preprocessing_json,
     read_fingerprint,
-    read_preprocessing,
 )
 from senet_zoo.preprocessing import Preprocessing
 

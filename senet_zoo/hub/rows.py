@@ -4,8 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.preparation import preprocessing_json as preprocessing_json  # imported from here, too
-from senet_zoo.hub.preparation import read_preprocessing as read_preprocessing
+from senet_zoo.hub.preparation import read_preprocessing
 from senet_zoo.hub.sources import HubFile, PackageFile, ReleaseFile, Source, read_source
 from senet_zoo.preprocessing import Preprocessing
 

@@ -11,6 +11,7 @@ from senet_zoo import registry
 from senet_zoo.errors import ManifestError, UsageError, WeightsNotFound
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.fields import Fields, read_json
+from senet_zoo.hub.preparation import preprocessing_json, read_preprocessing
 from senet_zoo.hub.remarks import Remarks, read_remarks
 from senet_zoo.hub.rows import (
     LABELS,
@@ -18,10 +19,8 @@ from senet_zoo.hub.rows import (
     TAG,
     Fingerprint,
     fingerprint_json,
-    preprocessing_json,
     read_fingerprint,
     read_metric,
-    read_preprocessing,
 )
 from senet_zoo.hub.sources import SHA256, split_revision
 from senet_zoo.labels import categories

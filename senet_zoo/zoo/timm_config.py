@@ -13,7 +13,8 @@ import torch
 from senet_zoo.errors import UnknownModelError
 from senet_zoo.families.family import Model
 from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.rows import LABELS, read_preprocessing
+from senet_zoo.hub.preparation import read_preprocessing
+from senet_zoo.hub.rows import LABELS
 from senet_zoo.labels import categories
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Interpolation, Preprocessing
