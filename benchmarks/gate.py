@@ -62,12 +62,12 @@ EXPERIMENTS = {
         "--recipe scratch --size 128 --val-share 0.05",
     ),
     "cifar10-short": Experiment(
-        "CIFAR-10, 12 epochs",
+        "CIFAR-10, 8 epochs",
         ("resnet20",),
         (0, 1, 2),
         "'CIFAR10/cifar10_train_*.npz'",
         "CIFAR10/cifar10_test.npz",
-        "--recipe cifar-resnet --epochs 12 --val-share 0.02",
+        "--recipe cifar-quick --val-share 0.02",
     ),
     "cifar10-200": Experiment(
         "CIFAR-10, 200 epochs, the depths of the paper's table 4",
