@@ -161,7 +161,7 @@ CIFAR_RESNET = TrainRecipe(
     augmentation=(PadCrop(pad=4), Flip()),
 )
 
-# This zoo's own, for 32x32 pictures on a processor: smaller pictures at first, one arc of the rate, an average at the end.
+# This zoo's own, for 32x32 pictures on a CPU: smaller ones at first, one arc of the rate, an average at the end.
 CIFAR_QUICK = replace(
     CIFAR_RESNET,
     epochs=8,
