@@ -3,7 +3,9 @@
 import inspect
 import pickle
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +176,25 @@ class Fetched:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+class FetchedSlowly(Fetched):
+    """The same, which counts downloads and takes its time."""
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:
+        if download and not (root / "fetched").exists():
+            with (root / "downloads").open("a") as log:
+                log.write("1")
+            time.sleep(0.2)
+        super().__init__(root, train, download)
+
+
+def test_processes_that_open_a_set_together_download_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theirs, "CIFAR10", FetchedSlowly)
+    with ThreadPoolExecutor(4) as pool:  # the lock is of the file, whoever asks
+        sets = list(pool.map(lambda _: open_data("CIFAR10", "test", root=tmp_path, download=True), range(4)))
+    assert [len(each) for each in sets] == [16] * 4
+    assert (tmp_path / "downloads").read_text() == "1"
 
 
 @pytest.mark.usefixtures("without_plots")

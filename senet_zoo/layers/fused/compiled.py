@@ -1,6 +1,15 @@
-"""The steps as PyTorch's compiler writes them for a CPU: one loop a pass, and one call a step."""
+"""The steps as PyTorch's compiler writes them for a CPU: one loop a pass, and one call a step.
 
-from functools import cache, partial
+The compiler keeps what it made of a function with the function's code, eight times at most, and runs what comes after
+that uncompiled. Steps over maps of another kind are another program; so every kind has code of its own, and networks of
+many kinds live in one process.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,55 +18,98 @@ from senet_zoo.layers.fused import steps
 from senet_zoo.layers.fused.passes import PLAIN
 from senet_zoo.layers.fused.steps import Form, Layers, Tensors
 
-KINDS = 64  # of steps in one process; PyTorch's own limit of 8 would run the ninth without a compiler
+_log = logging.getLogger(__name__)
+Step = Callable[..., Tensors]
+
+
+class Kind(NamedTuple):
+    """What makes steps another program; all sizes are free."""
+
+    dtype: torch.dtype
+    other: torch.dtype
+    """Of the shortcut, or of the output in the backward step."""
+    dim: int
+    with_gate: bool
+    with_bias: bool
+    of_batch: bool
 
 
 def compiled_form() -> Form:
     """Both steps, compiled for maps in float32; without a C++ compiler, this raises what PyTorch's compiler raises."""
-    _compile(torch.float32, torch.float32, 1, with_gate=True, with_bias=True, of_batch=True)
+    kind = Kind(torch.float32, torch.float32, 1, with_gate=True, with_bias=True, of_batch=True)
+    _forward_of(kind)
+    _backward_of(kind)
     return Form("torch.compile", forward, backward)
 
 
-def forward(
-    y: Tensor,
-    shortcut: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    layers: Layers,
-    eps: float,
-    of_batch: bool,
-    dim: int,
-) -> Tensors:
+def forward(y: Tensor, shortcut: Tensor, *rest: object) -> Tensors:
     """As `senet_zoo.layers.fused.steps.forward`."""
-    w1, b1, _, _ = layers
-    _compile(y.dtype, shortcut.dtype, dim, with_gate=w1 is not None, with_bias=b1 is not None, of_batch=of_batch)
-    return _forward(y, shortcut, weight, bias, running_mean, running_var, layers, eps, of_batch, dim)
+    return _run(_forward_of(_kind(y, shortcut, rest)), steps.forward, y, shortcut, *rest)
 
 
-def backward(gradient: Tensor, *rest: object) -> Tensors:
-    """As `senet_zoo.layers.fused.steps.backward`; `forward` has seen to its compilation."""
-    return _backward(gradient, *rest)
+def backward(gradient: Tensor, y: Tensor, out: Tensor, *rest: object) -> Tensors:
+    """As `senet_zoo.layers.fused.steps.backward`."""
+    return _run(_backward_of(_kind(y, out, rest)), steps.backward, gradient, y, out, *rest)
 
 
-_forward = torch.compile(partial(steps.forward, PLAIN), dynamic=True)
-_backward = torch.compile(partial(steps.backward, PLAIN), dynamic=True)
+def _kind(y: Tensor, other: Tensor, rest: tuple[object, ...]) -> Kind:
+    *_, layers, _, of_batch, dim = rest
+    w1, b1, _, _ = layers  # type: ignore[misc]
+    return Kind(y.dtype, other.dtype, dim, w1 is not None, b1 is not None, of_batch)  # type: ignore[arg-type]
+
+
+def _run(compiled: Step, plain: Step, *arguments: object) -> Tensors:
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    try:
+        return compiled(*arguments)
+    except FailOnRecompileLimitHit:  # sizes of 1 and numbers of threads make further programs of one kind
+        _say_once()
+        return plain(PLAIN, *arguments)
 
 
 @cache
-def _compile(
-    dtype: torch.dtype, of_shortcut: torch.dtype, dim: int, *, with_gate: bool, with_bias: bool, of_batch: bool
-) -> None:
-    """Compile both steps on maps of unlike sizes: the compiler takes sizes that are equal once to be equal always."""
+def _say_once() -> None:
+    _log.warning(
+        "a fused unit runs in plain PyTorch, which is slower than its layers: torch.compile made as many programs of "
+        "its steps as torch._dynamo.config.recompile_limit allows; raise that limit"
+    )
+
+
+@cache
+def _forward_of(kind: Kind) -> Step:
+    step = _compiled(lambda *arguments: steps.forward(PLAIN, *arguments))
+    with torch.no_grad():
+        step(*_example(kind))
+    return step
+
+
+@cache
+def _backward_of(kind: Kind) -> Step:
+    step = _compiled(lambda *arguments: steps.backward(PLAIN, *arguments))
+    y, shortcut, weight, bias, mean, var, *rest = _example(kind)
+    with torch.no_grad():
+        out, *kept = steps.forward(PLAIN, y, shortcut, weight, bias, mean, var, *rest)  # type: ignore[arg-type]
+        step(out.to(kind.other), y, out.to(kind.other), *kept, weight, bias, *rest)
+    return step
+
+
+def _compiled(step: Step) -> Step:
+    """The step compiled as code of its own; as one graph, for else the compiler's limit would be passed in silence."""
+    assert isinstance(step, FunctionType)
+    own = FunctionType(step.__code__.replace(), step.__globals__, step.__name__)
+    compiled: Step = torch.compile(own, dynamic=True, fullgraph=True)
+    return compiled
+
+
+def _example(kind: Kind) -> tuple[Tensor | Layers | float | bool | int, ...]:
+    """Maps of unlike sizes: the compiler takes sizes that are equal once to be equal always."""
     samples, pixels, channels, hidden = 5, 782, 260, 19
-    shape = (samples, pixels, channels) if dim == 1 else (samples, channels, pixels)
-    y, shortcut = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=of_shortcut)
-    weight, bias, mean, var = (torch.zeros(channels) for _ in range(4))
+    shape = (samples, pixels, channels) if kind.dim == 1 else (samples, channels, pixels)
+    y, shortcut = torch.zeros(shape, dtype=kind.dtype), torch.zeros(shape, dtype=kind.other)
     layers: Layers = (None,) * 4
-    if with_gate:
-        b1, b2 = (torch.zeros(hidden), torch.zeros(channels)) if with_bias else (None, None)
+    if kind.with_gate:
+        b1, b2 = (torch.zeros(hidden), torch.zeros(channels)) if kind.with_bias else (None, None)
         layers = (torch.zeros(hidden, channels), b1, torch.zeros(channels, hidden), b2)
-    with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=KINDS):
-        out, *kept = _forward(y, shortcut, weight, bias, mean, var, layers, 1e-5, of_batch, dim)
-        _backward(out, y, out, *kept, weight, bias, layers, 1e-5, of_batch, dim)
+    parameters = (torch.zeros(channels) for _ in range(4))
+    return (y, shortcut, *parameters, layers, 1e-5, kind.of_batch, kind.dim)

@@ -1,6 +1,7 @@
 """torchvision's data sets by name."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,7 +102,8 @@ def _open(name: str, root: Path, download: bool, part: Part | None) -> Labelled:
     if entry.downloads:
         options["download"] = download
     try:
-        dataset = getattr(datasets, name)(root, **options)
+        with _alone(root, name) if download and entry.downloads else nullcontext():
+            dataset = getattr(datasets, name)(root, **options)
     # torchvision tells what is missing by errors of several types.
     except (RuntimeError, OSError, ImportError) as error:
         way = "download it (--download, or download=True)" if entry.downloads else "put its archives there by hand"
@@ -110,3 +112,11 @@ def _open(name: str, root: Path, download: bool, part: Part | None) -> Labelled:
             f"name its folder (--root, or root=), or {way}"
         ) from error
     return entry.read(dataset)
+
+
+def _alone(root: Path, name: str) -> AbstractContextManager[object]:
+    """One process at a time: of those that open a set together, the first fetches it and the others find it."""
+    from filelock import FileLock
+
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / f".{name}.lock")
