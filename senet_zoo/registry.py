@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from re import split
 from types import MappingProxyType
 
+from senet_zoo.blocks.widths import Widths, widths_of
 from senet_zoo.errors import UnknownModelError
 from senet_zoo.families import (
     alexnet,
@@ -30,6 +31,7 @@ from senet_zoo.families import (
     wide_resnet,
 )
 from senet_zoo.families.family import Family, Model
+from senet_zoo.specs import NetworkSpec
 
 FAMILIES = (
     resnet.FAMILY,
@@ -112,6 +114,18 @@ def find(name: str) -> Model:
     if model is None:
         raise UnknownModelError(f"no model is named {name!r}{_near(name)}; senet_zoo.list_models() lists all")
     return model
+
+
+def spelt(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
+    """The model of that architecture, whatever its gate, and its widths where they are not the model's own.
+
+    None where no name spells it.
+    """
+    for widths in (None, widths_of(spec)):
+        for model in MODELS.values():
+            if model.spells(spec, widths):
+                return model, widths
+    return None
 
 
 def match(pattern: str) -> list[str]:

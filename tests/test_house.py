@@ -24,7 +24,7 @@ ARROWS = {
     "blocks": {"specs", "layers", "tensors"},
     "network": {"layers", "specs"},
     "families": {"blocks", "specs", "layers"},
-    "registry": {"families"},
+    "registry": {"families", "blocks", "specs"},
     "dilation": {"blocks", "network", "specs"},
     "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),
@@ -37,7 +37,7 @@ ARROWS = {
     "zoo": BELOW_ZOO,
     "training": BELOW_ZOO | {"zoo"},
     "inference": BELOW_ZOO | {"zoo", "prediction", "exported", "version"},
-    "analysis": BELOW_ZOO | {"zoo", "training"},  # gates are looked into on labelled pictures
+    "analysis": BELOW_ZOO | {"zoo", "training", "inference"},  # gates are looked into on labelled pictures, and timed
     "segmentation": {"dilation", "network", "zoo"},
     "detection": BELOW_ZOO | {"zoo", "training"},
     "cli": BELOW_ZOO | {"zoo", "training", "detection", "inference", "analysis", "__init__", "prediction", "exported"},

@@ -51,23 +51,26 @@ class PreBasic:
     """Two 3x3 convolutions.
 
     Args:
-        width: channels of both convolutions, and of the output.
+        width: channels of the second convolution, and of the output.
         stride: of the first convolution.
+        inner: channels of the first convolution, where the sums have lost some; ``width`` by default.
     """
 
     width: int
     stride: int = 1
+    inner: int | None = None
 
     def out_channels(self, in_channels: int) -> int:
         return self.width
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        inner = self.inner or self.width
         unit = ResidualBlock(
             branch={
-                "conv1": _conv(in_channels, self.width, 3, self.stride),
-                "norm2": NormRelu(self.width),
-                "se": gate_at(se, Placement.INNER, self.width),
-                "conv2": _conv(self.width, self.width, 3),
+                "conv1": _conv(in_channels, inner, 3, self.stride),
+                "norm2": NormRelu(inner),
+                "se": gate_at(se, Placement.INNER, inner),
+                "conv2": _conv(inner, self.width, 3),
             },
             gate=ResidualGate.of(se, in_channels, self.width),
             shortcut=_shortcut(in_channels, self.width, self.stride),

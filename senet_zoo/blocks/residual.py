@@ -84,28 +84,30 @@ class Basic:
     """Two 3x3 convolutions.
 
     Args:
-        width: channels of both convolutions, and of the output.
+        width: channels of the second convolution, and of the output.
         stride: of the first convolution.
         shortcut: how the input reaches the sum where shapes change.
         before_gate: what the last map passes on its way to the gate: the identity, or the ReLU of timm's legacy
             weights.
+        inner: channels of the first convolution, where the sums have lost some; ``width`` by default.
     """
 
     width: int
     stride: int = 1
     shortcut: Shortcut = Projection()
     before_gate: Callable[[], nn.Module] = nn.Identity
+    inner: int | None = None
 
     def out_channels(self, in_channels: int) -> int:
         return self.width
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
-        before_sum = None if se is None else self.before_gate()
+        before_sum, inner = None if se is None else self.before_gate(), self.inner or self.width
         return ResidualBlock(
             branch={
-                "conv1": ConvNorm(in_channels, self.width, 3, stride=self.stride, act=relu()),
-                "se": gate_at(se, Placement.INNER, self.width),
-                "conv2": ConvNorm(self.width, self.width, 3, act=before_sum),
+                "conv1": ConvNorm(in_channels, inner, 3, stride=self.stride, act=relu()),
+                "se": gate_at(se, Placement.INNER, inner),
+                "conv2": ConvNorm(inner, self.width, 3, act=before_sum),
             },
             gate=ResidualGate.of(se, in_channels, self.width),
             shortcut=self.shortcut.build(in_channels, self.width, self.stride),

@@ -32,6 +32,7 @@ class DetectorConfig:
         se: the network's gate; None for a plain twin.
         classes: of things, in the order of the labels from 1; 0 is the background.
         design: sizes of the detector, mean and std included.
+        widths: channels of the network's maps, where some were removed; None for its own.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class DetectorConfig:
     se: SE | None
     classes: tuple[str, ...]
     design: Design
+    widths: Widths | None = None
 
 
 def save_pretrained(detector: nn.Module, folder: str | Path, config: DetectorConfig) -> None:
@@ -59,6 +61,7 @@ def save_pretrained(detector: nn.Module, folder: str | Path, config: DetectorCon
         "detector": config.kind.value,
         "backbone": config.backbone,
         "se": None if config.se is None else to_json(config.se),
+        **({} if config.widths is None else {"widths": config.widths}),
         "classes": config.classes,
         "design": design,
     }
@@ -81,7 +84,7 @@ def from_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -
     path = Path(folder).expanduser()
     config = read_config(path)
     header = tensor_files.check(path / TENSORS)
-    network = create_model(config.backbone, se=config.se)
+    network = ConvNet(registry.find(config.backbone).spec(config.se, config.widths))
     detector = build(config.kind, network, len(config.classes) + 1, design=config.design)
     expected = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
     if expected != header.shapes:
@@ -123,10 +126,12 @@ def read_config(folder: str | Path) -> DetectorConfig:
     try:
         gate = None if se is None else from_json(se)
         design = _design(Fields(fields.take("design"), f"{path}.design"))
+        widths = fields.wholes_or_null("widths", 1, 10**5)
+        model.spec(gate, widths)
     except UsageError as error:
         raise ManifestError(f"{path}: {error}") from error
     fields.done()
-    return DetectorConfig(kind, model.name, gate, tuple(classes), design)
+    return DetectorConfig(kind, model.name, gate, tuple(classes), design, widths)
 
 
 def _design(fields: Fields) -> Design:

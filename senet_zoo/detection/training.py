@@ -107,8 +107,8 @@ def _prepare(
             trainable_stages=recipe.trainable_stages,
             frozen_norm=recipe.frozen_norm,
         )
-    name = config.model.partition(".")[0]
-    saved = DetectorConfig(config.kind, name, network.spec.se, train.classes, recipe.design)
+    entry, widths = architecture_of(network.spec)
+    saved = DetectorConfig(config.kind, entry.name, network.spec.se, train.classes, recipe.design, widths)
     job = Job(
         detector=detector,
         recipe=recipe,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from senet_zoo.blocks.widths import Widths, narrowed
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.specs import SE, NetworkSpec
 
@@ -35,24 +36,29 @@ class Model:
     doc: str
     published_as: tuple[str, ...]
 
-    def spec(self, se: SE | None = None) -> NetworkSpec:
-        """The architecture, with ``se`` in place of the name's own gate where one is given.
+    def spec(self, se: SE | None = None, widths: Widths | None = None) -> NetworkSpec:
+        """The architecture, with ``se`` and ``widths`` in place of the name's own where they are given.
+
+        Args:
+            se: the gate.
+            widths: channels of the stem's map and of each stage's.
 
         Raises:
             UsageError: a gate for a plain twin.
-            SpecError: stages that the network does not have.
+            SpecError: stages that the network does not have, or widths that it cannot have.
         """
         if se is not None and self.se is None:
             raise UsageError(f"{self.name} is the plain twin and has no gate to change; se=... goes with {self.twin}")
-        return self.build(self.se if se is None else se)
+        spec = self.build(self.se if se is None else se)
+        return spec if widths is None else narrowed(spec, widths)
 
-    def spells(self, spec: NetworkSpec) -> bool:
-        """Whether this name builds that architecture, whatever its gate."""
+    def spells(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
+        """Whether this name builds that architecture, whatever its gate, at these widths."""
         if (self.se is None) != (spec.se is None):
             return False
         try:
-            return self.build(spec.se) == spec
-        except SpecError:  # a gate for stages that this network lacks
+            return self.spec(spec.se, widths) == spec
+        except SpecError:  # a gate or widths for stages that this network lacks
             return False
 
 

@@ -87,6 +87,15 @@ class Fields:
             return None
         return self.whole(name, low, high)
 
+    def wholes_or_null(self, name: str, low: int, high: int) -> tuple[int, ...] | None:
+        """A list of whole numbers from ``low`` to ``high``; None where it is null or, as in earlier files, absent."""
+        value = self.take_optional(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(type(number) is int and low <= number <= high for number in value):
+            raise self.refuse(name, value, f"a list of whole numbers from {low} to {high}, or null")
+        return tuple(value)
+
     def number(self, name: str, low: float, high: float) -> float:
         """A number from ``low`` to ``high``."""
         value = self.take(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from senet_zoo import registry
-from senet_zoo.errors import ManifestError, UsageError, WeightsNotFound
+from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsNotFound
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.fields import Fields, read_json
 from senet_zoo.hub.preparation import preprocessing_json, read_preprocessing
@@ -82,6 +82,7 @@ def _from_own(fields: Fields) -> FolderConfig:
         categories=_categories(fields),
         provenance=_provenance(fields),
         fingerprint=_fingerprint(fields, num_classes),
+        widths=fields.wholes_or_null("widths", 1, 10**5),
     )
     fields.done()
     plain = registry.find(config.architecture).se is None
@@ -89,6 +90,10 @@ def _from_own(fields: Fields) -> FolderConfig:
         raise fields.refuse("se", se, f"{'null' if plain else 'an object'}, for {config.architecture}")
     if config.categories is not None and len(config.categories) != num_classes:
         raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
+    try:
+        _ = config.spec
+    except SpecError as e:
+        raise ManifestError(f"{fields.where}: {e}") from e
     return config
 
 
@@ -254,6 +259,7 @@ def _as_json(config: FolderConfig) -> dict[str, object]:
     return {
         "architecture": config.architecture,
         "se": None if config.se is None else to_json(config.se),
+        **({} if config.widths is None else {"widths": config.widths}),
         "num_classes": config.num_classes,
         "in_channels": config.in_channels,
         "preprocessing": None if p is None else preprocessing_json(p),

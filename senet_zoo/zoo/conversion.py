@@ -18,7 +18,7 @@ from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.specs import NetworkSpec
 from senet_zoo.zoo.config import FolderConfig, config_inside
 from senet_zoo.zoo.fingerprint import fingerprint_if_any
-from senet_zoo.zoo.folders import name_of
+from senet_zoo.zoo.folders import architecture_of
 from senet_zoo.zoo.loading import require_function
 from senet_zoo.zoo.recognition import Foreign, identify, open_foreign, spec_of
 from senet_zoo.zoo.targets import TARGETS, Target, target_of
@@ -109,7 +109,7 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
     head = [name for name in _HEAD if found.get(name) != expected.get(name)]
     match(foreign.shapes, expected, foreign.dialect, allow_missing=_HEAD if head else ())
     if foreign.dialect is not NATIVE or "model" in foreign.metadata:
-        entry = registry.MODELS[name_of(net.spec)]
+        entry, _ = architecture_of(net.spec)
         require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
     tensors = translate(foreign.tensors, foreign.dialect)
     if head:
@@ -190,7 +190,8 @@ def _new(entry: Model, foreign: Foreign) -> ConvNet:
 
 
 def _record(net: ConvNet, foreign: Foreign) -> FolderConfig | None:
-    shown = FolderConfig(name_of(net.spec), net.spec.se, foreign.num_classes, net.in_channels)
+    entry, widths = architecture_of(net.spec)
+    shown = FolderConfig(entry.name, net.spec.se, foreign.num_classes, net.in_channels, widths=widths)
     return config_inside(shown, foreign.metadata, foreign.path)
 
 

@@ -35,7 +35,8 @@ def create_model(
         name: ``model``, an alias of it, or ``model.tag`` to choose among its weights.
         pretrained: load the published weights, every tensor of them; the default tag where the name has none.
         weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``. A
-            folder's ``config.json``, where it has one, says which gate its network carries.
+            folder's ``config.json``, where it has one, says which gate its network carries and, after pruning, how
+            wide its maps are.
         num_classes: logits; 0 for pooled features. A number other than the weights' own replaces the classifier by a
             fresh one. Default: the weights' number, or the network's.
         in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
@@ -74,7 +75,8 @@ def create_model(
         )
     config = None if weights is None else config_beside(weights)
     if config is not None:
-        spec = model.spec(_agree(config, model, se))
+        _agree(config, model, se)
+        spec = config.spec
 
     checkpoint, record = _checkpoint(model, spec, tag, pretrained, weights)
     with torch.device("meta"):  # no memory is filled twice: the parameters come from the file, or are initialised once
@@ -101,8 +103,8 @@ def _config_inside(checkpoint: Checkpoint, model: Model, spec: NetworkSpec) -> F
     return config_inside(shown, checkpoint.header.metadata, checkpoint.path)
 
 
-def _agree(config: FolderConfig, model: Model, se: SE | None) -> SE | None:
-    """The gate of a saved folder, whose config must fit what was asked for."""
+def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:
+    """Refuse a saved folder whose config is not what was asked for."""
     if config.architecture != model.name:
         raise WeightsMismatch(
             f"weights load only into the function that they were trained in: {CONFIG} says {config.architecture}, not "
@@ -110,7 +112,6 @@ def _agree(config: FolderConfig, model: Model, se: SE | None) -> SE | None:
         )
     if se is not None and se != config.se:
         raise UsageError(f"{CONFIG} beside the weights says {config.se}, not {se}; drop se=...")
-    return config.se
 
 
 def _agree_in_size(config: FolderConfig, checkpoint: Checkpoint, spec: NetworkSpec) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from senet_zoo import registry
+from senet_zoo.blocks.widths import Widths
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.rows import Fingerprint, Metric
 from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.specs import SE
+from senet_zoo.specs import SE, NetworkSpec
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -46,6 +48,8 @@ class FolderConfig:
         fingerprint: what the network answers to a fixed picture; None in older folders, and for a network that has
             none, as one without logits.
         timm: what timm calls the network, where names and config are written so that timm reads the folder too.
+        widths: channels of the stem's map and of each stage's, where some were removed; None for the architecture's
+            own.
     """
 
     architecture: str
@@ -57,6 +61,16 @@ class FolderConfig:
     provenance: Provenance | None = None
     fingerprint: Fingerprint | None = None
     timm: str | None = None
+    widths: Widths | None = None
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network's architecture.
+
+        Raises:
+            UsageError: the architecture has no such gate or widths.
+        """
+        return registry.find(self.architecture).spec(self.se, self.widths)
 
     def transforms(self) -> "Transform":
         """The torchvision v2 transform of the preprocessing.

@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 
 from senet_zoo import registry
+from senet_zoo.blocks.widths import Widths
 from senet_zoo.errors import UsageError, WeightsError, WeightsNotFound
+from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.dialects import translate
@@ -80,9 +82,9 @@ def save_pretrained(
         raise UsageError(f"categories must name each logit: {model.num_classes} of them, got {len(categories)}")
     if license is not None:
         check_license(license)
-    name = name_of(model.spec)
-    target = Path(folder).expanduser()
-    there = target_of("timm", registry.MODELS[name], model.spec.se)
+    entry, widths = architecture_of(model.spec)
+    name, target = entry.name, Path(folder).expanduser()
+    there = target_of("timm", entry, model.spec.se) if widths is None else None
     native = model.state_dict()
     tensors = native if there is None else there.tensors(model, native)
     sha256 = tensor_files.write(target / TENSORS, tensors, {"format": "pt", "model": name})
@@ -103,6 +105,7 @@ def save_pretrained(
         provenance=provenance,
         fingerprint=fingerprint_if_any(model, preprocessing),
         timm=None if there is None else there.name,
+        widths=widths,
     )
     write_config(target, config)
     try:
@@ -147,18 +150,27 @@ def parameters_of(model: ConvNet) -> int:
 
 
 def name_of(spec: NetworkSpec) -> str:
-    """The name that spells this architecture, whatever its gate.
+    """The name that spells this architecture, whatever its gate and its widths.
 
     Raises:
         UsageError: none does.
     """
-    model = next((model for model in registry.MODELS.values() if model.spells(spec)), None)
-    if model is None:
+    return architecture_of(spec)[0].name
+
+
+def architecture_of(spec: NetworkSpec) -> tuple[Model, Widths | None]:
+    """The model that spells this architecture, whatever its gate, and its widths where they are not the model's own.
+
+    Raises:
+        UsageError: none does.
+    """
+    found = registry.spelt(spec)
+    if found is None:
         raise UsageError(
             "a network is saved under the name that rebuilds it, and no model of the zoo has this architecture; "
             "register it in a family first, or save its state_dict() with safetensors"
         )
-    return model.name
+    return found
 
 
 def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: str) -> Provenance:

@@ -63,7 +63,7 @@ def row_of_repository(address: str, *, model: str | None = None, tag: str | None
         config,
         HubFile(repo, said.commit, said.filename, said.sha256, said.size, file.dialect.name),
         tag=named,
-        parameters=parameters_of_spec(entry.spec(config.se), config.num_classes, config.in_channels),
+        parameters=parameters_of_spec(config.spec, config.num_classes, config.in_channels),
         credit=_credit(said, config, theirs),
     )
     return Addition(row, tuple(_unknown(row)))
@@ -96,7 +96,7 @@ def _agree(said: RemoteFile, file: Checkpoint, entry: Model, config: FolderConfi
             f"{said.repo}: {CONFIG} speaks of tensors of sha256 {known.sha256}, but {TENSORS} has {said.sha256}; its "
             f"owner should publish it again"
         )
-    spec = entry.spec(config.se)
+    spec = config.spec
     file.check(entry, spec, config.num_classes)
     if file.in_channels(spec) != config.in_channels:
         raise WeightsMismatch(

@@ -70,6 +70,8 @@ def row_of(config: FolderConfig, source: HubFile, *, tag: str, parameters: int, 
     """
     if config.se != registry.find(config.architecture).se:
         raise ManifestError(f"a row has no place for another gate than that of {config.architecture}")
+    if config.widths is not None:
+        raise ManifestError(f"a row has no place for other widths than those of {config.architecture}")
     labels = [name for name, count in LABELS.items() if config.categories == categories(name, count)]
     if not labels or config.preprocessing is None:
         raise ManifestError(f"a row needs preprocessing, and the class names of one of {', '.join(LABELS)}")

@@ -180,7 +180,7 @@ def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
         if name:
             entry = registry.find(name)
             config = asked.config if asked.config and asked.config.architecture == entry.name else None
-            spec = entry.spec(config.se if config else gate_shown(entry, checkpoint.native_shapes))
+            spec = config.spec if config else entry.spec(gate_shown(entry, checkpoint.native_shapes))
             checkpoint.check(entry, spec, asked.row.num_classes if asked.row else None)
         checks.append(
             Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")

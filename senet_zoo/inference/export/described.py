@@ -85,11 +85,8 @@ def describe(
 
 def name_of(model: nn.Module) -> str:
     """The name in the zoo, or else of the class."""
-    if isinstance(model, ConvNet):
-        for known in registry.MODELS.values():
-            if known.spells(model.spec):
-                return known.name
-    return type(model).__name__
+    found = registry.spelt(model.spec) if isinstance(model, ConvNet) else None
+    return type(model).__name__ if found is None else found[0].name
 
 
 def _record(model: nn.Module) -> Weights | FolderConfig | None:

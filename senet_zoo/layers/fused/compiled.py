@@ -6,10 +6,11 @@ many kinds live in one process.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,20 +43,19 @@ def compiled_form() -> Form:
     return Form("torch.compile", forward, backward)
 
 
-def forward(y: Tensor, shortcut: Tensor, *rest: object) -> Tensors:
+def forward(y: Tensor, shortcut: Tensor, *rest: Any) -> Tensors:
     """As `senet_zoo.layers.fused.steps.forward`."""
     return _run(_forward_of(_kind(y, shortcut, rest)), steps.forward, y, shortcut, *rest)
 
 
-def backward(gradient: Tensor, y: Tensor, out: Tensor, *rest: object) -> Tensors:
+def backward(gradient: Tensor, y: Tensor, out: Tensor, *rest: Any) -> Tensors:
     """As `senet_zoo.layers.fused.steps.backward`."""
     return _run(_backward_of(_kind(y, out, rest)), steps.backward, gradient, y, out, *rest)
 
 
-def _kind(y: Tensor, other: Tensor, rest: tuple[object, ...]) -> Kind:
-    *_, layers, _, of_batch, dim = rest
-    w1, b1, _, _ = layers  # type: ignore[misc]
-    return Kind(y.dtype, other.dtype, dim, w1 is not None, b1 is not None, of_batch)  # type: ignore[arg-type]
+def _kind(y: Tensor, other: Tensor, rest: tuple[Any, ...]) -> Kind:
+    *_, (w1, b1, _, _), _, of_batch, dim = rest
+    return Kind(y.dtype, other.dtype, dim, w1 is not None, b1 is not None, of_batch)
 
 
 def _run(compiled: Step, plain: Step, *arguments: object) -> Tensors:
@@ -79,7 +79,7 @@ def _say_once() -> None:
 @cache
 def _forward_of(kind: Kind) -> Step:
     step = _compiled(lambda *arguments: steps.forward(PLAIN, *arguments))
-    with torch.no_grad():
+    with _as_an_operator():
         step(*_example(kind))
     return step
 
@@ -88,9 +88,10 @@ def _forward_of(kind: Kind) -> Step:
 def _backward_of(kind: Kind) -> Step:
     step = _compiled(lambda *arguments: steps.backward(PLAIN, *arguments))
     y, shortcut, weight, bias, mean, var, *rest = _example(kind)
-    with torch.no_grad():
-        out, *kept = steps.forward(PLAIN, y, shortcut, weight, bias, mean, var, *rest)  # type: ignore[arg-type]
-        step(out.to(kind.other), y, out.to(kind.other), *kept, weight, bias, *rest)
+    with _as_an_operator():
+        out, *kept = steps.forward(PLAIN, y, shortcut, weight, bias, mean, var, *rest)
+        gradient, out = out.to(kind.other, copy=True), out.to(kind.other)  # two tensors that are one stay one, too
+        step(gradient, y, out, *kept, weight, bias, *rest)
     return step
 
 
@@ -102,7 +103,14 @@ def _compiled(step: Step) -> Step:
     return compiled
 
 
-def _example(kind: Kind) -> tuple[Tensor | Layers | float | bool | int, ...]:
+@contextmanager
+def _as_an_operator() -> Iterator[None]:
+    """The state in which PyTorch calls an operator's code; a program that was made in another is not used there."""
+    with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+        yield
+
+
+def _example(kind: Kind) -> tuple[Any, ...]:
     """Maps of unlike sizes: the compiler takes sizes that are equal once to be equal always."""
     samples, pixels, channels, hidden = 5, 782, 260, 19
     shape = (samples, pixels, channels) if kind.dim == 1 else (samples, channels, pixels)
