@@ -26,9 +26,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import senet_zoo
 from senet_zoo.inference.machine import describe
-from senet_zoo.inference.measuring import DISTURBED, in_turns, timed
 from senet_zoo.inference.sheet import Sheet, row_of, save
 from senet_zoo.registry import MODELS
+from senet_zoo.turns import DISTURBED, in_turns, timed
 
 PEERS = {
     "se_resnet50": "legacy_seresnet50",

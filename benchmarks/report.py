@@ -23,6 +23,7 @@ python benchmarks/inference.py --output benchmarks/results/inference.json
 python benchmarks/inference.py --batch 16 --output benchmarks/results/inference-16.json
 python benchmarks/training.py --output benchmarks/results/training.json
 python benchmarks/fused.py --output benchmarks/results/fused.json
+python benchmarks/gpu.py --output benchmarks/results/gpu.json
 senet-zoo benchmark se_resnet50 se_mobilenet --json > benchmarks/results/models.json
 python benchmarks/report.py"""
 INTRODUCTION = f"""\

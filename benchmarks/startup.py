@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from senet_zoo.inference.measuring import Spread
+from senet_zoo.turns import Spread
 
 OURS = """
 import json, resource, sys, time

@@ -28,9 +28,9 @@ import torch
 from torch import nn
 
 from senet_zoo.inference.machine import describe
-from senet_zoo.inference.measuring import in_turns, timed
 from senet_zoo.inference.sheet import Sheet, row_of, save
 from senet_zoo.inference.stepping import TrainingStep
+from senet_zoo.turns import in_turns, timed
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,21 @@ import senet_zoo
 
 PACKAGE = Path(senet_zoo.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-NETWORKS = {"tensors", "layers", "specs", "blocks", "families", "registry", "network"}
-BELOW_ZOO = NETWORKS | {"preprocessing", "labels", "pictures", "hub"}
+NETWORKS = {"tensors", "layers", "specs", "blocks", "families", "registry", "network", "blueprint"}
+BELOW_ZOO = NETWORKS | {"turns", "preprocessing", "labels", "pictures", "hub"}
 
 # room: the rooms it may import; `errors` is open to all, and imports none
 ARROWS = {
     "errors": set(),
     "tensors": set(),
-    "layers": {"tensors"},
+    "turns": set(),
+    "layers": {"tensors", "turns"},
     "specs": {"layers"},
     "blocks": {"specs", "layers", "tensors"},
     "network": {"layers", "specs"},
     "families": {"blocks", "specs", "layers"},
     "registry": {"families", "blocks", "specs"},
+    "blueprint": {"network", "specs"},
     "dilation": {"blocks", "network", "specs"},
     "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),
@@ -37,7 +39,7 @@ ARROWS = {
     "zoo": BELOW_ZOO,
     "training": BELOW_ZOO | {"zoo"},
     "inference": BELOW_ZOO | {"zoo", "prediction", "exported", "version"},
-    "analysis": BELOW_ZOO | {"zoo", "training", "inference"},  # gates are looked into on labelled pictures, and timed
+    "analysis": BELOW_ZOO | {"zoo", "training"},  # gates are looked into on labelled pictures
     "segmentation": {"dilation", "network", "zoo"},
     "detection": BELOW_ZOO | {"zoo", "training"},
     "cli": BELOW_ZOO | {"zoo", "training", "detection", "inference", "analysis", "__init__", "prediction", "exported"},

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from senet_zoo.cli import detection
 from senet_zoo.cli.output import percent, print_json
@@ -42,6 +42,8 @@ senet-zoo train flowers/ --model se_resnet50 --pretrained -o run7
   senet-zoo train coco/ --task detection --recipe paper --model se_resnet50 \\
       --pretrained -o run9"""
 
+FUSED: dict[str, bool | Literal["auto"]] = {"on": True, "off": False, "auto": "auto"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
@@ -74,7 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pieces", type=positive, default=1, metavar="N", help="cut each step to use less memory; default: 1"
     )
     group.add_argument("--compile", action="store_true", help="run the network through torch.compile")
-    group.add_argument("--fused", action="store_true", help="residual units end in one operation")
+    group.add_argument(
+        "--fused", choices=FUSED, default="off", help="residual units end in one operation; auto: where that is faster"
+    )
     group.add_argument("--sync-norm", action="store_true", help="batch norms measure all processes' pictures; on GPUs")
     group.add_argument("--workers", type=_whole, default=2, metavar="N", help="processes that decode; default: 2")
     group.add_argument(
@@ -141,7 +145,7 @@ def _config(arguments: argparse.Namespace, recipe: "TrainRecipe") -> "TrainConfi
         download=arguments.download,
         sync_norm=arguments.sync_norm,
         compile=arguments.compile,
-        fused=arguments.fused,
+        fused=FUSED[arguments.fused],
     )
 
 

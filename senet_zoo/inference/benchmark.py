@@ -12,9 +12,9 @@ from senet_zoo import registry
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.families.family import Model
 from senet_zoo.inference.machine import describe, find_device
-from senet_zoo.inference.measuring import Turn, in_turns, timed
 from senet_zoo.inference.sheet import Sheet, row_of
 from senet_zoo.inference.treatments import EAGER, TREATMENTS, Load, Work, at_least_one, treatments
+from senet_zoo.turns import Turn, in_turns, timed
 
 Progress = Callable[[str, int, int], object]
 TURN = 0.02

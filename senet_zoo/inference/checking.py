@@ -14,6 +14,17 @@ bits more."""
 BATCHES = (1, 3)
 
 
+def bound_of(dtype: torch.dtype, device: torch.device) -> float:
+    """Of `BOUNDS`, where float32 convolutions on CUDA round to TF32, which has the ten bits of float16."""
+    return BOUNDS[torch.float16 if rounds_to_tf32(dtype, device) else dtype]
+
+
+def rounds_to_tf32(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether convolutions do, in PyTorch's present settings."""
+    precision: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    return dtype is torch.float32 and device.type == "cuda" and precision == "tf32"
+
+
 def pictures(batch: int, in_channels: int, size: int, like: Tensor) -> Tensor:
     """Random pictures, the same in every process; the global random state is not touched."""
     generator = torch.Generator().manual_seed(size)
@@ -40,7 +51,7 @@ class Check:
     def __init__(self, model: nn.Module, inputs: list[Tensor], dtype: torch.dtype) -> None:
         self.inputs = inputs
         self.answers = [_answer(model, x) for x in inputs]
-        self.bound = max(BOUNDS[dtype], BOUNDS[inputs[0].dtype])
+        self.bound = max(bound_of(each, inputs[0].device) for each in (dtype, inputs[0].dtype))
         self.worst = 0.0
         self.shapes = tuple((x.shape[0], x.shape[-1]) for x in inputs)
 

@@ -1,7 +1,7 @@
 """The other half of `senet_zoo.optimize`: a rewritten network for this machine's PyTorch.
 
-Its operations write over maps that nobody reads again, and on a CPU its convolutions are oneDNN's own. It neither
-trains nor exports.
+Its operations write over maps that nobody reads again; on a CPU its convolutions are oneDNN's own, and on CUDA its
+gates and the ends of its units are Triton's kernels. It neither trains nor exports.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from senet_zoo.inference.passes import onednn
+from senet_zoo.inference.passes import on_cuda, onednn
 from senet_zoo.inference.passes.in_place import work_in_place
 from senet_zoo.inference.passes.lean_gate import make_gates_lean
 from senet_zoo.inference.passes.tail import fuse_tails
@@ -26,6 +26,7 @@ class Lowering:
         activations: convolutions that compute the activation behind them as well.
         sums: convolutions that add to a map where it lies.
         in_place: other operations that write over their input.
+        kernels: what runs by Triton; None on a CPU.
     """
 
     network: fx.GraphModule
@@ -33,12 +34,14 @@ class Lowering:
     activations: int
     sums: int
     in_place: int
+    kernels: on_cuda.Kernels | None = None
 
     def __str__(self) -> str:
-        return (
+        words = (
             f"{self.activations} convolutions with their activation, {self.sums} with a sum, {self.tails} ends of "
             f"gated units; {self.in_place} other operations in place"
         )
+        return f"{self.kernels}; {words}" if self.kernels else words
 
 
 @torch.no_grad()
@@ -52,6 +55,7 @@ def lower(network: fx.GraphModule, example: Tensor) -> Lowering:
     channels_last(network)
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
+    kernels = _kernels(network, example) if example.device.type in on_cuda.DEVICES else None
     tails = fuse_tails(network, packed)
     activations, sums = onednn.fuse_convolutions(network) if packed else (0, 0)
     in_place = work_in_place(network)
@@ -61,7 +65,12 @@ def lower(network: fx.GraphModule, example: Tensor) -> Lowering:
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
-    return Lowering(network, tails, activations, sums, in_place)
+    return Lowering(network, tails, activations, sums, in_place, kernels)
+
+
+def _kernels(network: fx.GraphModule, example: Tensor) -> on_cuda.Kernels:
+    why = on_cuda.why_not(example.device, example.dtype)
+    return on_cuda.Kernels(plain={why: 1}) if why else on_cuda.use_kernels(network, example.dtype)
 
 
 def channels_last(network: fx.GraphModule) -> None:

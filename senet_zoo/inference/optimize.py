@@ -11,7 +11,7 @@ from torch import fx, nn
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference.admission import admit
 from senet_zoo.inference.backends import BACKENDS, COMPILED, TORCH, Built
-from senet_zoo.inference.checking import BATCHES, Check, pictures
+from senet_zoo.inference.checking import BATCHES, Check, pictures, rounds_to_tf32
 from senet_zoo.inference.choosing import choose
 from senet_zoo.inference.mean_gate import MeanGate
 from senet_zoo.inference.measuring import Network, gain, measure
@@ -36,8 +36,9 @@ def optimize(
 
     Batch norms become part of the convolutions before them, and gates are computed before the convolution whose map
     they scale, from a quarter of the channels in a bottleneck: `senet_zoo.inference.rewriting`. Then maps are laid out
-    with channels last and written over where nobody reads them again, and on a CPU convolutions take in the activation
-    or the sum behind them: `senet_zoo.inference.lowering`. It works on networks of the zoo, of timm and of
+    with channels last and written over where nobody reads them again; on a CPU convolutions take in the activation
+    or the sum behind them, and on CUDA Triton's kernels compute gates and ends of units:
+    `senet_zoo.inference.lowering`. It works on networks of the zoo, of timm and of
     torchvision; what it cannot look into runs as it is, and the report names it.
 
     Args:
@@ -58,7 +59,8 @@ def optimize(
         UsageError: an option that cannot be honoured.
         OptimizationError: a network that is not taken as it is (it trains, is quantised, scripted or compiled, has
             hooks or weights that are not finite), or whose logits would move: by more than 1e-5 of the largest in
-            float32, 5e-2 in bfloat16, 1e-2 in float16.
+            float32, 5e-2 in bfloat16, 1e-2 in float16, and in float32 where PyTorch's convolutions on CUDA round to
+            TF32, as they do by default.
 
     Example:
         >>> import senet_zoo
@@ -137,4 +139,6 @@ def _converted(network: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
 def _notes(dtype: torch.dtype, device: torch.device) -> list[str]:
     if dtype is torch.bfloat16 and device.type == "cpu" and not onednn.available(device, dtype):
         return ["this processor has no bfloat16 arithmetic: it is emulated, and slow"]
+    if rounds_to_tf32(dtype, device):
+        return ["convolutions round to TF32 here: torch.backends.cudnn.conv.fp32_precision = 'ieee' is exact"]
     return []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from senet_zoo.hub.atomic import atomic_file
-from senet_zoo.inference.measuring import Rounds, Spread
+from senet_zoo.turns import Rounds, Spread
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from senet_zoo.errors import UsageError
 from senet_zoo.training.launch import Precision
@@ -45,7 +46,9 @@ class TrainConfig:
         download: let torchvision fetch its data set where it is not there.
         sync_norm: batch norms measure the whole step, all processes together, not each process's share; on GPUs.
         compile: run the network through `torch.compile`.
-        fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`.
+        fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`. "auto" measures at
+            the start whether that is faster, and says so; the choice is kept with the checkpoints, for both round
+            differently.
 
     Raises:
         UsageError: a number outside its range.
@@ -77,7 +80,7 @@ class TrainConfig:
     download: bool = False
     sync_norm: bool = False
     compile: bool = False
-    fused: bool = False
+    fused: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch": 1, "size": 8, "patience": 1, "seed": 0, "pieces": 1, "workers": 0}
@@ -85,5 +88,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < number:
                 raise UsageError(f"a run's {name} must be at least {number}, got {value}")
+        if self.fused is not True and self.fused is not False and self.fused != "auto":
+            raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')
         if self.rate is not None and self.rate <= 0.0:
             raise UsageError(f"a run's rate must be above 0, got {self.rate}")

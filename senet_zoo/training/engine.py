@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from senet_zoo.blocks.fusion import set_fused
 from senet_zoo.errors import TrainingError
 from senet_zoo.network import ConvNet
 from senet_zoo.training.checkpoints import (
@@ -27,6 +26,7 @@ from senet_zoo.training.checkpoints import (
 )
 from senet_zoo.training.data import Labelled
 from senet_zoo.training.feeding import Batch, Share, Steps, TrainingPictures, ValidationPictures, training_batches
+from senet_zoo.training.fusing import fuse
 from senet_zoo.training.history import EpochRow, History, best
 from senet_zoo.training.job import Job
 from senet_zoo.training.measuring import Scores, measure
@@ -69,10 +69,11 @@ class Engine:
         self.trainee = trainee.to(accelerator.device).to(memory_format=layout)
         length = job.recipe.ema * job.recipe.epochs * self.per_epoch  # of the average, in steps
         self.average = Average(self.trainee.network, max(0.0, 1.0 - 1.0 / length)) if length else None
-        if job.fused:
-            set_fused(self.trainee)
         if job.sync_norm:
             self.trainee = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.trainee)
+        checkpoint = newest_checkpoint(job.folder)
+        self._agree_on(checkpoint)
+        self.fused = fuse(self.trainee, job.fused, checkpoint, accelerator, progress)
         if job.compile:
             # In place, so that names stay. One graph a size: a recipe has few, and fixed shapes compile to faster code.
             self.trainee.compile(dynamic=False)
@@ -88,7 +89,7 @@ class Engine:
         self.unreadable_val: set[int] = set()
         self.kept: dict[str, Tensor] = {}  # the best network's tensors, where patience asks for them
         self.waiting: list[tuple[float, Tensor]] = []  # rate and sums of steps not yet looked at
-        self._restore(newest_checkpoint(job.folder))
+        self._restore(checkpoint)
 
     def run(self) -> History:
         """Train to the end, and leave in the job's network what is to be saved.
@@ -293,6 +294,7 @@ class Engine:
         scaler = self.accelerator.scaler
         state = {
             "identity": self.job.identity,
+            "fused": self.fused,
             "phase": self.phase,
             "history": [asdict(row) for row in self.history],
             "sums": [self.loss, self.right, self.seconds],
@@ -302,13 +304,11 @@ class Engine:
         write_checkpoint(self.job.folder, Checkpoint(self.step, tensors, state))
 
     def _restore(self, checkpoint: Checkpoint | None) -> None:
-        self._agree_on(checkpoint)
         if checkpoint is None:
             self._shard()
             self._enter(0)
             return
         state: dict[str, Any] = dict(checkpoint.state)
-        refuse_other_run(self.job.folder, state["identity"], self.job.identity)
         self.step = checkpoint.step
         self.history = tuple(EpochRow(**row) for row in state["history"])
         self.loss, self.right, self.seconds = state["sums"]
@@ -340,3 +340,6 @@ class Engine:
                 f"every process must see the same checkpoints, but {self.job.folder} shows them different ones; give "
                 "an output folder that all machines share"
             )
+        if checkpoint is not None:
+            state: dict[str, Any] = dict(checkpoint.state)
+            refuse_other_run(self.job.folder, state["identity"], self.job.identity)

@@ -83,7 +83,7 @@ def finish(config: TrainConfig, job: Job, engine: Engine, is_main: bool) -> Trai
     aside = output / CHECKPOINTS / "finished"
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        _write(aside, config, job, result, scores)
+        _write(aside, config, engine, result, scores)
         # The tensors last: without them the folder is no model.
         for path in sorted(aside.iterdir(), key=lambda path: path.name == TENSORS):
             path.replace(output / path.name)
@@ -116,7 +116,8 @@ def _result(config: TrainConfig, job: Job, engine: Engine, scores: Scores) -> Tr
     )
 
 
-def _write(folder: Path, config: TrainConfig, job: Job, result: TrainResult, scores: Scores) -> None:
+def _write(folder: Path, config: TrainConfig, engine: Engine, result: TrainResult, scores: Scores) -> None:
+    job = engine.job
     metric = Metric(
         name="top1",
         value=round(result.val_top1, 2),
@@ -136,5 +137,11 @@ def _write(folder: Path, config: TrainConfig, job: Job, result: TrainResult, sco
     (folder / METRICS).write_text(as_csv(result.history))
     plot_curves(folder / CURVES, result.history, result.epoch)
     plot_confusion(folder / CONFUSION, scores.confusion, result.classes)
-    run = {**job.identity, "saved epoch": result.epoch, "val top-1": result.val_top1, "unreadable": result.unreadable}
+    run = {
+        **job.identity,
+        "units were fused": engine.fused,
+        "saved epoch": result.epoch,
+        "val top-1": result.val_top1,
+        "unreadable": result.unreadable,
+    }
     (folder / RUN).write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n")

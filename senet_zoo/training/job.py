@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class Job:
         sharded: every process keeps a part of each tensor only.
         sync_norm: batch norms measure the whole step, not each process's share.
         compile: run the network through `torch.compile`.
-        fused: run the ends of residual units as one operation each.
+        fused: run the ends of residual units as one operation each; "auto" where that is measured faster.
         identity: what must be the same for a checkpoint to be gone on from, as JSON values.
     """
 
@@ -52,5 +53,5 @@ class Job:
     sharded: bool
     sync_norm: bool
     compile: bool
-    fused: bool
+    fused: bool | Literal["auto"]
     identity: Mapping[str, object]

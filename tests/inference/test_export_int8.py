@@ -1,11 +1,13 @@
 """int8: convolutions in eight bits, gates and classifier in float32, the answers nearly the same, or nothing."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import senet_zoo
 from senet_zoo.cli import main
@@ -85,3 +87,18 @@ def test_pictures_that_find_the_ranges_do_not_judge_the_answers() -> None:
 def test_most_pictures_are_spread_over_all() -> None:
     model = senet_zoo.get_weights("se_resnet20")
     assert len(Int8([SAMPLES], most=4).load(model.preprocessing)) == 4
+
+
+@pytest.mark.slow
+def test_torchao_writes_a_pt2_whose_gates_stay_in_float32(tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    path, model = tmp_path / "small.pt2", senet_zoo.create_model("se_resnet20", pretrained=True)
+    report = senet_zoo.export(model, path, int8=Int8([SAMPLES]))
+    assert (report.metadata.precision, report.parity.agreement) == (Precision.INT8, (1.0, 3))
+    assert "import torchao.quantization.pt2e before" in str(report)
+    program = torch.export.load(path)
+    assert Counter(tensor.dtype for tensor in program.state_dict.values() if tensor.ndim == 4) == {torch.int8: 21}
+    assert {tensor.dtype for tensor in program.state_dict.values() if tensor.ndim == 2} == {torch.float32}
+    network, x = program.module(), torch.cat(Int8([SAMPLES]).load(model.weights.preprocessing))
+    assert torch.equal(network(x).argmax(1), model(x).argmax(1))
+    assert network(torch.randn(3, 3, 40, 31)).shape == (3, 10)  # any size as well

@@ -1,6 +1,7 @@
 """What ``export`` and ``load_exported`` refuse, in words that say what to do; nothing half-written is left."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +94,18 @@ def test_a_network_without_logits(wrong: nn.Module, message: str, tmp_path: Path
     assert not any(tmp_path.iterdir())
 
 
+def test_int8_as_pt2_needs_torchao(model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchao.quantization.pt2e.quantize_pt2e", None)
+    with pytest.raises(UsageError, match=r"torchao is not installed .*senet-zoo\[torchao\]"):
+        senet_zoo.export(model, tmp_path / "a.pt2", int8=Int8([SAMPLES]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_options_that_do_not_fit(model: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"size must be .* 8 to 1024, got 4"):
         senet_zoo.export(model, tmp_path / "a.pt2", size=4)
     with pytest.raises(UsageError, match="4 of them, got 2"):
         senet_zoo.export(model, tmp_path / "a.pt2", size=16, categories=("cat", "dog"))
-    with pytest.raises(UsageError, match=r"name the file \.onnx or \.xml"):
-        senet_zoo.export(model, tmp_path / "a.pt2", int8=Int8([SAMPLES]))
     with pytest.raises(UsageError, match="share from 0 to 1, got 90"):
         Int8([SAMPLES], agreement=90)
     with pytest.raises(UsageError, match="pass preprocessing="):

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from senet_zoo.blocks.fusion import fusion, residual_units, set_fused
 from senet_zoo.blocks.residual import Basic, Bottleneck, ResidualBlock
 from senet_zoo.errors import UsageError
 from senet_zoo.layers import GateFunction, Placement, Squeeze, Start, gates
-from senet_zoo.layers.fused import choice
+from senet_zoo.layers.fused import choice, payoff
 from senet_zoo.network import ConvNet
 from senet_zoo.registry import MODELS
 from senet_zoo.specs import SE
@@ -209,6 +210,18 @@ def test_auto_fuses_what_is_measured_faster(monkeypatch: pytest.MonkeyPatch) -> 
     assert set_fused(model, "auto").fused == ()
     with pytest.raises(UsageError, match='True, False or "auto", got 1'):
         set_fused(model, 1)
+
+
+def test_the_gain_is_of_times_that_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(work: partial[None], device: torch.device) -> float:
+        work()
+        end, *_ = work.args
+        return 2.0 if isinstance(end, partial) else 3.0  # the operation, and the layers
+
+    monkeypatch.setattr(payoff, "timed", timed)
+    payoff.gain.cache_clear()
+    assert payoff.gain(torch.device("cpu"), torch.float32) == 1.5
+    payoff.gain.cache_clear()
 
 
 def test_a_gate_adds_one_percent_of_saved_activations_at_most() -> None:

@@ -172,6 +172,8 @@ def test_fused_units_walk_down_the_same_curve(colours: Path, tmp_path: Path, mon
     fused, _ = run(colours, tmp_path / "fused", recipe, fused=True)
     assert [row.loss for row in fused.history] == pytest.approx([row.loss for row in plain.history], rel=1e-4)
     assert json.loads((fused.folder / "run.json").read_text())["fused units"] is True
+    _, said = run(colours, tmp_path / "auto", recipe, fused="auto")
+    assert "residual units are not fused: the compiler takes too long for a test" in said
 
 
 @pytest.mark.gpu

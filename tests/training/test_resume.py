@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from senet_zoo.blocks import fusion
 from senet_zoo.errors import UsageError
+from senet_zoo.layers.fused import choice
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.checkpoints import Checkpoint, last_good, newest_checkpoint, write_checkpoint
 from senet_zoo.training.optimizers import AdamW
@@ -86,6 +88,30 @@ def test_interrupted_at_any_steps_it_ends_with_the_same_bytes(
         for result in (whole, resumed)
     ]
     assert same[0] == same[1]
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_whether_units_are_fused_is_measured_once_a_run_and_said(
+    pays: bool, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(gain: float) -> None:
+        monkeypatch.setattr(fusion, "gain", lambda *_: gain)
+
+    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, ""))  # no seconds of compilation
+    recipe = dataclasses.replace(SHORT, drop_path=0.0)  # what is dropped is not fused
+    options = {"recipe": recipe, "checkpoint_steps": 1}
+    asked, heard = {"fused": "auto", **options}, io.StringIO()
+    measured(1.5 if pays else 0.9)
+    with pytest.raises(Interrupted):
+        fit(config(colours, tmp_path / "broken", **asked), Stop(3))
+    measured(0.9 if pays else 1.5)  # the machine has changed its mind
+    fit(config(colours, tmp_path / "broken", **asked), Progress(heard))
+    for word in (True, False):
+        fit(config(colours, tmp_path / str(word), fused=word, **options), quiet())
+    assert tensors(tmp_path / "broken") == tensors(tmp_path / str(pays)) != tensors(tmp_path / str(not pays))
+    assert f"residual units are {'' if pays else 'not '}fused: as at the start of this run" in heard.getvalue()
+    said = json.loads((tmp_path / "broken" / "run.json").read_text())
+    assert (said["fused units"], said["units were fused"]) == ("auto", pays)
 
 
 KILLED = """

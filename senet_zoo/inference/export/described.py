@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from senet_zoo import registry
+from senet_zoo.blocks.widths import Widths
 from senet_zoo.errors import UsageError
 from senet_zoo.exported.metadata import Metadata, Precision
+from senet_zoo.families.family import Model
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.version import __version__
@@ -69,6 +71,7 @@ def describe(
     if categories is not None and len(categories) != num_classes:
         raise UsageError(f"categories must name each logit: {num_classes} of them, got {len(categories)}")
     gate = model.spec.se if isinstance(model, ConvNet) else None
+    found = _spelt(model)
     return Metadata(
         model=name_of(model),
         se=None if gate is None else to_json(gate),
@@ -80,13 +83,18 @@ def describe(
         preprocessing=preprocessing if in_channels == 3 else None,
         categories=None if categories is None else tuple(categories),
         senet_zoo=__version__,
+        widths=found[1] if found else None,
     )
 
 
 def name_of(model: nn.Module) -> str:
     """The name in the zoo, or else of the class."""
-    found = registry.spelt(model.spec) if isinstance(model, ConvNet) else None
+    found = _spelt(model)
     return type(model).__name__ if found is None else found[0].name
+
+
+def _spelt(model: nn.Module) -> tuple[Model, Widths | None] | None:
+    return registry.spelt(model.spec) if isinstance(model, ConvNet) else None
 
 
 def _record(model: nn.Module) -> Weights | FolderConfig | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.errors import ExportError, UsageError
+from senet_zoo.errors import ExportError
 from senet_zoo.exported.forms import Form, Runtime, need, reason
 from senet_zoo.exported.metadata import Metadata, Precision
 from senet_zoo.inference.admission import admit
@@ -17,6 +17,7 @@ from senet_zoo.inference.checking import pictures
 from senet_zoo.inference.export.aside import aside
 from senet_zoo.inference.export.described import describe, prepared
 from senet_zoo.inference.export.int8 import Int8, agreement, quantise, split
+from senet_zoo.inference.export.int8_torch import need_torchao, quantise_program
 from senet_zoo.inference.export.parity import BOUND, Parity, compare, read_back
 from senet_zoo.inference.export.program import program_of
 from senet_zoo.inference.export.report import ExportReport
@@ -30,6 +31,8 @@ MODULES = {
     Form.OPENVINO: ("onnx", "onnxscript", "openvino"),  # it is read from ONNX
     Form.TORCH: (),
 }
+
+LOADS = ("import torchao.quantization.pt2e before torch.export.load, which needs its operators",)
 
 
 def export(
@@ -56,7 +59,8 @@ def export(
         size: side that pictures are cut to, resized before in proportion; by default as the preprocessing says.
         preprocessing: from a picture to the input; by default that of the model's weights, or of its name.
         categories: class names, one a logit; by default those of the weights, where their number fits.
-        int8: pictures to calibrate on, for convolutions in eight bits; gates stay in float32. ONNX and OpenVINO only.
+        int8: pictures to calibrate on, for convolutions in eight bits; gates stay in float32. For ``.pt2`` it is
+            TorchAO's, of the extra of that name: whoever loads the file imports ``torchao.quantization.pt2e`` first.
 
     Raises:
         UsageError: an unknown suffix, a missing extra (the message names it), or categories that do not fit.
@@ -87,10 +91,11 @@ def export(
     metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
     with aside(file) as part:
-        plain = part.with_suffix(Form.ONNX.value) if int8 else part
+        plain = part.with_suffix(Form.ONNX.value) if int8 and form is not Form.TORCH else part
         metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
         if int8 is not None and calibration is not None:
             metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
+            notes += LOADS if form is Form.TORCH else ()
         size_in_bytes = sum(made.stat().st_size for made in part.parent.iterdir())
     return ExportReport(file, size_in_bytes, metadata, parity, rewriting.early, rewriting.late, notes)
 
@@ -134,12 +139,16 @@ def _write(model: nn.Module, network: nn.Module, path: Path, metadata: Metadata,
 def _in_int8(
     model: nn.Module, plain: Path, path: Path, metadata: Metadata, calibration: Sequence[Tensor], least: float
 ) -> tuple[Metadata, Parity]:
-    """Turn a checked ONNX file into the asked form in eight bits; check that."""
+    """Turn a checked file, ONNX or that of torch.export, into the asked form in eight bits; check that."""
     ranges, answers = split(calibration)
     metadata = replace(metadata, precision=Precision.INT8)
-    proto = quantise(plain, ranges)
-    plain.unlink()
-    FROM_ONNX[Form.of(path)](proto, path, metadata.text())
+    if Form.of(path) is Form.TORCH:
+        network = quantise_program(torch.export.load(plain), ranges)
+        write(program_of(network, metadata.in_channels, metadata.side), path, metadata.text())
+    else:
+        proto = quantise(plain, ranges)
+        plain.unlink()
+        FROM_ONNX[Form.of(path)](proto, path, metadata.text())
     run = read_back(path, metadata.text())
     parity = compare(run, model, answers)
     return metadata, replace(parity, agreement=agreement(run, model, answers, least))
@@ -163,7 +172,8 @@ def _num_classes(model: nn.Module, x: Tensor) -> int:
 def _need(form: Form, int8: Int8 | None) -> None:
     """Refuse before minutes of work what is missing at their end."""
     if int8 is not None and form is Form.TORCH:
-        raise UsageError("int8 is written as ONNX or OpenVINO: name the file .onnx or .xml")
+        need_torchao()
+        return
     extra = Runtime.OPENVINO if form is Form.OPENVINO else Runtime.ONNX
     for module in MODULES[form]:
         need(module, extra)

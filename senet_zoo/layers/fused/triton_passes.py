@@ -5,14 +5,13 @@ A map is (N, P, C) or (N, C, P); the kernels know it by the steps between two pi
 which is 1, and tiles are longest in that direction. Arithmetic and sums are float32.
 """
 
-from contextlib import nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from senet_zoo.layers.fused.passes import Passes
+from senet_zoo.tensors import current_device
 
 # `tl.maximum` loses NaN where PyTorch's ReLU keeps it; comparisons below are written so that NaN passes.
 
@@ -128,7 +127,7 @@ def moments(y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """As `senet_zoo.layers.fused.passes.moments`."""
     shape = _Map(y, dim)
     mean, var = shape.numbers(y), shape.numbers(y)
-    with _on(y):
+    with current_device(y):
         _moments[shape.columns](y, mean, var, *shape.geometry)
     return mean, var
 
@@ -136,7 +135,7 @@ def moments(y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 def end(y: Tensor, shortcut: Tensor, m: Tensor, scale: Tensor, shift: Tensor, dim: int) -> Tensor:
     """As `senet_zoo.layers.fused.passes.end`."""
     shape, out = _Map(y, dim), torch.empty_like(y, dtype=torch.promote_types(y.dtype, shortcut.dtype))
-    with _on(y):
+    with current_device(y):
         _end[shape.tiles](y, shortcut, m, scale.contiguous(), shift.contiguous(), out, *shape.geometry)
     return out
 
@@ -145,7 +144,7 @@ def masked(gradient: Tensor, out: Tensor, y: Tensor, m: Tensor, dim: int) -> tup
     """As `senet_zoo.layers.fused.passes.masked`."""
     shape, g = _Map(y, dim), torch.empty_like(gradient)
     sum_g, sum_gu = shape.numbers(y), shape.numbers(y)
-    with _on(y):
+    with current_device(y):
         _masked[shape.columns](gradient, out, y, m, g, sum_g, sum_gu, *shape.geometry)
     return g, sum_g, sum_gu
 
@@ -153,14 +152,9 @@ def masked(gradient: Tensor, out: Tensor, y: Tensor, m: Tensor, dim: int) -> tup
 def combined(g: Tensor, y: Tensor, m: Tensor, p: Tensor, q: Tensor, r: Tensor, dim: int) -> Tensor:
     """As `senet_zoo.layers.fused.passes.combined`."""
     shape, dy = _Map(y, dim), torch.empty_like(y)
-    with _on(y):
+    with current_device(y):
         _combined[shape.tiles](g, y, m, p.contiguous(), q.contiguous(), r.contiguous(), dy, *shape.geometry)
     return dy
-
-
-def _on(y: Tensor) -> "torch.cuda.device | nullcontext[None]":
-    # Triton starts kernels on the current device, which need not be the map's.
-    return torch.cuda.device(y.device) if y.device.type == "cuda" else nullcontext()
 
 
 TRITON = Passes("Triton", moments, end, masked, combined)

@@ -1,0 +1,84 @@
+"""The inference kernels: through Triton's interpreter everywhere, and on a GPU where there is one."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from networks import tiny
+from torch.fx.passes.shape_prop import ShapeProp
+
+import senet_zoo
+from senet_zoo import SE, Activation
+from senet_zoo.inference.lowering import channels_last
+from senet_zoo.inference.passes.on_cuda import Kernels, use_kernels
+from senet_zoo.inference.rewriting import rewrite
+from senet_zoo.network import ConvNet
+from senet_zoo.registry import MODELS
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="this build of PyTorch brings no Triton")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("interpreted.py", "the kernels agree with float64"),
+        ("interpreted_networks.py", "the networks stay the same function"),
+    ],
+)
+def test_interpreted_kernels_agree_with_float64(script: str, words: str) -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run([sys.executable, HERE / script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == words, done.stderr
+
+
+SILU = SE(reduction=8, activation=Activation.SILU)
+
+
+@pytest.mark.parametrize(
+    ("name", "se", "expected"),  # ends, excitations, squeezes; and what stays with PyTorch
+    [
+        ("se_resnet50", SE(), Kernels(ends=8, excitations=8, squeezes=8)),
+        ("se_resnext50_32x4d", SE(), Kernels(ends=8, excitations=8, squeezes=8)),
+        ("resnet50", None, Kernels(ends=8)),
+        ("se_mobilenet", SE(), Kernels(excitations=9, squeezes=9)),
+        ("se_resnet20", SE(), Kernels(6, 6, plain={"no 1x1 convolution makes the map that is gated": 6})),
+        ("se_resnet50", SILU, Kernels(ends=8, plain={"gates with another activation than ReLU": 8})),
+    ],
+)
+def test_what_kernels_run_and_what_they_leave_is_counted(name: str, se: SE | None, expected: Kernels) -> None:
+    spec = tiny(MODELS[name].spec())
+    network = rewrite(ConvNet(dataclasses.replace(spec, se=se) if se == SILU else spec).eval()).network
+    channels_last(network)
+    ShapeProp(network).propagate(torch.zeros(1, 3, 32, 32))
+    assert use_kernels(network, torch.float32) == expected
+    network.graph.lint()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["se_resnet50", "se_resnext50_32x4d", "resnet50", "se_resnet18"])
+def test_a_gpu_gives_the_logits_of_float64(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
+    model = senet_zoo.create_model(name, device="cuda")
+    fast = senet_zoo.optimize(model, dtype=dtype, sizes=(64, 49), rounds=0)
+    assert "by Triton" in fast.report.fused
+    exact = model.double()
+    with torch.no_grad():
+        for shape in ((1, 3, 64, 64), (5, 3, 70, 50), (64, 3, 96, 96)):
+            x = torch.randn(shape, device="cuda")
+            expected = exact(x.double())
+            assert (fast(x) - expected).abs().max() <= fast.report.bound * expected.abs().max()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_in_float64_pytorch_runs_it_and_the_report_says_why() -> None:
+    fast = senet_zoo.optimize(senet_zoo.create_model("se_resnet20", device="cuda").double(), rounds=0)
+    assert "the kernels do not compute in float64" in fast.report.fused
