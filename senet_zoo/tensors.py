@@ -1,5 +1,7 @@
 """Arithmetic on tensors that layers and blocks share; no parameters, no state."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -27,3 +29,8 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """The precision in which gates are computed: float32, or the input's own where that is wider."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def current_device(x: Tensor) -> AbstractContextManager[object]:
+    """Makes the tensor's device the current one: Triton starts kernels there, wherever their arguments lie."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo import SE, create_model
-from senet_zoo.analysis import cost
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.insertion import insert_se, remove_se
 from senet_zoo.layers import GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
@@ -432,7 +432,7 @@ def test_places_are_named_by_where_alone(se: SE) -> None:
     [("se_resnet20", SE(), "resnet20"), ("senet154", SE(reduction=8), "net154"), ("se_mobilenet", SE(), "mobilenet")],
 )
 def test_gates_of_the_zoo_belong_to_their_networks(name: str, se: SE, twin: str) -> None:
-    model = cost.on_meta(MODELS[name].spec(se))
+    model = on_meta(MODELS[name].spec(se))
     own = gates(model)
     with pytest.raises(UsageError, match=rf"its gates belong to its definition: .* create_model\('{twin}'\)"):
         remove_se(model)

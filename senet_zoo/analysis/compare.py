@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from senet_zoo import registry
 from senet_zoo.analysis import cost
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.manifest import load_manifest
 from senet_zoo.hub.rows import Metric
@@ -72,7 +73,7 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
         raise UsageError("compare takes at least one name of a model, got none")
     rows: list[Compared] = []
     for model in [registry.find(name) for name in names]:
-        net = cost.on_meta(model.spec())
+        net = on_meta(model.spec())
         try:
             counted = cost.count(net, size)
         except UsageError as e:

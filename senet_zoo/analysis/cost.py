@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.analysis.shapes import ShapesOnly, Unfilled
+from senet_zoo.analysis.shapes import ShapesOnly
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
 from senet_zoo.layers import Squeeze, SqueezeExcite, gates
 from senet_zoo.network import ConvNet
@@ -93,12 +94,6 @@ class GateFormula:
         if all(width % r == 0 for _, width in self.widths):
             return f"2/{r} * ({' + '.join(f'{count}*{width}^2' for count, width in self.widths)})"
         return f"2 * ({' + '.join(f'{count}*{width}*{width // r}' for count, width in self.widths)})"
-
-
-def on_meta(spec: NetworkSpec) -> ConvNet:
-    """The network without memory: shapes only."""
-    with torch.device("meta"), Unfilled():
-        return ConvNet(spec).eval()
 
 
 def parameters(module: nn.Module) -> int:

@@ -1,12 +1,18 @@
 """What is known of a model, in one value."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo import registry
 from senet_zoo.analysis import cost
+from senet_zoo.blocks.widths import Widths
+from senet_zoo.blueprint import on_meta
+from senet_zoo.families.family import Model
 from senet_zoo.layers import gates
+from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE
+from senet_zoo.zoo.config import read_config
 
 if TYPE_CHECKING:
     from senet_zoo.hub.rows import WeightsRow
@@ -32,6 +38,7 @@ class ModelInfo:
         formula: the paper's equation 5 for ``gate_weights``; None where it does not hold.
         feature_channels: channels of the deepest map of each stride, as `ConvNet.features` gives them.
         weights: published checkpoints of this function, the default first.
+        widths: channels of the stem's map and of each stage's, where some were removed; None for the model's own.
     """
 
     name: str
@@ -49,6 +56,7 @@ class ModelInfo:
     formula: cost.GateFormula | None
     feature_channels: dict[int, int]
     weights: tuple["WeightsRow", ...]
+    widths: Widths | None = None
 
 
 def model_info(name: str, se: SE | None = None) -> ModelInfo:
@@ -74,12 +82,36 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     model = registry.find(name)
     spec = model.spec(se)
     own = spec.se == model.se
-    net = cost.on_meta(spec)
-    found = gates(net)
+    weights = load_manifest().rows(model.name) if own else ()
+    aliases = tuple(alias for alias, target in registry.ALIASES.items() if own and target == model.name)
+    return _info(model, on_meta(spec), None, aliases, weights)
+
+
+def saved_info(folder: str | Path) -> ModelInfo:
+    """Facts about the network of a folder of `save_pretrained`: its variant, its classes and its widths.
+
+    Raises:
+        WeightsNotFound: there is no ``config.json``.
+        ManifestError: it breaks a rule.
+        UnknownModelError: its architecture is none of the zoo's.
+    """
+    config = read_config(Path(folder).expanduser())
+    net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)
+    return _info(registry.find(config.architecture), net, config.widths, aliases=(), weights=())
+
+
+def _info(
+    model: Model,
+    net: ConvNet,
+    widths: Widths | None,
+    aliases: tuple[str, ...],
+    weights: tuple["WeightsRow", ...],
+) -> ModelInfo:
+    spec, found = net.spec, gates(net)
     return ModelInfo(
         name=model.name,
         twin=model.twin,
-        aliases=tuple(alias for alias, target in registry.ALIASES.items() if own and target == model.name),
+        aliases=aliases,
         doc=model.doc,
         defined_in=model.defined_in,
         se=spec.se,
@@ -91,5 +123,6 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
         gate_weights=cost.se_parameters(net),
         formula=cost.gate_formula(net),
         feature_channels=net.feature_channels,
-        weights=load_manifest().rows(model.name) if own else (),
+        weights=weights,
+        widths=widths,
     )

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from senet_zoo import registry
-from senet_zoo.analysis.cost import on_meta
 from senet_zoo.analysis.shapes import ShapesOnly
+from senet_zoo.blueprint import on_meta
 from senet_zoo.layers import SqueezeExcite
 from senet_zoo.network import ConvNet
 

@@ -11,23 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 Rule = Callable[..., Tensor]
-
-
-class Unfilled(TorchFunctionMode):
-    """Layers are made without filling their parameters, for networks on the meta device."""
-
-    def __torch_function__(
-        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in _FILLS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 class ShapesOnly(TorchFunctionMode):
@@ -157,16 +145,6 @@ def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-_FILLS = frozenset(
-    {
-        nn.init.kaiming_uniform_,
-        nn.init.uniform_,
-        Tensor.uniform_,
-        Tensor.normal_,
-        Tensor.fill_,
-        Tensor.zero_,
-    }
-)
 _ELEMENTWISE = frozenset(
     {
         F.batch_norm,

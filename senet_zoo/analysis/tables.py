@@ -7,6 +7,7 @@ from senet_zoo import registry
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.layer_table import LayerTable, layer_table
 from senet_zoo.analysis.paper import TABLES, Error, Reading, Row, Table
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.manifest import load_manifest
 from senet_zoo.zoo.variant import words
@@ -140,7 +141,7 @@ def _figures(table: Table, row: Row) -> Figures:
     spec = model.spec(row.se)
     if row.num_classes is not None:
         spec = dataclasses.replace(spec, num_classes=row.num_classes)
-    net = cost.on_meta(spec)
+    net = on_meta(spec)
     counted = cost.count(net, row.size)
     learnt = cost.parameters(net)
     whole = learnt + cost.statistics(net)

@@ -1,11 +1,12 @@
-"""``senet-zoo info``: what is known of a model and of its weights."""
+"""``senet-zoo info``: what is known of a model and of its weights, or of a saved network."""
 
 import argparse
 import dataclasses
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json
+from senet_zoo.cli.output import print_json, visible
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ SUMMARY = "print what is known of a model and its weights"
 DESCRIPTION = """\
 Print what a model is and costs, where it is defined, and of each checkpoint
 the licence, the accuracy and who measured it, and how its bytes are checked.
-Nothing is downloaded.
+Nothing is downloaded. Of a saved folder: what its network is and costs, pruned
+or not, a variant or not.
 
 --se puts another gate in place of the model's own: words with commas between,
 out of
@@ -30,12 +32,13 @@ out of
 What is not named is as released: 16, with biases, standard, mean, sigmoid."""
 EXAMPLE = """\
 senet-zoo info se_resnet50
-  senet-zoo info se_resnet50 --se reduction=8,placement=pre,stages=2-4"""
+  senet-zoo info se_resnet50 --se reduction=8,placement=pre,stages=2-4
+  senet-zoo info ./slim"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's words."""
-    parser.add_argument("name", metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
+    parser.add_argument("name", metavar="NAME[.TAG]", help="a model, one of its checkpoints, or a saved folder")
     parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
 
 
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo import get_weights, model_info
     from senet_zoo.zoo import variant
 
+    if "/" in arguments.name or Path(arguments.name).is_dir():
+        return _folder(arguments)
     model, _, tag = arguments.name.partition(".")
     if tag and arguments.se is not None:
         raise UsageError(f"weights have the gate that they were trained with; drop --se, or the tag {tag!r}")
@@ -63,6 +68,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _folder(arguments: argparse.Namespace) -> int:
+    from senet_zoo.analysis.info import saved_info
+
+    if arguments.se is not None:
+        raise UsageError(
+            f"a saved network has the gate that it was saved with; drop --se, or name a model instead of "
+            f"{arguments.name}"
+        )
+    info = saved_info(arguments.name)
+    if arguments.json:
+        print_json(info)
+        return 0
+    print(f"{visible(arguments.name)}\n  {info.name}: {_first_line(info.doc)}\n")
+    _print_facts(_model_facts(info), indent="  ")
+    return 0
+
+
 def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
     from senet_zoo.zoo import variant
 
@@ -72,6 +94,11 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
         ("multiply-adds", f"{info.multiply_adds:,} for a picture of {info.input_size}x{info.input_size} pixels"),
         ("gates", gates),
         *([("variant", variant.words(info.se))] if info.se else []),
+        *(
+            [("channels", ", ".join(map(str, info.widths)) + ": the stem's map, then each stage's")]
+            if info.widths
+            else []
+        ),
         *([("weights of gates", _weights_of_gates(info))] if info.se else []),
         ("defined in", info.defined_in),
         *([("also called", ", ".join(info.aliases))] if info.aliases else []),

@@ -1,4 +1,4 @@
-"""``senet-zoo prune``: a network without the gates that it can do without."""
+"""``senet-zoo prune``: a network without the gates or the channels that it can do without."""
 
 import argparse
 import sys
@@ -11,38 +11,48 @@ from senet_zoo.cli.parser import cores, positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.pruning import PruneReport, Selection
+    from senet_zoo.analysis.pruning import PruneReport, Pruning
     from senet_zoo.inference.predictor import Predictor
     from senet_zoo.network import ConvNet
     from senet_zoo.training.data import Labelled
 
-SUMMARY = "drop gates that a network can do without"
+SUMMARY = "drop gates or channels that a network can do without"
 DESCRIPTION = """\
-Drop gates, each replaced by its mean over calibration pictures, which is folded
-into the layers beside it; save the network as a folder that create_model,
-evaluate and train read; and print parameters, multiply-adds, latency and
-accuracy before and after.
+Make a network smaller by what its gates say over calibration pictures; save it
+as a folder that create_model, evaluate and train read; and print parameters,
+multiply-adds, latency and accuracy before and after.
 
---stages drops all gates of some stages: without its last stage's, SE-ResNet-50
-has 4 % more parameters than its twin, and not 10 %. --threshold drops each gate
-whose spread is under a number. The spread is the coefficient of variation over
-pictures: the standard deviation of its channels in parts of their mean (root
-mean squares over the channels). A gate that is constant has spread 0, and goes
-without a change of the logits.
+--stages and --threshold drop gates, each replaced by its mean, which is folded
+into the layers beside it. --stages drops all gates of some stages: without its
+last stage's, SE-ResNet-50 has 4 % more parameters than its twin, and not 10 %.
+--threshold drops each gate whose spread is under a number. The spread is the
+coefficient of variation over pictures: the standard deviation of its channels
+in parts of their mean (root mean squares over the channels). A gate that is
+constant has spread 0, and goes without a change of the logits.
+
+--channels removes channels of residual networks (ResNet, ResNeXt, SENet-154,
+pre-activation and wide ResNets): of each sum of residual branches a share,
+those with the lowest mean excitation over the gates of its stage, from every
+layer that writes, scales or reads them. The share is rounded down to a multiple
+of 1 / reduction. Fine-tune the network afterwards. It needs torch-pruning:
+pip install 'senet-zoo[prune]'.
 
 DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it, drawn at
-random, are not measured on; with --calibrate-on they are the first of other
-data, and all of DATA is measured. Latency is that of one picture, both networks
+random, are not measured on; with --calibrate-on they are drawn from other data,
+and all of DATA is measured. Latency is that of one picture, both networks
 timed in turn.
 
-To fine-tune: senet-zoo train DATA --model NAME --weights FOLDER -o FOLDER2.
+To fine-tune: senet-zoo train DATA --model NAME --weights FOLDER -o FOLDER2,
+where FOLDER is what this command saved; FOLDER2 is as small.
 
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
 senet-zoo prune photographs/val --model se_resnet50 --stages 5 -o slim
   senet-zoo prune cifar10_test.npz --calibrate-on 'cifar10_train_*.npz' \\
-      --threshold 0.05 -o slim"""
+      --threshold 0.05 -o slim
+  senet-zoo prune photographs/val --model se_resnet50 --channels 0.25 -o slim
+  senet-zoo train photographs --model se_resnet50 --weights slim -o tuned"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
     labelled.add_network(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the network goes")
-    which = parser.add_argument_group("which gates go").add_mutually_exclusive_group(required=True)
-    which.add_argument("--stages", type=_stages, metavar="N,...", help="those of these stages; a ResNet has 2 to 5")
-    which.add_argument("--threshold", type=float, metavar="X", help="those whose spread is under it")
+    which = parser.add_argument_group("what goes").add_mutually_exclusive_group(required=True)
+    which.add_argument("--stages", type=_stages, metavar="N,...", help="gates of these stages; a ResNet has 2 to 5")
+    which.add_argument("--threshold", type=float, metavar="X", help="gates whose spread is under it")
+    which.add_argument("--channels", type=float, metavar="SHARE", help="a share of the sums' channels, such as 0.25")
     group = parser.add_argument_group("the data")
     group.add_argument("--calibrate", type=positive, default=1000, metavar="N", help="pictures; default: 1000")
     group.add_argument("--calibrate-on", metavar="DATA", help="other data for it, such as training pictures")
@@ -61,7 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune, save and print; status 1 if a picture could not be read."""
-    from senet_zoo.analysis.pruning import OfStages, SpreadUnder
     from senet_zoo.zoo.folders import save_pretrained
 
     labelled.require_model(arguments)
@@ -69,13 +79,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)
     predictor = labelled.network(arguments, arguments.device)
-    selection = SpreadUnder(arguments.threshold) if arguments.stages is None else OfStages(arguments.stages)
-    pruned, report = _prune(arguments, predictor, selection, calibration, measured)
+    pruned, report = _prune(arguments, predictor, _pruning(arguments), calibration, measured)
     for error in report.unreadable:
         print(f"senet-zoo prune: {error}", file=sys.stderr)
     save_pretrained(pruned, arguments.output, preprocessing=predictor.preprocessing)
     _print(arguments, predictor.name, report)
     return 1 if report.unreadable else 0
+
+
+def _pruning(arguments: argparse.Namespace) -> "Pruning":
+    from senet_zoo.analysis.pruning import DropGates, OfStages, RemoveChannels, SpreadUnder
+
+    if arguments.channels is not None:
+        return RemoveChannels(arguments.channels)
+    return DropGates(SpreadUnder(arguments.threshold) if arguments.stages is None else OfStages(arguments.stages))
 
 
 def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
@@ -95,7 +112,7 @@ def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
 def _prune(
     arguments: argparse.Namespace,
     predictor: "Predictor",
-    selection: "Selection",
+    pruning: "Pruning",
     calibration: "Labelled",
     measured: "Labelled",
 ) -> "tuple[ConvNet, PruneReport]":
@@ -108,7 +125,7 @@ def _prune(
     with tqdm(total=len(calibration) + 2 * len(measured), unit=" pictures", disable=None, leave=False) as bar:
         return prune(
             predictor.model,
-            selection,
+            pruning,
             calibration,
             measured,
             predictor.preprocessing,
@@ -130,10 +147,12 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
         )
         return
     print(f"{visible(name)} on {report.measured_on} pictures, calibrated on {report.calibrated_on} others")
-    print_table(
-        ("gate", "spread", ""),
-        [(gate.name, f"{gate.spread:.4f}", "dropped" if gate.dropped else "") for gate in report.gates],
-    )
+    if arguments.channels is None:
+        gates = [(gate.name, f"{gate.spread:.4f}", "dropped" if gate.dropped else "") for gate in report.gates]
+        print_table(("gate", "spread", ""), gates)
+    else:
+        maps = [_whole(each.name, each.before, each.after) for each in report.maps]
+        print_table(("channels of", "before", "after", "change"), maps)
     print()
     before, after, time = report.before, report.after, report.latency
     print_table(
@@ -147,7 +166,7 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
                 "latency",
                 f"{time.before:.2f} ms",
                 f"{time.after:.2f} ms",
-                f"x{time.ratio:.3f} ({time.lowest:.3f} to {time.highest:.3f}, {time.rounds} rounds)",
+                f"x{time.ratio:.3f} ({time.lower:.3f} to {time.upper:.3f}, {time.rounds} rounds)",
             ),
             ("top-1", f"{before.top1:.2f} %", f"{after.top1:.2f} %", f"{after.top1 - before.top1:+.2f} points"),
             ("loss", f"{before.loss:.4f}", f"{after.loss:.4f}", f"{after.loss - before.loss:+.4f}"),

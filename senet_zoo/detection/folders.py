@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from senet_zoo import registry
+from senet_zoo.blocks.widths import Widths
 from senet_zoo.detection.design import Design, Triple
 from senet_zoo.detection.models import Kind, build
 from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.atomic import atomic_file, disk_error
 from senet_zoo.hub.fields import Fields, read_json
+from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE
 from senet_zoo.zoo.config import CONFIG, TENSORS
-from senet_zoo.zoo.create import create_model
 from senet_zoo.zoo.variant import from_json, to_json
 
 TASK = "detection"

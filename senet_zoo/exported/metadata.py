@@ -33,6 +33,7 @@ class Metadata:
         preprocessing: from a picture to the input; None where nobody said.
         categories: class names in the order of the logits; None where nobody said.
         senet_zoo: version that wrote it.
+        widths: channels of the network's maps, where some were removed; None for those of ``model``.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Metadata:
     preprocessing: Preprocessing | None
     categories: tuple[str, ...] | None
     senet_zoo: str
+    widths: tuple[int, ...] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ def _read(fields: Fields) -> Metadata:
         preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
         categories=None if categories is None else _names(categories, num_classes, fields),
         senet_zoo=fields.text("senet_zoo"),
+        widths=fields.wholes_or_null("widths", 1, 10**5),
     )
     fields.done()
     return metadata

@@ -93,7 +93,11 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
     lines += [
         f"| architecture | `{config.architecture}`, `{model.defined_in}` |",
         f"| gate | {'none' if config.se is None else f'`{json.dumps(to_json(config.se))}`'} |",
-        *([] if config.widths is None else [f"| channels | {_listed(config.widths)}: the stem's map, then each stage's |"]),
+        *(
+            []
+            if config.widths is None
+            else [f"| channels | {_listed(config.widths)}: the stem's map, then each stage's |"]
+        ),
         f"| parameters | {parameters:,} |",
         f"| logits | {config.num_classes or 'none: it ends in pooled features'} |",
         f"| input channels | {config.in_channels} |",

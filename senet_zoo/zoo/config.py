@@ -90,11 +90,16 @@ def _from_own(fields: Fields) -> FolderConfig:
         raise fields.refuse("se", se, f"{'null' if plain else 'an object'}, for {config.architecture}")
     if config.categories is not None and len(config.categories) != num_classes:
         raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
-    try:
-        _ = config.spec
-    except SpecError as e:
-        raise ManifestError(f"{fields.where}: {e}") from e
+    if config.widths is not None:
+        _require_widths(fields, config)
     return config
+
+
+def _require_widths(fields: Fields, config: FolderConfig) -> None:
+    try:
+        config.spec  # noqa: B018 (it raises)
+    except SpecError as e:
+        raise ManifestError(f"{fields.where}.widths: {e}") from e
 
 
 def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:

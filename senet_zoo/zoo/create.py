@@ -1,10 +1,12 @@
 """`create_model`: from a name to a network, with weights or without."""
 
+import logging
 from pathlib import Path
 
 import torch
 
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub.fetch import Located, locate
@@ -13,7 +15,9 @@ from senet_zoo.network import ConvNet
 from senet_zoo.specs import SE, NetworkSpec
 from senet_zoo.zoo.catalogue import Weights, get_weights, split_name
 from senet_zoo.zoo.config import CONFIG, FolderConfig, config_beside, config_inside
-from senet_zoo.zoo.loading import Checkpoint, open_checkpoint, resolve
+from senet_zoo.zoo.loading import Build, Checkpoint, open_checkpoint, resolve
+
+_log = logging.getLogger("senet_zoo")
 
 
 def create_model(
@@ -78,23 +82,31 @@ def create_model(
         _agree(config, model, se)
         spec = config.spec
 
-    checkpoint, record = _checkpoint(model, spec, tag, pretrained, weights)
-    with torch.device("meta"):  # no memory is filled twice: the parameters come from the file, or are initialised once
-        net = ConvNet(
-            spec,
-            num_classes=checkpoint.num_classes if checkpoint and num_classes is None else num_classes,
-            in_channels=in_channels or (checkpoint.in_channels(spec) if checkpoint else 3),
-            dropout=dropout,
-            drop_path=drop_path,
-        )
-    if checkpoint is None:
-        net.to_empty(device=device)
-        initialise(net)
+    def build(*, num_classes: int | None, in_channels: int) -> ConvNet:
+        return on_meta(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
+
+    record = None
+    if pretrained:
+        record = get_weights(f"{model.name}.{tag}" if tag else model.name)
+        checkpoint, net = _published(model, spec, build, record)
+    elif weights is not None:
+        checkpoint = open_checkpoint(*resolve(weights))
+        net = checkpoint.fitted(model, spec, build)
     else:
-        if config is not None:
-            _agree_in_size(config, checkpoint, spec)
-        checkpoint.load_into(net)
-    net.weights = record or config or (None if checkpoint is None else _config_inside(checkpoint, model, spec))
+        net = build(num_classes=num_classes, in_channels=3 if in_channels is None else in_channels).to_empty(
+            device=device
+        )
+        initialise(net)
+        return net.to(dtype)
+    if config is not None:
+        _agree_in_size(config, checkpoint, spec)
+    if in_channels not in (None, net.in_channels):
+        net = build(num_classes=net.num_classes, in_channels=in_channels)
+    checkpoint.load_into(net)
+    if num_classes not in (None, net.num_classes):
+        _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
+        net.reset_classifier(num_classes)
+    net.weights = record or config or _config_inside(checkpoint, model, spec)
     return net.to(device=device, dtype=dtype).eval()
 
 
@@ -127,20 +139,13 @@ def _agree_in_size(config: FolderConfig, checkpoint: Checkpoint, spec: NetworkSp
             )
 
 
-def _checkpoint(
-    model: Model, spec: NetworkSpec, tag: str | None, pretrained: bool, weights: str | Path | None
-) -> tuple[Checkpoint | None, Weights | None]:
-    """The file to load, checked against the network, and the manifest's record of it."""
-    if pretrained:
-        record = get_weights(f"{model.name}.{tag}" if tag else model.name)
+def _published(model: Model, spec: NetworkSpec, build: Build, record: Weights) -> tuple[Checkpoint, ConvNet]:
+    """The first of the published files that fits, and the network that it fills."""
+    fitted: list[tuple[Checkpoint, ConvNet]] = []
 
-        def accept(found: Located) -> None:
-            Checkpoint(found.path, found.dialect, found.header).check(model, spec, record.row.num_classes)
+    def accept(found: Located) -> None:
+        checkpoint = Checkpoint(found.path, found.dialect, found.header)
+        fitted.append((checkpoint, checkpoint.fitted(model, spec, build, record.row.num_classes)))
 
-        located = locate(record.row, accept)
-        return Checkpoint(located.path, located.dialect, located.header), record
-    if weights is not None:
-        checkpoint = open_checkpoint(*resolve(weights))
-        checkpoint.check(model, spec)
-        return checkpoint, None
-    return None, None
+    locate(record.row, accept)  # it ends with the first file that is accepted
+    return fitted[0]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
 from senet_zoo.hub.rows import LEAST_SCALE, MOST_LOGIT, Fingerprint
 from senet_zoo.network import ConvNet
@@ -242,11 +243,10 @@ def _siblings(model: ConvNet) -> Iterator[tuple[str, ConvNet]]:
         spec = entry.spec()
         if spec == model.spec or _outline(spec) != outline:
             continue
-        with torch.device("meta"):
-            other = ConvNet(spec, num_classes=model.num_classes, in_channels=model.in_channels)
+        other = on_meta(spec, num_classes=model.num_classes, in_channels=model.in_channels)
         if {key: tensor.shape for key, tensor in other.state_dict().items()} == shapes:
             other.load_state_dict(tensors, assign=True)
-            yield name, other.eval()
+            yield name, other
 
 
 def _outline(spec: NetworkSpec) -> list[int]:

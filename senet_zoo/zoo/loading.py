@@ -4,13 +4,15 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
@@ -23,6 +25,14 @@ from senet_zoo.specs import NetworkSpec
 _log = logging.getLogger("senet_zoo")
 
 CLASSIFIER = "classifier.weight"
+
+
+class Build(Protocol):
+    """Makes a network on the meta device."""
+
+    def __call__(self, *, num_classes: int | None, in_channels: int) -> ConvNet:
+        """Its arguments are those of `ConvNet`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,11 @@ class Checkpoint:
         return self._size(first_convolution(spec), 1, otherwise=3)
 
     def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
-        """Refuse a file whose tensors are not exactly those of the network.
+        """Refuse a file whose tensors are not exactly those of the network; see `fitted`."""
+        self.fitted(model, spec, partial(on_meta, spec), num_classes)
+
+    def fitted(self, model: Model, spec: NetworkSpec, build: Build, num_classes: int | None = None) -> ConvNet:
+        """The network whose tensors are exactly those of the file, still on the meta device.
 
         Names and shapes are not enough: the authors' form and the B form share both, but are two functions. A naming
         scheme that only one form is published under tells them apart.
@@ -57,21 +71,22 @@ class Checkpoint:
         Args:
             model: the name that the file should hold.
             spec: its architecture.
+            build: makes its network on the meta device, from the number of classes and of channels.
             num_classes: logits of the published classifier; None for whatever the file has.
 
         Raises:
             WeightsMismatch: tensors are missing, unexpected or of another shape, or the file is another form's.
         """
-        with torch.device("meta"):
-            classes = self.num_classes if num_classes is None else num_classes
-            whole = ConvNet(spec, num_classes=classes, in_channels=self.in_channels(spec))
+        classes = self.num_classes if num_classes is None else num_classes
+        whole = build(num_classes=classes, in_channels=self.in_channels(spec))
         match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
         require_function(model, self.path, self.dialect, self.header.metadata)
+        return whole
 
     def load_into(self, net: ConvNet) -> None:
-        """Give a network on the meta device the file's tensors; a classifier of another size stays fresh.
+        """Give a network on the meta device the file's tensors; it may be made for pictures of other channels.
 
-        The tensors are mapped from the file, not copied. Call `check` first.
+        The tensors are mapped from the file, not copied. They must be those of `fitted`.
         """
         tensors = translate(tensor_files.read(self.path, self.header), self.dialect)
         in_channels = self.in_channels(net.spec)
@@ -79,15 +94,7 @@ class Checkpoint:
             stem = first_convolution(net.spec)
             tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
             _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
-        num_classes = net.num_classes
-        fresh = num_classes != self.num_classes
-        if fresh:
-            tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("classifier.")}
-            net.reset_classifier(0)
         net.load_state_dict(tensors, strict=True, assign=True)
-        if fresh:
-            net.reset_classifier(num_classes)
-            _log.info("classifier of %d classes replaced by a fresh one of %d", self.num_classes, num_classes)
 
     def _size(self, key: str, axis: int, otherwise: int) -> int:
         shape = self.native_shapes.get(key)
@@ -137,8 +144,7 @@ def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
 @lru_cache
 def first_convolution(spec: NetworkSpec) -> str:
     """Name of the weight that meets the pictures' channels."""
-    with torch.device("meta"):
-        start = ConvNet(dataclasses.replace(spec, stages=spec.stages[:1], se=None))
+    start = on_meta(dataclasses.replace(spec, stages=spec.stages[:1], se=None))
     name = next(name for name, part in start.named_modules() if isinstance(part, nn.Conv2d))
     return f"{name}.weight"
 
@@ -188,5 +194,4 @@ def _siblings(model: Model, dialect: Dialect) -> str:
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        return {key: tensor.shape for key, tensor in ConvNet(model.spec()).state_dict().items()}
+    return {key: tensor.shape for key, tensor in on_meta(model.spec()).state_dict().items()}

@@ -4,15 +4,13 @@ import json
 import re
 from dataclasses import dataclass
 
-import torch
-
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import ManifestError
 from senet_zoo.hub.manifest import document, parse_manifest
 from senet_zoo.hub.rows import LABELS, WeightsRow
 from senet_zoo.hub.sources import HubFile
 from senet_zoo.labels import categories
-from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
 from senet_zoo.zoo.card import PAPER, base_row
 from senet_zoo.zoo.config import FolderConfig
@@ -46,8 +44,7 @@ def credit_of(config: FolderConfig, repo: str) -> Credit:
 
 def parameters_of_spec(spec: NetworkSpec, num_classes: int, in_channels: int) -> int:
     """Number of learnt values of a network that is never filled with any."""
-    with torch.device("meta"):
-        return parameters_of(ConvNet(spec, num_classes=num_classes, in_channels=in_channels))
+    return parameters_of(on_meta(spec, num_classes=num_classes, in_channels=in_channels))
 
 
 def as_tag(text: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub.containers import read_container
@@ -62,8 +63,7 @@ class Foreign:
     def on_meta(self, spec: NetworkSpec) -> ConvNet:
         """A network of that architecture with the file's classes and channels; it has no values yet."""
         shape = self.native_shapes.get(first_convolution(spec), ())
-        with torch.device("meta"):
-            return ConvNet(spec, num_classes=self.num_classes, in_channels=shape[1] if len(shape) == 4 else 3)
+        return on_meta(spec, num_classes=self.num_classes, in_channels=shape[1] if len(shape) == 4 else 3)
 
 
 def open_foreign(file: str | Path) -> Foreign:

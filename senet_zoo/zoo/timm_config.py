@@ -8,15 +8,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UnknownModelError
 from senet_zoo.families.family import Model
 from senet_zoo.hub.fields import Fields
 from senet_zoo.hub.preparation import read_preprocessing
 from senet_zoo.hub.rows import LABELS
 from senet_zoo.labels import categories
-from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Interpolation, Preprocessing
 from senet_zoo.zoo.loading import CLASSIFIER, first_convolution
 from senet_zoo.zoo.targets import named_by, target_of
@@ -210,8 +208,7 @@ def _ends(model: Model) -> tuple[str, str]:
     """What timm calls the convolution that meets the picture, and the classifier."""
     target = target_of("timm", model, model.se)
     assert target is not None, "a network whose names are not known is not written in timm's form"
-    with torch.device("meta"):
-        whole = ConvNet(model.spec(), num_classes=1)
+    whole = on_meta(model.spec(), num_classes=1)
     native = whole.state_dict()
     names = dict(zip(native, target.tensors(whole, native), strict=True))
     first, classifier = names[first_convolution(whole.spec)], names[CLASSIFIER]

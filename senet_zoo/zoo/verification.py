@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from senet_zoo import registry
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsError
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.dialects import Dialect
@@ -123,10 +124,9 @@ class _Network:
     def build(self) -> ConvNet:
         """The network that holds the tensors, in float32 whatever the file's type."""
         spec, file = self.spec, self.checkpoint
-        with torch.device("meta"):
-            net = ConvNet(spec, num_classes=file.num_classes, in_channels=file.in_channels(spec))
+        net = on_meta(spec, num_classes=file.num_classes, in_channels=file.in_channels(spec))
         file.load_into(net)
-        return net.float().eval()
+        return net.float()
 
 
 def _is_kit(target: str | Path, model: str | None) -> bool:

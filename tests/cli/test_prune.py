@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.layers import gates
+from senet_zoo.training import finishing
 from senet_zoo.training.data import open_data
 
 
@@ -41,7 +43,7 @@ def test_the_last_stage_loses_its_gates(data: Path, capsys: pytest.CaptureFixtur
     lost = sum(parameter.numel() for gate in dropped for parameter in gate.parameters())
     assert report["before"]["parameters"] - report["after"]["parameters"] == lost
     assert (report["calibrated_on"], report["measured_on"]) == (30, 70)
-    assert report["latency"]["lowest"] <= report["latency"]["ratio"] <= report["latency"]["highest"]
+    assert report["latency"]["lower"] <= report["latency"]["ratio"] <= report["latency"]["upper"]
     assert main(["evaluate", str(data), "--model", "se_resnet20", "--weights", said["folder"], "--workers", "1"]) == 0
 
 
@@ -63,6 +65,40 @@ def copy_of(data: Path) -> Path:
     return path
 
 
+def test_channels_go_and_the_folder_goes_on(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pruned, looked at, used, fine-tuned, and used again, each by its command."""
+    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    assert main(words(data, "--channels", "0.25", "--calibrate", "30")) == 0
+    out, err = capsys.readouterr()
+    rows = {line.split("  ")[0].strip(): line.split() for line in out.splitlines()}
+    assert [rows[f"stage {number}"][-3:] for number in (1, 2, 3, 4)] == [
+        ["16", "12", "-4"], ["16", "12", "-4"], ["32", "24", "-8"], ["64", "48", "-16"]
+    ]  # fmt: skip
+    assert rows["gates"][-1] == "+0"
+    assert err == ""
+
+    slim, tuned = str(data.parent / "slim"), str(data.parent / "tuned")
+    assert main(["info", slim, "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert (info["name"], info["widths"]) == ("se_resnet20", [12, 12, 24, 48])
+    assert f"{info['parameters']:,}" in rows["parameters"]
+    assert main(["info", slim]) == 0
+    assert "12, 12, 24, 48: the stem's map" in capsys.readouterr().out
+
+    network = ["--model", "se_resnet20", "--weights"]
+    run = ["--epochs", "1", "--batch", "30", "--workers", "0", "--device", "cpu"]
+    assert main(["train", str(data), *network, slim, "-o", tuned, *run]) == 0
+    before, after = senet_zoo.from_pretrained(slim), senet_zoo.from_pretrained(tuned)
+    assert after.spec == before.spec
+    assert not after.classifier.weight.equal(before.classifier.weight)
+    assert main(["evaluate", str(data), *network, tuned, "--workers", "1", "--device", "cpu"]) == 0
+    Image.new("RGB", (40, 30), "red").save(data.parent / "1.png")
+    assert main(["predict", *network, tuned, str(data.parent / "1.png")]) == 0
+
+
 @pytest.mark.parametrize(
     ("others", "message"),
     [
@@ -75,6 +111,12 @@ def copy_of(data: Path) -> Path:
         (["--stages", "4", "--weights", "x"], "add --model NAME"),
         ([], "required"),
         (["--stages", "four"], "whole number"),
+        (["--channels", "0"], "above 0 and below 1, got 0"),
+        (["--channels", "1"], "above 0 and below 1, got 1"),
+        (["--channels", "0.05"], "give at least 0.0625"),
+        (["--channels", "a quarter"], "invalid float"),
+        (["--channels", "0.5", "--stages", "4"], "not allowed with"),
+        (["--channels", "0.5", "--model", "resnet20.cifar10"], "starts with se_"),
     ],
 )
 def test_what_cannot_be_leaves_no_folder(
@@ -84,6 +126,13 @@ def test_what_cannot_be_leaves_no_folder(
     assert main(words(data, *others, *calibrate)) == 2
     assert message in capsys.readouterr().err
     assert not (data.parent / "slim").exists()
+
+
+def test_a_file_is_no_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data.parent / "slim").write_text("mine")
+    assert main(words(data, "--channels", "0.5", "--calibrate", "10")) == 2
+    assert "--output must be a folder" in capsys.readouterr().err
+    assert (data.parent / "slim").read_text() == "mine"
 
 
 def test_data_is_not_measured_on_what_it_calibrates(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from painted import paint
 
 from senet_zoo.cli import main
+from senet_zoo.layers.fused import choice
 from senet_zoo.training import finishing
 
 
@@ -15,6 +16,7 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of a run of seconds."""
     monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
     monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, "no compiler"))
     data = paint(tmp_path / "data", 12)
     return [
         *("train", str(data), "--model", "se_resnet20", "-o", str(tmp_path / "my run"), "--size", "16"),
@@ -25,8 +27,9 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_it_trains_and_prints_the_command_that_predicts(
     short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(short) == 0
+    assert main([*short, "--fused", "auto"]) == 0
     out, err = capsys.readouterr()
+    assert err.count("residual units are not fused: no compiler") == 1
     assert "validation: top-1 " in out
     assert "of 6 pictures" in out
     assert err.count("epoch 2/2: ") == 1

@@ -13,6 +13,7 @@ from torch import nn
 
 from senet_zoo.analysis import cost
 from senet_zoo.blocks.residual import ResidualBlock
+from senet_zoo.blueprint import on_meta
 from senet_zoo.layers import SqueezeExcite, initialise
 from senet_zoo.network import ConvNet
 from senet_zoo.registry import MODELS
@@ -43,7 +44,7 @@ def pictures(name: str, count: int = 2, *, more: tuple[int, int] = (0, 0)) -> to
 @cache
 def unpadded(spec: NetworkSpec) -> bool:
     """Whether layers without padding shrink its maps further: Inception v3, v4, Inception-ResNet and AlexNet."""
-    model = cost.on_meta(spec)
+    model = on_meta(spec)
     last = model.forward_features(torch.empty(1, 3, spec.input_size, spec.input_size, device="meta"))
     return last.shape[-1] < spec.input_size // max(model.feature_channels)
 
@@ -55,7 +56,7 @@ def test_golden_rows_and_registry_name_the_same_models() -> None:
 @every_model
 def test_counts_and_keys(name: str) -> None:
     spec, row = MODELS[name].spec(), GOLDEN[name]
-    model = cost.on_meta(spec)
+    model = on_meta(spec)
     assert cost.parameters(model) == int(row["parameters"])
     assert cost.multiply_adds(spec) == int(row["multiply_adds"])
     assert len(cost.gates(model)) == int(row["gates"])
@@ -66,12 +67,12 @@ def test_counts_and_keys(name: str) -> None:
 def test_gates_add_one_multiply_add_for_each_of_their_weights(name: str) -> None:
     golden, twin = GOLDEN[name], GOLDEN[MODELS[name].twin]
     added = int(golden["multiply_adds"]) - int(twin["multiply_adds"])
-    assert added == cost.se_parameters(cost.on_meta(MODELS[name].spec()))
+    assert added == cost.se_parameters(on_meta(MODELS[name].spec()))
 
 
 @every_function
 def test_shapes_at_native_and_odd_sizes(name: str) -> None:
-    model = cost.on_meta(TINY[name])
+    model = on_meta(TINY[name])
     least = 8 if model.spec.input_size == 32 else 75 if unpadded(model.spec) else 33
     for height, width in [(model.spec.input_size,) * 2, (least, least), (least + 2, least + 37)]:
         x = torch.empty(2, 3, height, width, device="meta")
@@ -89,7 +90,7 @@ def test_shapes_at_native_and_odd_sizes(name: str) -> None:
 
 @every_model
 def test_plain_twin_is_the_network_without_its_gates(name: str) -> None:
-    model, twin = cost.on_meta(MODELS[name].spec()), cost.on_meta(MODELS[MODELS[name].twin].spec())
+    model, twin = on_meta(MODELS[name].spec()), on_meta(MODELS[MODELS[name].twin].spec())
     ours = {key: tensor.shape for key, tensor in model.state_dict().items() if ".se." not in key}
     theirs = {key: tensor.shape for key, tensor in twin.state_dict().items() if ".se." not in key}
     assert ours == theirs
@@ -112,7 +113,7 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
 
 @every_model
 def test_every_gate_is_the_shared_one(name: str) -> None:
-    model = cost.on_meta(MODELS[name].spec())
+    model = on_meta(MODELS[name].spec())
     suspicious = [part for part in model.modules() if isinstance(part, nn.Linear | nn.Sigmoid | nn.AdaptiveAvgPool2d)]
     in_gates = [layer for gate in cost.gates(model).values() for layer in (gate.fc1, gate.fc2)]
     assert {id(part) for part in suspicious} <= {

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from senet_zoo import SE, Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start, create_model
 from senet_zoo.analysis import cost
 from senet_zoo.blocks.residual import ResidualBlock
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError
 from senet_zoo.network import ConvNet
 from senet_zoo.registry import MODELS
@@ -46,7 +47,7 @@ def resnet20(se: SE) -> ConvNet:
 )
 def test_costs_are_those_of_the_papers_ablations(se: SE, parameters: int, gigas: float | None) -> None:
     spec = MODELS["se_resnet50"].spec(se)
-    assert cost.parameters(cost.on_meta(spec)) == parameters
+    assert cost.parameters(on_meta(spec)) == parameters
     if gigas is not None:
         assert round(cost.multiply_adds(spec) / 1e9, 4) == gigas
 
@@ -76,7 +77,7 @@ def test_a_unit_is_the_figures(placement: Placement) -> None:
 
 
 def test_a_gate_in_front_has_the_width_of_the_input() -> None:
-    model = cost.on_meta(MODELS["se_resnet50"].spec(SE(placement=Placement.PRE)))
+    model = on_meta(MODELS["se_resnet50"].spec(SE(placement=Placement.PRE)))
     assert [gate.fc1.in_features for gate in cost.gates(model).values()][:4] == [64, 256, 256, 256]
 
 

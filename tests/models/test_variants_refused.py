@@ -10,6 +10,7 @@ from networks import randomise, tiny
 import senet_zoo
 from senet_zoo import SE, ConvNet, Placement
 from senet_zoo.analysis import cost
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError
 from senet_zoo.hub import tensor_files
 from senet_zoo.hub.dialects import NATIVE, recognise
@@ -26,13 +27,13 @@ def test_a_unit_takes_its_gate_in_one_place(name: str, placement: Placement) -> 
     spec = MODELS[name].spec(replace(MODELS[name].se, placement=placement))
     only = MODELS[name].se.placement
     if placement is only:
-        assert cost.gates(cost.on_meta(spec))
+        assert cost.gates(on_meta(spec))
         return
     with pytest.raises(
         SpecError,
         match=rf"{UNITS[name]} has one place for a gate, {only.value}: .* got placement={placement.value}",
     ):
-        cost.on_meta(spec)
+        on_meta(spec)
 
 
 @pytest.mark.parametrize("name", [*CHAINS, "se_densenet121"])
@@ -51,7 +52,7 @@ def test_mnasnet_drops_where_it_sums() -> None:
 @pytest.mark.parametrize("name", ["se_vgg16", "se_alexnet"])
 def test_a_stage_that_is_a_pool_has_nothing_to_gate(name: str) -> None:
     with pytest.raises(SpecError, match=r"stage 6 has no unit to gate.*\(5, 6\)"):
-        cost.on_meta(MODELS[name].spec(SE(stages=(5, 6))))
+        on_meta(MODELS[name].spec(SE(stages=(5, 6))))
     with pytest.raises(SpecError, match=r"this network has stages 1 to 6, got SE\(stages=\(7,\)\)"):
         MODELS[name].spec(SE(stages=(7,)))
 
@@ -68,23 +69,23 @@ def test_a_stage_that_is_a_pool_has_nothing_to_gate(name: str) -> None:
     ],
 )
 def test_stages_are_numbered_as_the_papers_do(name: str, stages: tuple[int, ...], channels: list[int]) -> None:
-    model = cost.on_meta(MODELS[name].spec(SE(stages=stages)))
+    model = on_meta(MODELS[name].spec(SE(stages=stages)))
     assert [gate.fc1.in_features for gate in cost.gates(model).values()] == channels
 
 
 def test_mnasnets_reduction_counts_from_the_blocks_input() -> None:
-    gates = cost.gates(cost.on_meta(MODELS["se_mnasnet"].spec()))
+    gates = cost.gates(on_meta(MODELS["se_mnasnet"].spec()))
     shapes = [(gate.fc1.in_features, gate.fc1.out_features) for gate in gates.values()]
     assert shapes == [(72, 6), (120, 10), (120, 10), (480, 20), (672, 28), (672, 28), (960, 40), (960, 40)]
-    every = cost.gates(cost.on_meta(MODELS["se_mnasnet"].spec(SE(reduction=8, placement=Placement.INNER))))
+    every = cost.gates(on_meta(MODELS["se_mnasnet"].spec(SE(reduction=8, placement=Placement.INNER))))
     assert [gate.fc1.out_features for gate in every.values()][:3] == [32 // 8, 16 // 8, 24 // 8]
     assert len(every) == 16
     with pytest.raises(SpecError, match="16 channels needs a reduction from 1 to 16, got 17"):
-        cost.on_meta(MODELS["se_mnasnet"].spec(SE(reduction=17, placement=Placement.INNER)))
+        on_meta(MODELS["se_mnasnet"].spec(SE(reduction=17, placement=Placement.INNER)))
 
 
 def test_vggs_maps_for_a_detector() -> None:
-    model = cost.on_meta(MODELS["se_vgg16"].spec())
+    model = on_meta(MODELS["se_vgg16"].spec())
     maps = model.features(torch.empty(1, 3, 224, 224, device="meta"), strides=(8, 16, 32))
     assert [tuple(found.shape[1:]) for found in maps] == [(512, 28, 28), (512, 14, 14), (512, 7, 7)]
 
@@ -124,7 +125,7 @@ def test_class_maps_are_averaged_after_their_relu() -> None:
 )
 def test_files_name_the_first_convolution_and_the_head(name: str, first: str) -> None:
     spec = MODELS[name].spec()
-    keys = cost.on_meta(spec).state_dict().keys()
+    keys = on_meta(spec).state_dict().keys()
     assert recognise(keys) is NATIVE
     assert first_convolution(spec) == first
     assert first in keys

@@ -1,24 +1,31 @@
-"""Gates that a network can do without: their means fold into the layers around them."""
+"""Smaller networks by what their gates say: gates that fold into the layers beside them, channels that go from sums."""
 
 from senet_zoo.analysis.pruning.activity import GateActivity, observe
+from senet_zoo.analysis.pruning.channels import cut_channels, remove_channels
 from senet_zoo.analysis.pruning.drop import drop_gates, fold_gates
 from senet_zoo.analysis.pruning.latency import Latency
-from senet_zoo.analysis.pruning.prune import prune, set_apart
-from senet_zoo.analysis.pruning.report import Figures, GateFate, PruneReport
+from senet_zoo.analysis.pruning.prune import DropGates, Pruning, RemoveChannels, prune, set_apart
+from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport
 from senet_zoo.analysis.pruning.selection import OfStages, Selection, SpreadUnder
 
 __all__ = [
+    "DropGates",
     "Figures",
     "GateActivity",
     "GateFate",
     "Latency",
+    "MapFate",
     "OfStages",
     "PruneReport",
+    "Pruning",
+    "RemoveChannels",
     "Selection",
     "SpreadUnder",
+    "cut_channels",
     "drop_gates",
     "fold_gates",
     "observe",
     "prune",
+    "remove_channels",
     "set_apart",
 ]

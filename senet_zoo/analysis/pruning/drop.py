@@ -4,11 +4,11 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from senet_zoo.analysis.pruning.activity import Block, GateActivity, observe
 from senet_zoo.analysis.pruning.fold import Folder, Scaling, apply
+from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
@@ -37,6 +37,7 @@ def drop_gates(model: ConvNet, batches: Tensor | Iterable[Tensor], names: Sequen
         twin, and not 10 %, for less than 0.1 % of accuracy.
 
     Example:
+        >>> import torch
         >>> import senet_zoo
         >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
         >>> drop_gates(model, torch.rand(8, 3, 32, 32), ["SE_3_1", "SE_4_2"]).spec.se.without
@@ -116,8 +117,7 @@ def _chosen(activity: Sequence[GateActivity], names: Sequence[str]) -> list[Gate
 
 def _require_rebuilt(pruned: ConvNet, dropped: Sequence[GateActivity]) -> None:
     """Refuse a network that `create_model` would build otherwise from its spec."""
-    with torch.device("meta"):
-        rebuilt = ConvNet(pruned.spec, num_classes=pruned.num_classes, in_channels=pruned.in_channels)
+    rebuilt = on_meta(pruned.spec, num_classes=pruned.num_classes, in_channels=pruned.in_channels)
     theirs = {name: type(part) for name, part in rebuilt.named_modules()}
     for name, part in pruned.named_modules():
         if theirs.get(name) is not type(part):

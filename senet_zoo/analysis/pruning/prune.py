@@ -1,28 +1,81 @@
-"""`prune`: from a network and labelled pictures to the network without some of its gates, measured before and after."""
+"""`prune`: from a network and labelled pictures to a smaller one, both measured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.excitation.pictures import batches
-from senet_zoo.analysis.pruning.activity import observe
+from senet_zoo.analysis.pruning.activity import GateActivity, observe
+from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
 from senet_zoo.analysis.pruning.drop import fold_gates
 from senet_zoo.analysis.pruning.latency import interleaved
-from senet_zoo.analysis.pruning.report import Figures, GateFate, PruneReport
+from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport
 from senet_zoo.analysis.pruning.selection import Selection
+from senet_zoo.blocks.widths import widths_of
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import gates
+from senet_zoo.layers import gates, paper_names
 from senet_zoo.network import ConvNet
 from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.training.data import Labelled, subset
 from senet_zoo.training.evaluation import Evaluation, Logits, evaluate
 
 
+class Pruning(Protocol):
+    """What is taken out of a network whose gates were observed."""
+
+    def check(self, model: ConvNet) -> None:
+        """Refuse a network before any picture is read."""
+        ...
+
+    def apply(self, model: ConvNet, activity: Sequence[GateActivity]) -> ConvNet:
+        """The smaller network; ``model`` is left as it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class DropGates:
+    """The gates that a selection chooses, replaced by their means.
+
+    Args:
+        selection: of gates.
+    """
+
+    selection: Selection
+
+    def check(self, model: ConvNet) -> None:
+        """Nothing is known before the gates were observed."""
+
+    def apply(self, model: ConvNet, activity: Sequence[GateActivity]) -> ConvNet:
+        """The network without them; see `drop_gates`."""
+        return fold_gates(model, activity, self.selection.names(activity))
+
+
+@dataclass(frozen=True)
+class RemoveChannels:
+    """The channels of the residual sums with the lowest mean excitation.
+
+    Args:
+        share: of each sum's channels.
+    """
+
+    share: float
+
+    def check(self, model: ConvNet) -> None:
+        """Refuse a network or a share; see `remove_channels`."""
+        check_channels(model, self.share)
+
+    def apply(self, model: ConvNet, activity: Sequence[GateActivity]) -> ConvNet:
+        """The network without them; see `remove_channels`."""
+        return cut_channels(model, activity, self.share)
+
+
 def prune(
     model: ConvNet,
-    selection: Selection,
+    pruning: Pruning,
     calibration: Labelled,
     measured: Labelled,
     preprocessing: Preprocessing,
@@ -32,14 +85,14 @@ def prune(
     workers: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[ConvNet, PruneReport]:
-    """Drop the gates that a selection chooses, and measure the network before and after.
+    """Make a network smaller by what its gates say, and measure it before and after.
 
     A picture that cannot be read is left out and named in the report.
 
     Args:
         model: in eval mode; it is left as it is.
-        selection: which gates go.
-        calibration: pictures whose mean gates take their place; their labels are not looked at.
+        pruning: what goes.
+        calibration: pictures over which the gates are observed; their labels are not looked at.
         measured: other pictures, which both networks are measured on.
         preprocessing: that of the model's weights.
         logits: what the network tells apart.
@@ -51,17 +104,17 @@ def prune(
         The pruned network, which `save_pretrained` writes, and the report.
 
     Raises:
-        UsageError: what the selection or `drop_gates` refuses, or a number out of range.
+        UsageError: what `drop_gates`, `remove_channels` or the selection refuses, or a number out of range.
         DataError: no picture can be read, or a class that the network does not know.
         WeightsError: a gate or a logit is not finite.
     """
     if batch < 1 or workers < 0:
         raise UsageError(f"batch must be at least 1 and workers at least 0, got {batch} and {workers}")
+    pruning.check(model)
     unreadable: list[str] = []
     activity = observe(model, _pictures(calibration, preprocessing, batch, workers, progress, unreadable))
     calibrated_on = len(calibration) - len(unreadable)
-    names = selection.names(activity)
-    pruned = fold_gates(model, activity, names)
+    pruned = pruning.apply(model, activity)
     found = [
         evaluate(each, measured, preprocessing, logits, batch=batch, workers=workers, progress=progress)
         for each in (model, pruned)
@@ -69,8 +122,10 @@ def prune(
     unreadable += [each.error for each in found[0].unreadable]
     size = preprocessing.size
     assert pruned.spec.se is not None
+    left = paper_names(pruned, pruned.spec.stage_numbers).values()
     report = PruneReport(
-        gates=tuple(GateFate(gate.name, gate.spread, gate.name in names) for gate in activity),
+        gates=tuple(GateFate(gate.name, gate.spread, gate.name not in left) for gate in activity),
+        maps=_maps(model, pruned),
         se=pruned.spec.se,
         before=_figures(model, size, found[0]),
         after=_figures(pruned, size, found[1]),
@@ -112,6 +167,13 @@ def _pictures(
         if pictures:
             yield torch.stack(pictures)
         progress(len(loaded))
+
+
+def _maps(model: ConvNet, pruned: ConvNet) -> tuple[MapFate, ...]:
+    numbers = model.spec.stage_numbers
+    names = [f"stage {number}" for number in (numbers[0] - 1, *numbers)]  # the stem is stage 1
+    pairs = zip(names, widths_of(model.spec), widths_of(pruned.spec), strict=True)
+    return tuple(MapFate(name, before, after) for name, before, after in pairs if name != "stage 0")
 
 
 def _figures(model: ConvNet, size: int, found: Evaluation) -> Figures:

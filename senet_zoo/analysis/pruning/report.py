@@ -43,21 +43,38 @@ class GateFate:
 
 
 @dataclass(frozen=True)
+class MapFate:
+    """One map between the network's parts.
+
+    Args:
+        name: whose output it is: ``stage 1`` is the stem.
+        before: its channels.
+        after: those that it has now.
+    """
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class PruneReport:
     """A network before and after.
 
     Args:
         gates: of the network as it was, first to last.
-        se: the gate of the pruned network, which says where it still sits.
+        maps: the stem's and each stage's.
+        se: the gate of the pruned network, which says where it still sits, and its reduction.
         before: figures of the network as it was.
         after: of the pruned one.
         latency: of one picture, before and after.
-        calibrated_on: pictures whose mean gates were taken.
+        calibrated_on: pictures over which the gates were observed.
         measured_on: pictures that both networks were measured on; none of them was calibrated on.
         unreadable: why each picture that was left out could not be read.
     """
 
     gates: tuple[GateFate, ...]
+    maps: tuple[MapFate, ...]
     se: SE
     before: Figures
     after: Figures
