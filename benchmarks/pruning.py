@@ -1,23 +1,38 @@
-"""How many gates a network can do without: dropped one after another in the order of their spread, then measured.
+"""What a network can do without: gates dropped one after another, or shares of channels, and the accuracy that is left.
 
     python benchmarks/pruning.py 'CIFAR10/cifar10_train_*.npz' CIFAR10/cifar10_test.npz
+    python benchmarks/pruning.py 'CIFAR10/cifar10_train_*.npz' CIFAR10/cifar10_test.npz --channels 0.0625,0.125,0.25 \\
+        --tune 'CIFAR10/cifar10_train_*.npz' --epochs 10
 
-The mean gates come from pictures drawn from CALIBRATION, a thousand by default; accuracy is that on all of DATA, which
-chose nothing. Ends with how many gates can go for at most 0.1 point.
+Gates are observed on pictures drawn from CALIBRATION, a thousand by default; accuracy is that on all of DATA, which
+chose nothing. Gates go in the order of their spread, and the table ends with how many can go for at most 0.1 point.
+Channels go in the order of their mean excitation; with --tune each network is trained on those pictures and measured
+once more, by the recipe of --recipe.
 """
 
 import argparse
 import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from senet_zoo.analysis import cost
 from senet_zoo.analysis.excitation.pictures import batches
-from senet_zoo.analysis.pruning import fold_gates, observe, set_apart
-from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+from senet_zoo.analysis.pruning import GateActivity, cut_channels, fold_gates, observe, set_apart
+from senet_zoo.blocks.widths import widths_of
+from senet_zoo.inference.predictor import EMBEDDED, Predictor, load_predictor
 from senet_zoo.layers import gates
+from senet_zoo.network import ConvNet
+from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.data import open_data, subset
-from senet_zoo.training.evaluation import evaluate, logits_of
+from senet_zoo.training.evaluation import Evaluation, evaluate, logits_of
+from senet_zoo.training.recipes import find_recipe
+from senet_zoo.zoo.folders import from_pretrained, save_pretrained
+
+Measure = Callable[[ConvNet], Evaluation]
+Row = dict[str, object]
 
 
 def main() -> None:
@@ -27,7 +42,11 @@ def main() -> None:
     parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--calibrate", type=int, default=1000, metavar="N")
     parser.add_argument("--limit", type=int, metavar="N", help="first pictures of DATA, while developing")
-    parser.add_argument("--points", type=float, default=0.1, help="of accuracy that may be lost")
+    parser.add_argument("--points", type=float, default=0.1, help="of accuracy that may be lost with gates")
+    parser.add_argument("--channels", metavar="SHARE,...", help="remove these shares of channels instead of gates")
+    parser.add_argument("--tune", metavar="DATA", help="pictures to fine-tune on")
+    parser.add_argument("--recipe", default="finetune", help="of the fine-tuning")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of the fine-tuning")
     parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
     args = parser.parse_args()
 
@@ -37,33 +56,85 @@ def main() -> None:
     calibration, _ = set_apart(open_data(args.calibration), args.calibrate)
     loaded = batches(calibration, predictor.preprocessing, 64, 0)
     activity = observe(predictor.model, (torch.stack([picture for _, picture in batch]) for batch in loaded))
-    order = sorted(activity, key=lambda gate: gate.spread)
+
+    def measure(model: ConvNet) -> Evaluation:
+        return evaluate(model, data, predictor.preprocessing, logits_of(predictor.categories))
 
     print(f"{predictor.name} on {len(data)} pictures, calibrated on {len(calibration)} others\n", flush=True)
+    if args.channels is None:
+        rows = gates_table(predictor.model, activity, measure, args.points)
+    else:
+        rows = channels_table(predictor, activity, measure, [float(share) for share in args.channels.split(",")], args)
+    if args.json:
+        log = {"model": predictor.name, "calibrated_on": len(calibration), "pictures": len(data), "rows": rows}
+        Path(args.json).write_text(json.dumps(log, indent=1) + "\n")
+
+
+def gates_table(model: ConvNet, activity: tuple[GateActivity, ...], measure: Measure, points: float) -> list[Row]:
+    order = sorted(activity, key=lambda gate: gate.spread)
     print("| gates dropped | the last of them | its spread | gates left | top-1 | change | loss |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     changes: list[float] = []
     whole = 0.0
     for count in range(len(order)):
-        model = predictor.model
-        if count:
-            model = fold_gates(model, activity, [gate.name for gate in order[:count]])
-        found = evaluate(model, data, predictor.preprocessing, logits_of(predictor.categories))
+        pruned = fold_gates(model, activity, [gate.name for gate in order[:count]]) if count else model
+        found = measure(pruned)
         last, spread = (order[count - 1].name, f"{order[count - 1].spread:.4f}") if count else ("-", "-")
         whole = whole if count else found.top1
         changes.append(found.top1 - whole)
         rows.append({"dropped": count, "last": last, "spread": spread, "top1": found.top1, "loss": found.loss})
         print(
-            f"| {count} | {last} | {spread} | {len(gates(model))} | {found.top1:.2f} % | {changes[-1]:+.2f} "
+            f"| {count} | {last} | {spread} | {len(gates(pruned))} | {found.top1:.2f} % | {changes[-1]:+.2f} "
             f"| {found.loss:.4f} |",
             flush=True,
         )
-    within = next((count for count, change in enumerate(changes) if change < -args.points - 1e-9), len(changes)) - 1
-    print(f"\n{within} of {len(order)} gates can go, in this order, for at most {args.points:g} point of accuracy.")
-    if args.json:
-        log = {"model": predictor.name, "calibrated_on": len(calibration), "pictures": len(data), "rows": rows}
-        Path(args.json).write_text(json.dumps(log, indent=1) + "\n")
+    within = next((count for count, change in enumerate(changes) if change < -points - 1e-9), len(changes)) - 1
+    print(f"\n{within} of {len(order)} gates can go, in this order, for at most {points:g} point of accuracy.")
+    return rows
+
+
+def channels_table(
+    predictor: Predictor,
+    activity: tuple[GateActivity, ...],
+    measure: Measure,
+    shares: list[float],
+    args: argparse.Namespace,
+) -> list[Row]:
+    model, rows = predictor.model, list[Row]()
+    whole = measure(model).top1
+    print("| share | channels | parameters | multiply-adds | top-1 | change | fine-tuned | change |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for share in (0.0, *shares):
+        pruned = cut_channels(model, activity, share) if share else model
+        top1 = measure(pruned).top1
+        tuned = measure(fine_tuned(pruned, predictor, args)).top1 if args.tune and share else None
+        row: Row = {
+            "share": share,
+            "widths": widths_of(pruned.spec),
+            "parameters": cost.parameters(pruned),
+            "multiply_adds": cost.multiply_adds(pruned),
+            "top1": top1,
+            "tuned": tuned,
+        }
+        rows.append(row)
+        after = "- | -" if tuned is None else f"{tuned:.2f} % | {tuned - whole:+.2f}"
+        print(
+            f"| {share:g} | {', '.join(map(str, widths_of(pruned.spec)))} | {row['parameters']:,} "
+            f"| {row['multiply_adds']:,} | {top1:.2f} % | {top1 - whole:+.2f} | {after} |",
+            flush=True,
+        )
+    return rows
+
+
+def fine_tuned(pruned: ConvNet, predictor: Predictor, args: argparse.Namespace) -> ConvNet:
+    """The network after a run of the trainer, by the same folders that the command line goes through."""
+    with tempfile.TemporaryDirectory() as folder:
+        start, end = Path(folder, "slim"), Path(folder, "tuned")
+        save_pretrained(pruned, start, preprocessing=predictor.preprocessing)
+        name, recipe = predictor.name.partition(".")[0], find_recipe(args.recipe)
+        fit(TrainConfig(args.tune, name, end, recipe, weights=start, epochs=args.epochs, workers=1))
+        return from_pretrained(end)
 
 
 if __name__ == "__main__":
