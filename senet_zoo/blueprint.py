@@ -1,6 +1,7 @@
-"""A network without memory: the names and shapes of all that it holds, and nothing drawn."""
+"""Networks made without drawing what will be replaced; on the meta device, without memory for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,13 +21,20 @@ def on_meta(
     drop_path: float = 0.0,
 ) -> ConvNet:
     """The network on the meta device, in eval mode; arguments and errors are those of `ConvNet`."""
-    with torch.device("meta"), _Unfilled():
+    with unfilled("meta"):
         net = ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
     return net.eval()
 
 
+@contextmanager
+def unfilled(device: str | torch.device) -> Iterator[None]:
+    """Layers made in the block lie on that device, and their parameters and statistics hold anything."""
+    with torch.device(device), _Unfilled():
+        yield
+
+
 class _Unfilled(TorchFunctionMode):
-    """Layers are made without filling their parameters, which costs time on the meta device as well."""
+    """No function fills a tensor, which would cost time on the meta device as well."""
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -9,8 +9,8 @@ def initialise(module: nn.Module) -> None:
     """Set every parameter and buffer under ``module``: He for convolutions, ones and zeros for batch normalisation.
 
     The gates' fully connected layers and the classifier get PyTorch's own uniform start: the authors found that the
-    choice does not matter there. Every layer that the zoo uses is covered, so that a network built on the meta device
-    and then given empty memory is complete after this call.
+    choice does not matter there. Every layer that the zoo uses is covered, so that a network whose tensors hold
+    anything is complete after this call.
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852; the paper, section 5.1.
     """

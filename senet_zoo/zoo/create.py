@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from senet_zoo import registry
-from senet_zoo.blueprint import on_meta
+from senet_zoo.blueprint import unfilled
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub.fetch import Located, locate
@@ -83,7 +83,7 @@ def create_model(
         spec = config.spec
 
     def build(*, num_classes: int | None, in_channels: int) -> ConvNet:
-        return on_meta(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
+        return ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
 
     record = None
     if pretrained:
@@ -93,15 +93,15 @@ def create_model(
         checkpoint = open_checkpoint(*resolve(weights))
         net = checkpoint.fitted(model, spec, build)
     else:
-        net = build(num_classes=num_classes, in_channels=3 if in_channels is None else in_channels).to_empty(
-            device=device
-        )
+        with unfilled(device):
+            net = build(num_classes=num_classes, in_channels=3 if in_channels is None else in_channels)
         initialise(net)
-        return net.to(dtype)
+        return net.to(dtype).eval()
     if config is not None:
         _agree_in_size(config, checkpoint, spec)
     if in_channels not in (None, net.in_channels):
-        net = build(num_classes=net.num_classes, in_channels=in_channels)
+        with unfilled("meta"):
+            net = build(num_classes=net.num_classes, in_channels=in_channels)
     checkpoint.load_into(net)
     if num_classes not in (None, net.num_classes):
         _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)

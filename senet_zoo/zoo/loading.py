@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo import registry
-from senet_zoo.blueprint import on_meta
+from senet_zoo.blueprint import on_meta, unfilled
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.families.family import Model
 from senet_zoo.hub import tensor_files
@@ -28,7 +28,7 @@ CLASSIFIER = "classifier.weight"
 
 
 class Build(Protocol):
-    """Makes a network on the meta device."""
+    """Makes a network."""
 
     def __call__(self, *, num_classes: int | None, in_channels: int) -> ConvNet:
         """Its arguments are those of `ConvNet`."""
@@ -60,7 +60,7 @@ class Checkpoint:
 
     def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
         """Refuse a file whose tensors are not exactly those of the network; see `fitted`."""
-        self.fitted(model, spec, partial(on_meta, spec), num_classes)
+        self.fitted(model, spec, partial(ConvNet, spec), num_classes)
 
     def fitted(self, model: Model, spec: NetworkSpec, build: Build, num_classes: int | None = None) -> ConvNet:
         """The network whose tensors are exactly those of the file, still on the meta device.
@@ -71,14 +71,15 @@ class Checkpoint:
         Args:
             model: the name that the file should hold.
             spec: its architecture.
-            build: makes its network on the meta device, from the number of classes and of channels.
+            build: makes its network, from the number of classes and of channels.
             num_classes: logits of the published classifier; None for whatever the file has.
 
         Raises:
             WeightsMismatch: tensors are missing, unexpected or of another shape, or the file is another form's.
         """
         classes = self.num_classes if num_classes is None else num_classes
-        whole = build(num_classes=classes, in_channels=self.in_channels(spec))
+        with unfilled("meta"):
+            whole = build(num_classes=classes, in_channels=self.in_channels(spec))
         match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
         require_function(model, self.path, self.dialect, self.header.metadata)
         return whole
