@@ -153,7 +153,8 @@ def report() -> str:
         "Pairs of networks that differ in nothing but the gates: same recipe, same pictures in the same order, same",
         "seeds. The last epoch's state is measured once, on pictures that chose nothing. Made by",
         "`python benchmarks/gate.py report` from the logs in `benchmarks/results/gate/`;",
-        "`python benchmarks/gate.py commands` prints every run.",
+        "`python benchmarks/gate.py commands` prints every run. Minutes are of one core of a machine that did other work",
+        "as well: they tell how long a run was waited for, not what the gate costs.",
         "",
     ]
     for name, experiment in EXPERIMENTS.items():
@@ -191,13 +192,14 @@ def gain(twin: str, found: list[Log]) -> str:
     plain, gated = ({log.seed: log for log in found if log.model == name} for name in (twin, f"se_{twin}"))
     pairs = [gated[seed].top1 - plain[seed].top1 for seed in sorted(plain.keys() & gated.keys())]
     pictures = next(iter(plain.values())).pictures
-    noise = 100 * (0.5 * (1 - 0.5) / pictures) ** 0.5
+    share = statistics.mean(log.top1 for log in plain.values()) / 100
+    noise = 100 * (share * (1 - share) / pictures) ** 0.5
     spread = (
         f", from {min(pairs):+.2f} to {max(pairs):+.2f} over {len(pairs)} seeds" if len(pairs) > 1 else ", one seed"
     )
     return (
         f"The gate gives `{twin}` {statistics.mean(pairs):+.2f} points{spread}. The standard error of one accuracy "
-        f"over {pictures} pictures is at most {noise:.1f} points.\n"
+        f"over {pictures} pictures is {noise:.2f} points.\n"
     )
 
 
