@@ -4,7 +4,7 @@ import itertools
 import sys
 
 import torch
-from interpreter import multiply_bfloat16
+from inference.interpreter import multiply_bfloat16
 from torch.nn import functional as F
 
 from senet_zoo.inference.kernels.excitation import excite

@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from interpreter import multiply_bfloat16
+from inference.interpreter import multiply_bfloat16
 from networks import randomise, scaled_difference, tiny
 
 from senet_zoo import optimize
