@@ -172,7 +172,11 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
             ("loss", f"{before.loss:.4f}", f"{after.loss:.4f}", f"{after.loss - before.loss:+.4f}"),
         ],
     )
-    print(f"saved in {visible(str(arguments.output))}")
+    folder = visible(str(arguments.output))
+    print(f"saved in {folder}")
+    if arguments.channels is not None:
+        model = name.partition(" ")[0].partition(".")[0]  # of `model.tag`, or of the model and its file
+        print(f"it needs training:\n  senet-zoo train DATA --model {model} --weights {folder} -o FOLDER")
 
 
 def _whole(word: str, before: int, after: int) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ def test_channels_go_and_the_folder_goes_on(
     assert err == ""
 
     slim, tuned = str(data.parent / "slim"), str(data.parent / "tuned")
+    assert f"train DATA --model se_resnet20 --weights {slim}" in out
     assert main(["info", slim, "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["name"], info["widths"]) == ("se_resnet20", [12, 12, 24, 48])
