@@ -153,8 +153,8 @@ def report() -> str:
         "Pairs of networks that differ in nothing but the gates: same recipe, same pictures in the same order, same",
         "seeds. The last epoch's state is measured once, on pictures that chose nothing. Made by",
         "`python benchmarks/gate.py report` from the logs in `benchmarks/results/gate/`;",
-        "`python benchmarks/gate.py commands` prints every run. Minutes are of one core of a machine that did other work",
-        "as well: they tell how long a run was waited for, not what the gate costs.",
+        "`python benchmarks/gate.py commands` prints every run. Minutes are of one core of a machine that did",
+        "other work as well: they tell how long a run was waited for, not what the gate costs.",
         "",
     ]
     for name, experiment in EXPERIMENTS.items():
