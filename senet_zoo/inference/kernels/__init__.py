@@ -9,3 +9,6 @@ A bottleneck whose gate is early runs its second half as cuDNN's 3x3 convolution
 Maps are (N, C, H, W) with channels last; sums and gates are float32. `senet_zoo.inference.passes.on_cuda` puts them
 into a network, and says where it could not.
 """
+
+MOST_HIDDEN = 256
+"""Units of a gate's hidden layer that a program of `excitation` holds."""

@@ -8,9 +8,6 @@ from torch import Tensor
 
 from senet_zoo.tensors import current_device
 
-MOST_HIDDEN = 256
-"""Units of the hidden layer that a program holds."""
-
 
 @triton.jit
 def _excite(
@@ -39,7 +36,8 @@ def excite(shares: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, dtype
 
     Args:
         shares: (N, T, inputs), of `senet_zoo.inference.kernels.squeeze.squeeze_`.
-        w1: (hidden, inputs), at most `MOST_HIDDEN` of them; this and the rest in float32, contiguous.
+        w1: (hidden, inputs), hidden at most `senet_zoo.inference.kernels.MOST_HIDDEN`; like the rest in float32,
+            contiguous.
         b1: (hidden,).
         w2: (C, hidden).
         b2: (C,).

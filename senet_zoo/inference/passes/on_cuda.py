@@ -15,13 +15,13 @@ from typing import cast
 import torch
 from torch import fx, nn
 
+from senet_zoo.inference.kernels import MOST_HIDDEN
 from senet_zoo.inference.kernels.steps import Excitation, PointwiseEnd, Squeezed
 from senet_zoo.inference.mean_gate import MeanGate
 from senet_zoo.inference.passes.nodes import layer_at, only_reader, other_addend, shape_of
 
 DEVICES = ("cuda",)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-MOST_HIDDEN = 256  # as `senet_zoo.inference.kernels.excitation` says, which needs Triton to be imported
 
 
 @dataclass(frozen=True)
