@@ -1,125 +1,133 @@
 """What a cold process pays before its first prediction, beside timm, in turns on one machine.
 
-    python benchmarks/startup.py [--model senet154 --oracle legacy_senet154] [--rounds 5]
+    python benchmarks/startup.py [--models se_resnet50 senet154] [--rounds 5] [--output FILE]
 
-Every figure is one fresh process's; the table gives medians and, in brackets, the quartiles, then ratios of medians of
-pairs taken in the same round. Both load the same safetensors file (timm's tensors), page cache warm.
+Every figure is one fresh process's. Both sides load the same safetensors file (timm's tensors), page cache warm, byte
+code cached. The rate is of whole processes, from start to exit, one picture each; the other columns are medians of
+seconds inside them. ``from random`` is a process of its own. Memory is what loading adds to the resident pages,
+file-backed ones included, in a process that does nothing else.
 """
 
 import argparse
 import json
+import os
+import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from senet_zoo.turns import Spread
-
-OURS = """
-import json, resource, sys, time
-t = [time.perf_counter()]
-import torch; t.append(time.perf_counter())
-import senet_zoo; t.append(time.perf_counter())
-model = senet_zoo.create_model({model!r}); t.append(time.perf_counter())
-del model
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-t.append(time.perf_counter())
-model = senet_zoo.create_model({model!r}, weights={file!r}); t.append(time.perf_counter())
-with torch.inference_mode():
-    model(torch.zeros(1, 3, 224, 224)); t.append(time.perf_counter())
-"""
-THEIRS = """
-import json, resource, sys, time
-t = [time.perf_counter()]
-import torch; t.append(time.perf_counter())
-import timm; t.append(time.perf_counter())
-model = timm.create_model({oracle!r}).eval(); t.append(time.perf_counter())
-del model
-t.append(time.perf_counter())
-model = timm.create_model({oracle!r}, checkpoint_path={file!r}).eval(); t.append(time.perf_counter())
-with torch.inference_mode():
-    model(torch.zeros(1, 3, 224, 224)); t.append(time.perf_counter())
-"""
-REPORT = """
-print(json.dumps(dict(zip(("import torch", "import the library", "create from random", "", "create from a file",
-                           "first prediction"), (b - a for a, b in zip(t, t[1:]))))))
-"""
-# Memory that loading adds, in a process that does nothing else: resident pages, file-backed ones included.
-MEMORY = """
-import json, os
+import timm
 import torch
+from safetensors.torch import save_file
+
+from senet_zoo.inference.machine import describe
+from senet_zoo.inference.sheet import Sheet, row_of, save
+from senet_zoo.turns import in_turns
+
+ORACLES = {"se_resnet50": "legacy_seresnet50", "senet154": "legacy_senet154"}
+"""timm's names for the same functions."""
+LIBRARIES = {
+    # how a library is imported, a network made from a file, and one from random
+    "senet_zoo": ("from senet_zoo import create_model", "create_model({ours!r}, weights={file!r})", "{ours!r}"),
+    "timm": (
+        "from timm import create_model",
+        "create_model({theirs!r}, checkpoint_path={file!r}).eval()",
+        "{theirs!r}",
+    ),
+}
+PREDICT = """
+import json, time
+t = [time.perf_counter()]
+import torch; t.append(time.perf_counter())
+{imports}; t.append(time.perf_counter())
+model = {create}; t.append(time.perf_counter())
+with torch.inference_mode():
+    model(torch.zeros(1, 3, 224, 224)); t.append(time.perf_counter())
+steps = "import torch", "import library", "from a file", "first prediction"
+print(json.dumps(dict(zip(steps, (b - a for a, b in zip(t, t[1:]))))))
+"""
+RANDOM = """
+import json, time, torch
 {imports}
-def resident():
-    fields = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(fields["VmRSS"].split()[0]) * 1024, int(fields["VmHWM"].split()[0]) * 1024
-{warm}
-start, _ = resident()
+start = time.perf_counter()
+create_model({name})
+print(json.dumps({{"from random": time.perf_counter() - start}}))
+"""
+MEMORY = """
+import json, torch, safetensors.torch
+{imports}
+def resident(which):
+    return int(dict(line.split(":", 1) for line in open("/proc/self/status"))[which].split()[0]) * 1024
+create_model({small!r}, num_classes=0)
+start = resident("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")
 model = {create}
 total = sum(float(p.sum()) for p in model.parameters())
-print(json.dumps({{"peak": resident()[1] - start, "file": os.path.getsize({file!r})}}))
+print(json.dumps({{"memory": resident("VmHWM") - start}}))
 """
+SMALL = {"senet_zoo": "se_resnet20", "timm": "resnet10t"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="senet154")
-    parser.add_argument("--oracle", default="legacy_senet154", help="timm's name for the same function")
+    parser.add_argument("--models", nargs="+", choices=ORACLES, default=list(ORACLES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/startup.json")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder) / "model.safetensors")
-        run(
-            f"import timm; from safetensors.torch import save_file; "
-            f"save_file(timm.create_model({args.oracle!r}).state_dict(), {file!r}); print('null')"
-        )
-        names = {"model": args.model, "oracle": args.oracle, "file": file}
-        pairs = [(run(OURS.format(**names) + REPORT), run(THEIRS.format(**names) + REPORT)) for _ in range(args.rounds)]
-        print(f"{args.model} and timm's {args.oracle}, {args.rounds} rounds of cold processes, seconds\n")
-        print(f"{'':20}  {'senet_zoo':>22}  {'timm':>22}  {'ratio':>18}")
-        for step in (
-            "import torch",
-            "import the library",
-            "create from random",
-            "create from a file",
-            "first prediction",
-        ):
-            ours, theirs = [pair[0][step] for pair in pairs], [pair[1][step] for pair in pairs]
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            print(f"{step:20}  {spread(ours):>22}  {spread(theirs):>22}  {spread(ratios):>18}")
-        shares = [pair[0]["import the library"] / pair[0]["import torch"] for pair in pairs]
-        print(f"\nimport senet_zoo adds {spread([100 * share for share in shares])} % to import torch")
+    sheets = [measure(model, args.rounds) for model in args.models]
+    print(*sheets, sep="\n\n")
+    if args.output:
+        save(args.output, shlex.join(["python", "benchmarks/startup.py", *sys.argv[1:]]), sheets)
 
-        ours = run(
-            MEMORY.format(
-                imports="import senet_zoo, safetensors.torch",
-                warm="senet_zoo.create_model('se_resnet20', num_classes=0)",
-                create=f"senet_zoo.create_model({args.model!r}, weights={file!r})",
-                file=file,
+
+def measure(model: str, rounds: int) -> Sheet:
+    """Both libraries in turns, one network."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        save_file(timm.create_model(ORACLES[model]).state_dict(), file)
+        names = {"ours": model, "theirs": ORACLES[model], "file": str(file)}
+        inside: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
+        turns: dict[str, Callable[[], float]] = {}
+        for library, (imports, create, _) in LIBRARIES.items():
+            code = PREDICT.format(imports=imports, create=create.format(**names))
+            turns[library] = partial(whole, code, inside[library])
+        found = in_turns(turns, rounds, own=lambda: sum(os.times()[:4]))
+        rows = []
+        for library, (imports, create, name) in LIBRARIES.items():
+            random = [run(RANDOM.format(imports=imports, name=name.format(**names))) for _ in range(rounds)]
+            code = MEMORY.format(imports=imports, create=create.format(**names), small=SMALL[library])
+            steps = inside[library][1:]  # the first one warms the caches
+            figures = {step: statistics.median(each[step] for each in steps) for step in steps[0]}
+            figures["from random"] = statistics.median(each["from random"] for each in random)
+            figures["memory / file"] = run(code)["memory"] / file.stat().st_size
+            rows.append(
+                row_of(found, library, names=(model, library), base="timm", plain=None, pictures=1, figures=figures)
             )
-        )
-        theirs = run(
-            MEMORY.format(
-                imports="import timm, safetensors.torch",
-                warm="timm.create_model('resnet10t', num_classes=0)",
-                create=f"timm.create_model({args.oracle!r}, checkpoint_path={file!r})",
-                file=file,
-            )
-        )
-        for name, memory in (("senet_zoo", ours), ("timm", theirs)):
-            print(
-                f"{name}: loading adds {memory['peak'] / memory['file']:.2f} of the file's size to the resident memory"
-            )
+    title = "cold start to the first prediction, seconds"
+    machine = describe(torch.device("cpu")) | {"timm": timm.__version__}
+    return Sheet(title, machine, "timm", str(found), tuple(rows))
+
+
+def whole(code: str, inside: list[dict[str, float]]) -> float:
+    """Seconds of a process from start to exit; what it says of its steps goes to ``inside``."""
+    start = time.perf_counter()
+    steps = run(code)
+    seconds = time.perf_counter() - start
+    inside.append(steps)
+    return seconds
 
 
 def run(code: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    """What a fresh process printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
-
-
-def spread(values: list[float]) -> str:
-    return format(Spread.of(values), ".3f")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
+from senet_zoo.uncollected import uncollected
 
 
 def on_meta(
@@ -29,7 +30,7 @@ def on_meta(
 @contextmanager
 def unfilled(device: str | torch.device) -> Iterator[None]:
     """Layers made in the block lie on that device, and their parameters and statistics hold anything."""
-    with torch.device(device), _Unfilled():
+    with torch.device(device), _Unfilled(), uncollected():
         yield
 
 

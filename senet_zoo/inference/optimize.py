@@ -15,6 +15,7 @@ from senet_zoo.inference.checking import BATCHES, Check, pictures, rounds_to_tf3
 from senet_zoo.inference.choosing import choose
 from senet_zoo.inference.mean_gate import MeanGate
 from senet_zoo.inference.measuring import Network, gain, measure
+from senet_zoo.inference.memory import given_back
 from senet_zoo.inference.optimized import OptimizedModel
 from senet_zoo.inference.options import check_options, default_sizes
 from senet_zoo.inference.passes import onednn
@@ -22,6 +23,7 @@ from senet_zoo.inference.report import OptimizationReport
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 
 
+@given_back()
 def optimize(
     model: nn.Module,
     *,

@@ -62,7 +62,7 @@ class Sheet:
                 format(row.rate, ".2f" if row.rate.median < 100 else ".0f"),
                 format(row.ratio, ".2f"),
                 format(row.gate, ".3f") if row.gate else "-",
-                *(f"{row.figures[name]:.1f}" if name in row.figures else "-" for name in figures),
+                *(_short(row.figures[name]) if name in row.figures else "-" for name in figures),
             ]
             for row in self.rows
         ]
@@ -73,6 +73,11 @@ class Sheet:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
         return "\n".join([words(self.machine), f"{self.title}, {self.rounds}", "", *lines])
+
+
+def _short(value: float) -> str:
+    """Three digits or more."""
+    return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def row_of(

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from senet_zoo.hub.sources import split_revision
 from senet_zoo.hub.tensor_files import Header
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
+from senet_zoo.uncollected import uncollected
 
 _log = logging.getLogger("senet_zoo")
 
@@ -89,19 +90,20 @@ class Checkpoint:
 
         The tensors are mapped from the file, not copied. They must be those of `fitted`.
         """
-        tensors = translate(tensor_files.read(self.path, self.header), self.dialect)
         in_channels = self.in_channels(net.spec)
-        if net.in_channels != in_channels:
-            stem = first_convolution(net.spec)
-            tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
-            _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
-        net.load_state_dict(tensors, strict=True, assign=True)
+        with uncollected():
+            tensors = translate(tensor_files.read(self.path, self.header), self.dialect)
+            if net.in_channels != in_channels:
+                stem = first_convolution(net.spec)
+                tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
+                _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
+            net.load_state_dict(tensors, strict=True, assign=True)
 
     def _size(self, key: str, axis: int, otherwise: int) -> int:
         shape = self.native_shapes.get(key)
         return otherwise if shape is None or len(shape) <= axis else shape[axis]
 
-    @property
+    @cached_property
     def native_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shapes under the zoo's names."""
         return translate(self.header.shapes, self.dialect)

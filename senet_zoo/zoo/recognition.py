@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -40,12 +41,12 @@ class Foreign:
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Shapes of its tensors."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
-    @property
+    @cached_property
     def native_shapes(self) -> dict[str, Shape]:
         """Shapes under the zoo's names."""
         return translate(self.shapes, self.dialect)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -224,6 +226,25 @@ def test_the_global_random_state_is_not_touched() -> None:
     state = torch.get_rng_state()
     senet_zoo.optimize(model, rounds=0)
     assert torch.equal(state, torch.get_rng_state())
+
+
+RESIDENT = """
+import senet_zoo
+def resident():
+    with open("/proc/self/status") as lines:
+        return 1024 * int(dict(line.split(":", 1) for line in lines)["VmRSS"].split()[0])
+senet_zoo.optimize(senet_zoo.create_model("se_resnet20"), rounds=0)
+model = senet_zoo.create_model("se_resnet50")
+before = resident()
+fast = senet_zoo.optimize(model, sizes=(64, 49), rounds=0)
+print((resident() - before) / sum(4 * parameter.numel() for parameter in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_what_optimising_needed_besides_the_network_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 2  # the weights once more, laid out for this machine, and little else
 
 
 def test_predict_takes_it(caplog: pytest.LogCaptureFixture) -> None:

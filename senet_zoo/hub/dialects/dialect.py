@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 
 Shape = tuple[int, ...]
 Names = dict[str, str]
@@ -28,8 +29,8 @@ class Dialect:
     Args:
         name: as in the manifest.
         used_by: which libraries write it.
-        names: from all names in a file to those of the zoo, ``{foreign: native}``; names that it does not know are
-            left out. No two foreign names have the same native one, so that the dictionary can be turned round.
+        reader: what `names` asks. No two foreign names have the same native one, so that the dictionary can be
+            turned round.
         foreign: back, from all native names of a network and those of its average pools, ``{native: foreign}``; None
             where nothing is written in this scheme.
         doubt: from a file's shapes to what makes it doubtful whose function it is: another network of the same library
@@ -40,15 +41,25 @@ class Dialect:
 
     name: str
     used_by: str
-    names: Callable[[Collection[str]], Names]
+    reader: Callable[[Collection[str]], Names]
     foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
     doubt: Callable[[Mapping[str, Shape]], str | None] = _no_doubt
     beside: Callable[[str], bool] = _none_beside
+
+    def names(self, keys: Collection[str]) -> Mapping[str, str]:
+        """From all names in a file to those of the zoo, ``{foreign: native}``, without those that it does not know."""
+        return _remembered(self.reader, tuple(keys))
 
     def strangers(self, keys: Collection[str]) -> list[str]:
         """Those of ``keys`` that the scheme does not know, in their order."""
         known = self.names(keys)
         return [key for key in keys if key not in known and not self.beside(key)]
+
+
+@lru_cache(maxsize=4)
+def _remembered(reader: Callable[[Collection[str]], Names], keys: tuple[str, ...]) -> Mapping[str, str]:
+    # A file's names are asked for from its recognition to its reading, and cost 10 ms a thousand.
+    return MappingProxyType(reader(keys))
 
 
 @dataclass(frozen=True)
