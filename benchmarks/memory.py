@@ -25,14 +25,10 @@ from safetensors.torch import save_file
 
 from senet_zoo.inference.machine import describe
 from senet_zoo.inference.sheet import Sheet, row_of, save
+from senet_zoo.registry import ALIASES
 from senet_zoo.turns import in_turns
 
-ORACLES = {
-    "se_resnet50": "legacy_seresnet50",
-    "se_resnext50_32x4d": "legacy_seresnext50_32x4d",
-    "senet154": "legacy_senet154",
-}
-"""timm's names for the same functions."""
+PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 OURS, THEIRS = "from senet_zoo import create_model, optimize", "from timm import create_model"
 CANDIDATES = {
     # how each is imported and made ready
@@ -65,15 +61,15 @@ print(json.dumps([resident("VmHWM"), ready, *seconds[1:]]))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=ORACLES, default="se_resnet50")
+    parser.add_argument("--model", choices=PEERS, default="se_resnet50")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/memory.json")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        save_file(timm.create_model(ORACLES[args.model]).state_dict(), file)
-        names = {"ours": args.model, "theirs": ORACLES[args.model], "file": str(file), "batch": args.batch}
+        save_file(timm.create_model(PEERS[args.model]).state_dict(), file)
+        names = {"ours": args.model, "theirs": PEERS[args.model], "file": str(file), "batch": args.batch}
         peaks: dict[str, list[tuple[float, float]]] = {candidate: [] for candidate in CANDIDATES}
         turns = {
             candidate: partial(

@@ -27,10 +27,10 @@ from safetensors.torch import save_file
 
 from senet_zoo.inference.machine import describe
 from senet_zoo.inference.sheet import Sheet, row_of, save
+from senet_zoo.registry import ALIASES
 from senet_zoo.turns import in_turns
 
-ORACLES = {"se_resnet50": "legacy_seresnet50", "senet154": "legacy_senet154"}
-"""timm's names for the same functions."""
+PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 LIBRARIES = {
     # how a library is imported, a network made from a file, and one from random
     "senet_zoo": ("from senet_zoo import create_model", "create_model({ours!r}, weights={file!r})", "{ours!r}"),
@@ -75,7 +75,7 @@ SMALL = {"senet_zoo": "se_resnet20", "timm": "resnet10t"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=ORACLES, default=list(ORACLES))
+    parser.add_argument("--models", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/startup.json")
     args = parser.parse_args()
@@ -89,8 +89,8 @@ def measure(model: str, rounds: int) -> Sheet:
     """Both libraries in turns, one network."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        save_file(timm.create_model(ORACLES[model]).state_dict(), file)
-        names = {"ours": model, "theirs": ORACLES[model], "file": str(file)}
+        save_file(timm.create_model(PEERS[model]).state_dict(), file)
+        names = {"ours": model, "theirs": PEERS[model], "file": str(file)}
         inside: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
         turns: dict[str, Callable[[], float]] = {}
         for library, (imports, create, _) in LIBRARIES.items():

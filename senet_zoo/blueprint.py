@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from senet_zoo.memory import uncollected
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
-from senet_zoo.uncollected import uncollected
 
 
 def on_meta(

@@ -13,21 +13,21 @@ import senet_zoo
 PACKAGE = Path(senet_zoo.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 NETWORKS = {"tensors", "layers", "specs", "blocks", "families", "registry", "network", "blueprint"}
-BELOW_ZOO = NETWORKS | {"turns", "uncollected", "preprocessing", "labels", "pictures", "hub"}
+BELOW_ZOO = NETWORKS | {"turns", "memory", "preprocessing", "labels", "pictures", "hub"}
 
 # room: the rooms it may import; `errors` is open to all, and imports none
 ARROWS = {
     "errors": set(),
     "tensors": set(),
     "turns": set(),
-    "uncollected": set(),
+    "memory": set(),
     "layers": {"tensors", "turns"},
     "specs": {"layers"},
     "blocks": {"specs", "layers", "tensors"},
     "network": {"layers", "specs"},
     "families": {"blocks", "specs", "layers"},
     "registry": {"families", "blocks", "specs"},
-    "blueprint": {"network", "specs", "uncollected"},
+    "blueprint": {"network", "specs", "memory"},
     "dilation": {"blocks", "network", "specs"},
     "insertion": {"layers", "specs", "registry"},
     "preprocessing": set(),

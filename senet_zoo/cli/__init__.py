@@ -31,6 +31,7 @@ from senet_zoo.cli import (
 )
 from senet_zoo.cli.parser import Parser, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
+from senet_zoo.memory import keep_freed
 
 COMMANDS = {
     "list": list_names,
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
+    keep_freed()  # an eager network of many pictures takes half of the time so on a CPU
     words = sys.argv[1:] if argv is None else list(argv)
     command = "senet-zoo"
     try:

@@ -19,9 +19,9 @@ from senet_zoo.hub import tensor_files
 from senet_zoo.hub.dialects import NATIVE, Dialect, match, recognise, translate
 from senet_zoo.hub.sources import split_revision
 from senet_zoo.hub.tensor_files import Header
+from senet_zoo.memory import uncollected
 from senet_zoo.network import ConvNet
 from senet_zoo.specs import NetworkSpec
-from senet_zoo.uncollected import uncollected
 
 _log = logging.getLogger("senet_zoo")
 
