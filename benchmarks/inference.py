@@ -54,7 +54,7 @@ TORCHVISION = {"se_resnet50b": "resnet50", "se_resnet101b": "resnet101", "se_res
 PLAIN = ", plain"
 PACKAGES = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("onnx", "onnxscript", "openvino")}
 BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 0.1}  # of the largest logit: another function differs by about 1
-REST = 0.01  # seconds before a turn: threads of the one before stop waiting for more work
+TURN = 0.2  # seconds of a turn, after a first run: threads of the candidate before still spin for a while
 Tool = Callable[[nn.Module, Tensor], Network]
 """From a network, which it leaves as it is, and an example in the dtype of the arithmetic, to what runs it."""
 
@@ -245,8 +245,10 @@ def main(words: Sequence[str] | None = None) -> int:
     clock = time.perf_counter if args.clock == "wall" else time.process_time
 
     def turn(network: Network) -> float:
-        time.sleep(REST)
-        return timed(partial(network, x), x.device, 1, clock)
+        work = partial(network, x)
+        first = timed(work, x.device, 1, clock)
+        repeats = math.ceil(TURN / first)
+        return first if repeats == 1 else timed(work, x.device, repeats, clock) / repeats
 
     turns = {name: partial(turn, network) for name, network in built.items()}
     rounds = in_turns(turns, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
