@@ -19,8 +19,11 @@ from senet_zoo.inference.sheet import Sheet, sheets_in, words
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 COMMANDS = """\
-python benchmarks/inference.py --output benchmarks/results/inference.json
+python benchmarks/inference.py --with compiled --output benchmarks/results/inference.json
 python benchmarks/inference.py --batch 16 --output benchmarks/results/inference-16.json
+python benchmarks/inference.py --model se_mobilenet --output benchmarks/results/inference-se_mobilenet.json
+python benchmarks/memory.py --output benchmarks/results/memory.json
+python benchmarks/startup.py --output benchmarks/results/startup.json
 python benchmarks/training.py --output benchmarks/results/training.json
 python benchmarks/fused.py --output benchmarks/results/fused.json
 python benchmarks/gpu.py --output benchmarks/results/gpu.json
