@@ -95,7 +95,7 @@ def main() -> None:
         )
         for name, (peak, ready) in medians.items()
     ]
-    title = f"memory of inference, batch {args.batch}, 224 px"
+    title = f"speed and memory in processes of their own, batch {args.batch}, 224 px"
     machine = describe(torch.device("cpu")) | {"timm": timm.__version__}
     sheet = Sheet(title, machine, "timm", str(rounds), tuple(rows))
     print(sheet)

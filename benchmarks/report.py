@@ -42,6 +42,7 @@ make the results:
 ```
 """
 COLOUR, GREY = "#4477aa", "#888888"
+OURS = ("optimize", "zoo", "senet_zoo")
 
 
 @dataclass(frozen=True)
@@ -94,32 +95,35 @@ def page(results: list[Result]) -> str:
         return f"{INTRODUCTION}\nNo results are kept yet.\n"
     parts = [INTRODUCTION, "![Ratios of all runs, medians with quartiles](speed.png)\n"]
     for result in results:
-        parts.append(f"## `{result.command}`\n\n{result.date}\n")
-        parts += map(section, result.sheets)
+        parts += [section(sheet, result) for sheet in result.sheets]
     return "\n".join(parts)
 
 
-def section(sheet: Sheet) -> str:
+def section(sheet: Sheet, result: Result) -> str:
     head, *rows = sheet.table()
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines).replace("_", "\\_")
-    title = sheet.title[0].upper() + sheet.title[1:]
-    return f"{title}, {sheet.rounds}. On {words(sheet.machine)}.\n\n{table}\n"
+    made = f"{sheet.rounds[0].upper()}{sheet.rounds[1:]}, {result.date}, on {words(sheet.machine)}."
+    models = ", ".join(dict.fromkeys(row.model for row in sheet.rows))
+    return f"## {models}: {sheet.title}\n\n{made}\n\n```console\n{result.command}\n```\n\n{table}\n"
 
 
 def draw(path: Path, sheets: list[Sheet]) -> None:
-    """A panel a sheet: a point and its quartiles for each candidate."""
+    """A panel a sheet: a point and its quartiles for each candidate with gates, ours in colour."""
     from matplotlib.figure import Figure
 
-    heights = [len(sheet.rows) + 2 for sheet in sheets]
-    figure = Figure(figsize=(8, 0.3 * sum(heights) + 0.5), layout="constrained")
+    shown = [[row for row in sheet.rows if not row.candidate.endswith(", plain")] for sheet in sheets]
+    heights = [len(rows) + 2 for rows in shown]
+    figure = Figure(figsize=(8, 0.27 * sum(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(sheets), squeeze=False, height_ratios=heights)[:, 0]
-    for axis, sheet in zip(axes, sheets, strict=True):
-        for place, row in enumerate(sheet.rows):
-            axis.plot([row.ratio.lower, row.ratio.upper], [place, place], color=COLOUR, linewidth=2)
-            axis.plot(row.ratio.median, place, "o", color=COLOUR, markersize=5)
+    for axis, sheet, rows in zip(axes, sheets, shown, strict=True):
+        for place, row in enumerate(rows):
+            colour = COLOUR if row.candidate.startswith(OURS) else GREY
+            axis.plot([row.ratio.lower, row.ratio.upper], [place, place], color=colour, linewidth=2)
+            axis.plot(row.ratio.median, place, "o", color=colour, markersize=5)
         axis.axvline(1, color=GREY, linewidth=0.8, zorder=0)
-        axis.set_yticks(range(len(sheet.rows)), [f"{row.model}, {row.candidate}" for row in sheet.rows], fontsize=8)
+        axis.set_yticks(range(len(rows)), [f"{row.model}, {row.candidate}" for row in rows], fontsize=8)
+        axis.tick_params(axis="x", labelsize=8)
         axis.invert_yaxis()
         axis.set_title(f"{sheet.title}: times as fast as {sheet.base}", fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
