@@ -38,7 +38,8 @@ def test_what_it_prints_becomes_the_speed_page(
     assert "run it" in capsys.readouterr().err
     assert page(monkeypatch, tmp_path) == page(monkeypatch, tmp_path, "--check") == 0
     text = (docs / "speed.md").read_text()
-    assert "## `senet-zoo benchmark se_resnet20 --batch 1 --size 16 --threads 1 --rounds 2 --device cpu" in text
+    assert "\n## se_resnet20: " in text
+    assert "\nsenet-zoo benchmark se_resnet20 --batch 1 --size 16 --threads 1 --rounds 2 --device cpu" in text
     assert "| se\\_resnet20 | optimised | " in text
     assert (docs / "speed.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "broken.json").write_text('{"sheets": 1}')
