@@ -156,8 +156,16 @@ def _commit(path: Path, source: HubFile) -> str:
 
 def _recorded_sha256(path: Path) -> str | None:
     # The link's first target is named by the sha256 that the hub reported; on systems without links there is none.
-    name = path.readlink().name if path.is_symlink() else ""
-    return name if re.fullmatch(SHA256, name) else None
+    target = _link_target(path)
+    return target.name if target is not None and re.fullmatch(SHA256, target.name) else None
+
+
+def _link_target(path: Path) -> Path | None:
+    """None where it is no link, or gone: another process may remove at any time what it refused."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
 
 
 def _reported_sha256(path: Path, source: HubFile, commit: str) -> str:
@@ -214,8 +222,9 @@ def _explained(error: Exception, source: HubFile) -> Exception:
 
 def _remove(path: Path) -> None:
     targets = {path, Path(os.path.realpath(path))}
-    if path.is_symlink():
-        targets.add(path.parent / path.readlink())
+    link = _link_target(path)
+    if link is not None:
+        targets.add(path.parent / link)
     for target in targets:
         with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
             target.unlink()
