@@ -23,7 +23,7 @@ python benchmarks/inference.py --with compiled --output benchmarks/results/infer
 python benchmarks/inference.py --batch 16 --output benchmarks/results/inference-16.json
 python benchmarks/inference.py --model se_mobilenet --output benchmarks/results/inference-se_mobilenet.json
 python benchmarks/memory.py --output benchmarks/results/memory.json
-python benchmarks/startup.py --output benchmarks/results/startup.json
+python benchmarks/startup.py --models se_resnet50 --output benchmarks/results/startup.json
 python benchmarks/training.py --output benchmarks/results/training.json
 python benchmarks/fused.py --output benchmarks/results/fused.json
 python benchmarks/gpu.py --output benchmarks/results/gpu.json
