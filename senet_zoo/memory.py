@@ -4,7 +4,7 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
@@ -40,7 +40,7 @@ def keep_freed() -> bool:
     """Let this process use the memory of freed maps again, up to `KEPT`; says whether that could be arranged.
 
     glibc maps every block of more than 32 MiB anew and unmaps it when it is freed: the system then clears fresh pages
-    for each large map of a network, which takes half of the time of a batch on a CPU. Where the environment tunes
+    for each large map of a network, which takes a good part of a batch's time on a CPU. Where the environment tunes
     glibc (``MALLOC_...``, ``GLIBC_TUNABLES``), and with other allocators, nothing is changed.
     """
     tuned = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
@@ -48,6 +48,6 @@ def keep_freed() -> bool:
     return bool(mallopt and mallopt(_MMAP_THRESHOLD, KEPT) and mallopt(_TRIM_THRESHOLD, KEPT))
 
 
-def _glibc(name: str) -> "ctypes._NamedFuncPointer | None":
+def _glibc(name: str) -> Callable[..., int] | None:
     """A function of glibc's allocator; None where another C library is in its place."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
-    keep_freed()  # an eager network of many pictures takes half of the time so on a CPU
+    keep_freed()  # many pictures at once are answered sooner so on a CPU
     words = sys.argv[1:] if argv is None else list(argv)
     command = "senet-zoo"
     try:

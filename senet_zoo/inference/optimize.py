@@ -43,7 +43,7 @@ def optimize(
     `senet_zoo.inference.lowering`. It works on networks of the zoo, of timm and of
     torchvision; what it cannot look into runs as it is, and the report names it. On a CPU under Linux the process then
     keeps up to 1 GiB of freed memory for the next maps, unless ``MALLOC_...`` or ``GLIBC_TUNABLES`` in the environment
-    tune the allocator: fresh pages are an eighth of the time of 16 pictures.
+    tune the allocator.
 
     Args:
         model: in eval mode, on the device that it shall run on; it is not changed. It turns pictures (N, C, H, W) into
