@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +43,11 @@ def main() -> None:
     parser.add_argument("--command", required=True, help="what repeats the run")
     parser.add_argument("--license-source", default="this project", help="who gives the licence, and under whose terms")
     parser.add_argument("--recipe", default="scratch", help="the run's recipe")
+    parser.add_argument(
+        "--went-on",
+        action="store_true",
+        help="the run began from the checkpoint that has this tag now: its log is kept",
+    )
     args = parser.parse_args()
 
     trained = senet_zoo.from_pretrained(args.run)
@@ -58,8 +64,18 @@ def main() -> None:
     found = evaluate(model, open_data(args.data), preprocessing, logits_of(labels))
     print(f"{name}.{args.tag}: top-1 {found.top1:.2f} % of {found.count} pictures, {file.stat().st_size} bytes")
 
+    manifest = json.loads(MANIFEST.read_text())
+    weights = manifest["models"].setdefault(name, {"default": args.tag, "weights": {}})["weights"]
     run = json.loads((args.run / RUN).read_text())
     log = csv.DictReader((args.run / METRICS).read_text().splitlines())
+    selection = (
+        f"the state after the last epoch; {run['validation pictures']} pictures held out of the training set were "
+        "watched and chose nothing"
+    )
+    earlier: list[dict[str, float]] = []
+    if args.went_on:
+        selection = f"{selection} {remark(weights[args.tag])}"
+        earlier = weights[args.tag]["training"]["log"]
     row = {
         "num_classes": model.num_classes,
         "labels": args.tag,
@@ -93,11 +109,11 @@ def main() -> None:
             "command": args.command,
             "recipe": args.recipe,
             "seed": run["seed"],
-            "selection": f"the state after the last epoch; {run['validation pictures']} pictures held out of the "
-            "training set were watched and chose nothing",
-            "log": [
+            "selection": selection,
+            "log": earlier
+            + [
                 {
-                    "epoch": int(epoch["epoch"]),
+                    "epoch": len(earlier) + int(epoch["epoch"]),
                     "loss": round(float(epoch["loss"]), 4),
                     "validation_top1": round(float(epoch["val_top1"]), 2),
                     "seconds": round(float(epoch["seconds"]), 1),
@@ -107,10 +123,17 @@ def main() -> None:
         },
         "fingerprint": fingerprint_json(fingerprint(model, preprocessing)),
     }
-    manifest = json.loads(MANIFEST.read_text())
-    weights = manifest["models"].setdefault(name, {"default": args.tag, "weights": {}})["weights"]
     weights[args.tag] = row
     MANIFEST.write_text(text_of(manifest))
+
+
+def remark(before: dict[str, Any]) -> str:
+    """What a run that went on began from, for the row of what came of it."""
+    (source,), training = before["sources"], before["training"]
+    return (
+        f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source['sha256']}, "
+        f"which had been published and measured after {len(training['log'])} epochs by {training['command']}."
+    )
 
 
 def halved(tensor: torch.Tensor) -> torch.Tensor:

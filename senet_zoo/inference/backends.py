@@ -13,6 +13,9 @@ from senet_zoo.inference.lowering import channels_last, lower
 from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.runtimes import in_onnx_runtime, in_openvino
 
+Options = dict[str, str | int | bool | Callable[..., object]]
+"""What `torch.compile` takes."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -35,15 +38,21 @@ def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
 
 
 def compiled(network: fx.GraphModule, x: Tensor) -> Built:
-    """torch.compile with weights as constants; every new shape of the input is compiled anew."""
-    channels_last(network)
-    options: dict[str, str | int | bool | Callable[..., object]] = {"freezing": True}
+    """torch.compile with weights as constants; every new shape of the input is compiled anew.
+
+    On a CPU it is given the lowered network: it keeps oneDNN's convolutions as they are chosen there, and makes a few
+    loops of the gates and of the ends of units. On CUDA it chooses all kernels itself.
+    """
     if x.is_cuda:
-        options["triton.cudagraphs"] = True
-    run = cast("Network", torch.compile(network, dynamic=False, options=options))
+        channels_last(network)
+        options, fused = {"freezing": True, "triton.cudagraphs": True}, "as the compiler chose"
+    else:
+        lowering = lower(network, x)
+        network, options, fused = lowering.network, {"freezing": True}, f"{lowering}; the rest as the compiler chose"
+    run = cast("Network", torch.compile(network, dynamic=False, options=cast("Options", options)))
     with torch.no_grad():
         run(x)
-    return Built(run, "as the compiler chose")
+    return Built(run, fused)
 
 
 def onnx_runtime(network: fx.GraphModule, x: Tensor) -> Built:

@@ -1,6 +1,7 @@
 """What `senet_zoo.optimize` returns: a network that answers, and says how it was made."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import NoReturn
 
 import numpy
@@ -10,18 +11,22 @@ from torch import Tensor, nn
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference.report import OptimizationReport
 
+WIDE = (torch.float32, torch.float64)
 
-def _sums(x: Tensor) -> Tensor:
-    """Of each picture's values.
 
-    On a CPU numpy adds, in this thread: PyTorch's threads, once woken, wait for work on the cores that another runtime
-    needs next, which made a small network in ONNX Runtime half as fast.
+def _marked(y: Tensor, x: Tensor) -> Tensor:
+    """The logits, NaN for pictures that are not finite: fused functions may turn NaN into 0 on the way.
+
+    On a CPU numpy adds, in this thread and once: PyTorch's threads, once woken, wait for work on the cores that another
+    runtime needs next, and every further call finds its code out of cache.
     """
-    if x.is_cuda:
-        return x.sum((1, 2, 3), dtype=torch.float32)
-    pictures = x.to(torch.promote_types(x.dtype, torch.float32)).numpy()
+    if x.is_cuda:  # where asking for the sum would wait for it
+        return y + (x.sum((1, 2, 3), dtype=torch.float32) * 0).to(y.dtype).view(-1, *[1] * (y.ndim - 1))
     with numpy.errstate(invalid="ignore", over="ignore"):
-        return torch.from_numpy(pictures.reshape(len(pictures), -1).sum(1))
+        if isfinite((x if x.dtype in WIDE else x.float()).numpy().sum()):
+            return y
+    broken = ~x.isfinite().flatten(1).all(1)  # a sum of large numbers may just have been too large
+    return torch.where(broken.view(-1, *[1] * (y.ndim - 1)), torch.nan, y)
 
 
 class OptimizedModel(nn.Module):
@@ -61,10 +66,9 @@ class OptimizedModel(nn.Module):
                 f"{tuple(x.shape)} on {x.device}"
             )
         with torch.no_grad():
-            y = self.network(x.to(self.dtype))
-            y = y.to(torch.promote_types(y.dtype, torch.float32))
-            # Fused functions may turn NaN into 0: a picture that is not finite must not look like one that is.
-            return y + (_sums(x) * 0).to(y.dtype).view(-1, *[1] * (y.ndim - 1))
+            x = x.detach()
+            y = self.network(x if x.dtype is self.dtype else x.to(self.dtype))
+            return _marked(y if y.dtype in WIDE else y.float(), x)
 
     def train(self, mode: bool = True) -> "OptimizedModel":
         """Refuse training mode; eval mode it is in already."""

@@ -167,6 +167,19 @@ def test_a_picture_that_is_not_finite_spoils_its_own_logits_only(model: nn.Modul
     torch.testing.assert_close(found[[0, 2]], expected[[0, 2]])
 
 
+def test_a_picture_of_huge_values_is_no_broken_one(model: nn.Module) -> None:
+    fast = senet_zoo.optimize(model, **QUICK)
+    x = torch.full((2, 3, 32, 32), 3e35)  # whose sum is more than float32 holds
+    assert torch.equal(fast(x).isnan(), model(x).isnan())
+
+
+def test_pictures_that_could_have_a_gradient_are_answered_without_one(model: nn.Module) -> None:
+    fast = senet_zoo.optimize(model, **QUICK)
+    x = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    with torch.no_grad():
+        assert not fast(x).requires_grad
+
+
 def only_torch(calls: list[str], fails: bool):
     def run(name: str):
         def build(network: torch.fx.GraphModule, x: torch.Tensor) -> Built:
