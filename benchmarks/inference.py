@@ -40,6 +40,7 @@ from torch.fx.experimental.optimization import fuse
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.inference.backends import BACKENDS, COMPILED, ONNX_RUNTIME, OPENVINO, TORCH
+from senet_zoo.inference.lowering import channels_last
 from senet_zoo.inference.machine import describe
 from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.optimized import OptimizedModel
@@ -123,15 +124,23 @@ def folded(network: nn.Module, dtype: torch.dtype) -> fx.GraphModule:
 
 
 def untouched(backend: str) -> Tool:
+    if backend == COMPILED:  # as its users call the compiler: ours is given the lowered network
+        return compiled
     return lambda network, x: BACKENDS[backend](folded(network, x.dtype), x).run
+
+
+def compiled(network: nn.Module, x: Tensor) -> Network:
+    graph = folded(network, x.dtype)
+    channels_last(graph)
+    return torch.compile(graph, dynamic=False, options={"freezing": True})
 
 
 def optimised(backend: str) -> Tool:
     def make(network: nn.Module, x: Tensor) -> Network:
         if backend in (TORCH, COMPILED):
             sizes = (x.shape[-1], x.shape[-1] * 3 // 4 | 1)
-            compiled = backend == COMPILED
-            return senet_zoo.optimize(network, dtype=x.dtype, compile=compiled, sizes=sizes, batch=len(x), rounds=0)
+            compile_it = backend == COMPILED
+            return senet_zoo.optimize(network, dtype=x.dtype, compile=compile_it, sizes=sizes, batch=len(x), rounds=0)
         run = BACKENDS[backend](rewrite(network).network, x).run  # which only backend="auto" would choose
         return OptimizedModel(run, x.device, x.dtype, x.shape[1])
 

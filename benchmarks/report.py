@@ -12,6 +12,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 from senet_zoo.hub.atomic import atomic_file
 from senet_zoo.inference.sheet import Sheet, sheets_in, words
@@ -125,7 +126,7 @@ def draw(path: Path, sheets: list[Sheet]) -> None:
         axis.set_yticks(range(len(rows)), [f"{row.model}, {row.candidate}" for row in rows], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.invert_yaxis()
-        axis.set_title(f"{sheet.title}: times as fast as {sheet.base}", fontsize=9, loc="left")
+        axis.set_title(fill(f"{sheet.title}: times as fast as {sheet.base}", 75), fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=120)

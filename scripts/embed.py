@@ -10,6 +10,7 @@ stay float32.
 import argparse
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,10 @@ def main() -> None:
 def remark(before: dict[str, Any]) -> str:
     """What a run that went on began from, for the row of what came of it."""
     (source,), training = before["sources"], before["training"]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return (
         f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source['sha256']}, "
-        f"which had been published and measured after {len(training['log'])} epochs by {training['command']}."
+        f"published and measured after {len(training['log'])} epochs of {training['command']!r} (commit {commit[:12]})."
     )
 
 
