@@ -24,10 +24,12 @@ class Built:
     Args:
         run: pictures in, logits out.
         fused: what it made one step of, in words.
+        compiled_from: what a compiler was given, whose own work takes a minute for each shape; None without one.
     """
 
     run: Network
     fused: str
+    compiled_from: Network | None = None
 
 
 def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
@@ -52,7 +54,7 @@ def compiled(network: fx.GraphModule, x: Tensor) -> Built:
     run = cast("Network", torch.compile(network, dynamic=False, options=cast("Options", options)))
     with torch.no_grad():
         run(x)
-    return Built(run, fused)
+    return Built(run, fused, compiled_from=network)
 
 
 def onnx_runtime(network: fx.GraphModule, x: Tensor) -> Built:

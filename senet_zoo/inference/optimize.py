@@ -106,12 +106,12 @@ def optimize(
         chosen = choose(network, example.to(dtype), {name: partial(network_of, name) for name in BACKENDS})
         name, notes = chosen.name, [*notes, *chosen.notes]
     fast, built = make(name)
-    if name == COMPILED:  # its work, a minute for each shape, is checked on one; what it was given, on all
-        check(whole(network), "rewritten")
-        check(fast, name, first=1)
-        notes.append("what the compiler made of it was compared on the first of these inputs")
-    else:
+    if built.compiled_from is None:
         check(fast, name)
+    else:
+        check(whole(built.compiled_from), "before it was compiled")
+        check(fast, name, first=1)
+        notes.append("what the compiler was given was compared on all of these inputs, and what it made on the first")
     if like.device.type == "cpu" and keep_freed():
         notes.append("this process keeps the memory of freed maps for the next ones, up to 1 GiB")
     measured = measure({"original": model, "optimised": fast}, example, rounds)
