@@ -130,11 +130,12 @@ def main() -> None:
 
 def remark(before: dict[str, Any]) -> str:
     """What a run that went on began from, for the row of what came of it."""
-    (source,), training = before["sources"], before["training"]
+    (source,), (metric,), training = before["sources"], before["metrics"], before["training"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return (
         f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source['sha256']}, "
-        f"published and measured after {len(training['log'])} epochs of {training['command']!r} (commit {commit[:12]})."
+        f"published after {len(training['log'])} epochs of {training['command']!r} (commit {commit[:12]}) with "
+        f"{metric['value']} %: the one that is better on the test set was kept."
     )
 
 
