@@ -4,8 +4,7 @@
 
 Every figure is one fresh process's. Both sides load the same safetensors file (timm's tensors), page cache warm, byte
 code cached. The rate is of whole processes, from start to exit, one picture each; the other columns are medians of
-seconds inside them. A library is imported as its users do, and brings torch along. ``import torch`` alone and ``from
-random`` are processes of their own. Memory is what loading adds to the resident pages,
+seconds inside them. ``from random`` is a process of its own. Memory is what loading adds to the resident pages,
 file-backed ones included, in a process that does nothing else.
 """
 
@@ -44,21 +43,20 @@ LIBRARIES = {
 PREDICT = """
 import json, time
 t = [time.perf_counter()]
+import torch; t.append(time.perf_counter())
 {imports}; t.append(time.perf_counter())
-import torch
 model = {create}; t.append(time.perf_counter())
 with torch.inference_mode():
     model(torch.zeros(1, 3, 224, 224)); t.append(time.perf_counter())
-steps = "import library", "from a file", "first prediction"
+steps = "import torch", "import library", "from a file", "first prediction"
 print(json.dumps(dict(zip(steps, (b - a for a, b in zip(t, t[1:]))))))
 """
 RANDOM = """
-import json, time
-t = [time.perf_counter()]
-import torch; t.append(time.perf_counter())
-{imports}; t.append(time.perf_counter())
-create_model({name}); t.append(time.perf_counter())
-print(json.dumps({{"import torch": t[1] - t[0], "from random": t[3] - t[2]}}))
+import json, time, torch
+{imports}
+start = time.perf_counter()
+create_model({name})
+print(json.dumps({{"from random": time.perf_counter() - start}}))
 """
 MEMORY = """
 import json, torch, safetensors.torch
@@ -105,7 +103,7 @@ def measure(model: str, rounds: int) -> Sheet:
             code = MEMORY.format(imports=imports, create=create.format(**names), small=SMALL[library])
             steps = inside[library][1:]  # the first one warms the caches
             figures = {step: statistics.median(each[step] for each in steps) for step in steps[0]}
-            figures |= {step: statistics.median(each[step] for each in random) for step in random[0]}
+            figures["from random"] = statistics.median(each["from random"] for each in random)
             figures["memory / file"] = run(code)["memory"] / file.stat().st_size
             rows.append(
                 row_of(found, library, names=(model, library), base="timm", plain=None, pictures=1, figures=figures)

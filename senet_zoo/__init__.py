@@ -7,7 +7,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from senet_zoo.memory import uncollected as _uncollected
 from senet_zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -117,9 +116,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'senet_zoo' has no attribute {name!r}")
-    with _uncollected():  # torch may come in here
-        home = import_module(_HOMES[name])
-    return globals().setdefault(name, getattr(home, name))
+    return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
 
 
 def __dir__() -> list[str]:

@@ -14,20 +14,13 @@ KEPT = 1 << 30
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection, for a block whose objects mostly stay: modules that are imported, layers of a network.
-
-    A full collection takes 0.1 s beside torch, and so many objects set several off. Afterwards they are filed with the
-    old ones, where collections would have brought them step by step, so that none is due at once.
-    """
+    """No garbage collection: a full one takes 0.1 s beside torch, and the objects of a large network set one off."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # unfreezing would undo the program's own freeze
-                gc.freeze()
-                gc.unfreeze()
             gc.enable()
 
 

@@ -4,7 +4,6 @@ import gc
 import os
 import subprocess
 import sys
-import weakref
 
 import pytest
 
@@ -62,31 +61,3 @@ def test_collection_goes_on_as_it_was_before() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
-
-
-def test_what_was_made_without_collections_is_filed_with_the_old_objects() -> None:
-    with uncollected():
-        held = Held()
-        held.own, gone = held, weakref.ref(held)
-        made = [[] for _ in range(5000)]
-    assert len(gc.get_objects(generation=0)) < len(made)
-    del held
-    gc.collect()
-    assert gone() is None
-
-
-def test_a_programs_own_freeze_is_kept() -> None:
-    gc.freeze()
-    try:
-        frozen = gc.get_freeze_count()
-        with uncollected():
-            pass
-        assert gc.get_freeze_count() == frozen
-    finally:
-        gc.unfreeze()
-
-
-class Held:
-    """What a weak reference can point to."""
-
-    own: "Held"
