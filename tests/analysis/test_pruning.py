@@ -201,8 +201,8 @@ def test_stages_and_thresholds_choose() -> None:
     assert OfStages((2, 4)).names(found) == ("SE_2_1", "SE_2_2", "SE_2_3", "SE_4_1", "SE_4_2", "SE_4_3")
     middle = sorted(spreads.values())[4]
     assert set(SpreadUnder(middle).names(found)) == {name for name, spread in spreads.items() if spread < middle}
-    # The constant gate of the embedded checkpoint: its hidden unit is dead, whatever the picture.
-    assert SpreadUnder(1e-4).names(found) == ("SE_3_3",)
+    # Of the embedded checkpoint SE_3_3 is constant, whatever the picture; noise, as here, leaves SE_4_2 still as well.
+    assert SpreadUnder(1e-4).names(found) == ("SE_3_3", "SE_4_2")
 
 
 NINE = [
