@@ -1,6 +1,7 @@
 """A reader is given hostile bytes, and has a second of processor time and 64 MiB of memory to say what they are."""
 
 import ctypes
+import gc
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ def _limits() -> Iterator[None]:
     _libc.malloc_trim(0)  # what the last example left would hide what this one takes
     (PROCESS / "clear_refs").write_text("5")  # sets the greatest size back to the present one
     before = _megabytes("VmRSS")
+    gc.freeze()  # the garbage collections of a reader shall not walk through what the tests before it left
     signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
     try:
@@ -52,6 +54,7 @@ def _limits() -> Iterator[None]:
         raise AssertionError(f"not done after {MOST_SECONDS:g} s") from e
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        gc.unfreeze()
     used = _megabytes("VmHWM") - before
     assert used <= MOST_MEGABYTES, f"it took {used:.0f} MiB"
 
