@@ -172,6 +172,15 @@ def test_a_changed_tensor_loses_the_figures_but_not_the_licence(tmp_path: Path) 
         assert "trained on from: `se_resnet20.cifar10`" in (folder / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [(torch.float32, True), (torch.float64, True), (torch.bfloat16, False), (torch.float16, False)]
+)
+def test_figures_are_kept_where_no_published_value_was_rounded(tmp_path: Path, dtype: torch.dtype, kept: bool) -> None:
+    """The published file holds matrices in float16 and vectors in float32."""
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_shufflenet", pretrained=True, dtype=dtype), tmp_path)
+    assert (card(tmp_path).eval_results is not None) == kept
+
+
 def test_own_figures_belong_to_the_tensors_they_were_measured_with(tmp_path: Path) -> None:
     model = senet_zoo.create_model("se_resnet20", num_classes=3)
     figure = Metric("top1", 71.5, 'wasps & "bees" | <b>', 32, "notebook 7\n| me", True)
