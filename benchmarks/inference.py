@@ -139,8 +139,9 @@ def optimised(backend: str) -> Tool:
     def make(network: nn.Module, x: Tensor) -> Network:
         if backend in (TORCH, COMPILED):
             sizes = (x.shape[-1], x.shape[-1] * 3 // 4 | 1)
-            compile_it = backend == COMPILED
-            return senet_zoo.optimize(network, dtype=x.dtype, compile=compile_it, sizes=sizes, batch=len(x), rounds=0)
+            return senet_zoo.optimize(
+                network, dtype=x.dtype, compile=backend == COMPILED, sizes=sizes, batch=len(x), rounds=0
+            )
         run = BACKENDS[backend](rewrite(network).network, x).run  # which only backend="auto" would choose
         return OptimizedModel(run, x.device, x.dtype, x.shape[1])
 

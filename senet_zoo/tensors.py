@@ -16,16 +16,6 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
     return x * keep.div_(1.0 - rate)
 
 
-def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Interleave the channels of ``groups`` groups, so that the next grouped convolution sees all of them.
-
-    Shape: (N, C, H, W) -> (N, C, H, W), C divisible by ``groups``.
-    Source: Zhang et al., ShuffleNet, arXiv:1707.01083, figure 1.
-    """
-    n, c, h, w = x.shape
-    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
-
-
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """The precision in which gates are computed: float32, or the input's own where that is wider."""
     return torch.promote_types(dtype, torch.float32)

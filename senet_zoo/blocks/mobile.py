@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from senet_zoo.errors import SpecError
 from senet_zoo.layers import ConvNorm, DropPath, Placement, relu
 from senet_zoo.specs import SE, only_gate
-from senet_zoo.tensors import channel_shuffle
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class ShuffleBranch(nn.Module):
         self.se = only_gate(se, Placement.STANDARD, out_channels, "ShuffleNet's unit")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = channel_shuffle(self.reduce(x), self.groups)
+        y = F.channel_shuffle(self.reduce(x), self.groups)
         z: Tensor = self.se(self.increase(self.depthwise(y)))
         return z
 

@@ -10,8 +10,10 @@ from torch import Tensor, fx
 
 from senet_zoo.inference.cuda_graphs import CudaGraphs
 from senet_zoo.inference.lowering import channels_last, lower
+from senet_zoo.inference.marking import mark_in_graph, marked
 from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.runtimes import in_onnx_runtime, in_openvino
+from senet_zoo.inference.straight import straight
 
 Options = dict[str, str | int | bool | Callable[..., object]]
 """What `torch.compile` takes."""
@@ -22,7 +24,7 @@ class Built:
     """A network that a backend made.
 
     Args:
-        run: pictures in, logits out.
+        run: pictures in, logits out; of NaN for pictures that are not finite.
         fused: what it made one step of, in words.
         compiled_from: what a compiler was given, whose own work takes a minute for each shape; None without one.
     """
@@ -34,9 +36,13 @@ class Built:
 
 def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
     """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once."""
+    if x.is_cuda:
+        mark_in_graph(network)
+        lowering = lower(network, x)
+        run = straight(lowering.network)
+        return Built(CudaGraphs(run) if x.shape[0] == 1 else run, str(lowering))
     lowering = lower(network, x)
-    graphed = x.is_cuda and x.shape[0] == 1
-    return Built(CudaGraphs(lowering.network) if graphed else lowering.network, str(lowering))
+    return Built(marked(straight(lowering.network)), str(lowering))
 
 
 def compiled(network: fx.GraphModule, x: Tensor) -> Built:
@@ -45,6 +51,7 @@ def compiled(network: fx.GraphModule, x: Tensor) -> Built:
     On a CPU it is given the lowered network: it keeps oneDNN's convolutions as they are chosen there, and makes a few
     loops of the gates and of the ends of units. On CUDA it chooses all kernels itself.
     """
+    mark_in_graph(network)
     if x.is_cuda:
         channels_last(network)
         options, fused = {"freezing": True, "triton.cudagraphs": True}, "as the compiler chose"

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from senet_zoo.inference.measuring import Network
 
 MOST_SHAPES = 8
 """A recording keeps all its maps; inputs of further shapes run kernel by kernel."""
@@ -16,23 +18,21 @@ class _Recording:
     y: Tensor
 
 
-class CudaGraphs(nn.Module):
+class CudaGraphs:
     """The same function as ``network``; single pictures are replayed, larger batches run as they come.
 
     Args:
         network: on a CUDA device; it must do the same kernels for every input of a shape.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, network: Network) -> None:
         self.network = network
         self._recordings: dict[tuple[int, ...], _Recording] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Logits of the pictures."""
         if x.shape[0] != 1 or (tuple(x.shape) not in self._recordings and len(self._recordings) >= MOST_SHAPES):
-            y: Tensor = self.network(x)
-            return y
+            return self.network(x)
         if tuple(x.shape) not in self._recordings:
             self._recordings[tuple(x.shape)] = self._record(x)
         recording = self._recordings[tuple(x.shape)]

@@ -1,32 +1,15 @@
 """What `senet_zoo.optimize` returns: a network that answers, and says how it was made."""
 
 from collections.abc import Callable
-from math import isfinite
 from typing import NoReturn
 
-import numpy
 import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import OptimizationError
+from senet_zoo.inference.marking import WIDE
+from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.report import OptimizationReport
-
-WIDE = (torch.float32, torch.float64)
-
-
-def _marked(y: Tensor, x: Tensor) -> Tensor:
-    """The logits, NaN for pictures that are not finite: fused functions may turn NaN into 0 on the way.
-
-    On a CPU numpy adds, in this thread and once: PyTorch's threads, once woken, wait for work on the cores that another
-    runtime needs next, and every further call finds its code out of cache.
-    """
-    if x.is_cuda:  # where asking for the sum would wait for it
-        return y + (x.sum((1, 2, 3), dtype=torch.float32) * 0).to(y.dtype).view(-1, *[1] * (y.ndim - 1))
-    with numpy.errstate(invalid="ignore", over="ignore"):
-        if isfinite((x if x.dtype in WIDE else x.float()).numpy().sum()):
-            return y
-    broken = ~x.isfinite().flatten(1).all(1)  # a sum of large numbers may just have been too large
-    return torch.where(broken.view(-1, *[1] * (y.ndim - 1)), torch.nan, y)
 
 
 class OptimizedModel(nn.Module):
@@ -48,12 +31,12 @@ class OptimizedModel(nn.Module):
 
     report: OptimizationReport
 
-    def __init__(
-        self, network: Callable[[Tensor], Tensor], device: torch.device, dtype: torch.dtype, in_channels: int
-    ) -> None:
+    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, in_channels: int) -> None:
         super().__init__()
         self.network = network
         self.device, self.dtype, self.in_channels = device, dtype, in_channels
+        # where programs look for the device and dtype of a network; a runtime keeps its weights to itself
+        self.place = nn.Parameter(torch.empty(0, device=device, dtype=dtype), requires_grad=False)
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +51,7 @@ class OptimizedModel(nn.Module):
         with torch.no_grad():
             x = x.detach()
             y = self.network(x if x.dtype is self.dtype else x.to(self.dtype))
-            return _marked(y if y.dtype in WIDE else y.float(), x)
+            return y if y.dtype in WIDE else y.float()
 
     def train(self, mode: bool = True) -> "OptimizedModel":
         """Refuse training mode; eval mode it is in already."""

@@ -10,6 +10,7 @@ from senet_zoo.errors import OptimizationError
 from senet_zoo.exported.forms import Runtime, need
 from senet_zoo.inference.export.program import program_of
 from senet_zoo.inference.export.writing import onnx_model
+from senet_zoo.inference.marking import mark_in_graph
 from senet_zoo.inference.measuring import Network
 
 
@@ -59,4 +60,5 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
 def _onnx(network: fx.GraphModule, x: Tensor, extra: Runtime) -> bytes:
     for module in ("onnx", "onnxscript"):
         need(module, extra)
+    mark_in_graph(network)
     return bytes(onnx_model(program_of(network, x.shape[1], None)).SerializeToString())

@@ -163,6 +163,30 @@ def test_a_part_that_cannot_be_traced_runs_as_it_is_and_is_named() -> None:
     same_function(model, fast, (16, 11))
 
 
+def test_a_part_may_be_called_whole_and_in_part() -> None:
+    class Moody(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(5, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) if x.mean() > 0 else x
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.moody = Moody()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            z = x.mean((1, 2))[:, :5]
+            return self.moody(z) + self.moody.inner(z)
+
+    model = Both().eval()
+    fast = senet_zoo.optimize(model, sizes=(16, 11), rounds=0)
+    assert fast.report.opaque == ("moody",)
+    same_function(model, fast, (16, 11))
+
+
 def test_maps_that_are_read_again_are_not_written_over() -> None:
     class Reread(nn.Module):
         def __init__(self) -> None:

@@ -6,6 +6,9 @@ for every picture, and so pays for one picture at a time, and where the map has 
 columns. Elsewhere the map is scaled, summed and rectified in its own memory.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -19,6 +22,8 @@ from senet_zoo.inference.passes.nodes import (
     other_addend,
     shape_of,
 )
+
+_Parts = tuple[Tensor, Tensor, Tensor | None, int]
 
 
 def fuse_tails(network: fx.GraphModule, packed: bool) -> int:
@@ -95,8 +100,18 @@ class FoldedTail(nn.Module):
 
     def forward(self, shortcut: Tensor, h: Tensor, scale: Tensor) -> Tensor:
         """The unit's output."""
-        if h.shape[0] == 1 and h.shape[2] * h.shape[3] > h.shape[1]:
-            weight = self.weight * scale.view(-1, 1, 1, 1)
-            bias = None if self.bias is None else self.bias * scale.view(-1)
-            return onednn.pointwise_add_relu_(shortcut, h, weight, bias, self.groups)
-        return scale_add_relu_(onednn.pointwise(h, self.packed, self.bias, self.groups), scale, shortcut)
+        return self.function()(shortcut, h, scale)
+
+    def function(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The same, its parameters in reach."""
+        return partial(_tail, (self.weight, self.packed, self.bias, self.groups))
+
+
+def _tail(parts: _Parts, shortcut: Tensor, h: Tensor, scale: Tensor) -> Tensor:
+    weight, packed, bias, groups = parts
+    n, channels, height, width = h.shape
+    if n == 1 and height * width > channels:
+        weight = weight * scale.view(-1, 1, 1, 1)
+        bias = None if bias is None else bias * scale.view(-1)
+        return onednn.pointwise_add_relu_(shortcut, h, weight, bias, groups)
+    return scale_add_relu_(onednn.pointwise(h, packed, bias, groups), scale, shortcut)
