@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -12,11 +12,9 @@ from senet_zoo.inference.cuda_graphs import CudaGraphs
 from senet_zoo.inference.lowering import channels_last, lower
 from senet_zoo.inference.marking import mark_in_graph, marked
 from senet_zoo.inference.measuring import Network
+from senet_zoo.inference.passes.trace import opaque_parts
 from senet_zoo.inference.runtimes import in_onnx_runtime, in_openvino
 from senet_zoo.inference.straight import straight
-
-Options = dict[str, str | int | bool | Callable[..., object]]
-"""What `torch.compile` takes."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,17 @@ def compiled(network: fx.GraphModule, x: Tensor) -> Built:
     loops of the gates and of the ends of units. On CUDA it chooses all kernels itself.
     """
     mark_in_graph(network)
+    options: dict[str, object] = {"freezing": True}
     if x.is_cuda:
         channels_last(network)
-        options, fused = {"freezing": True, "triton.cudagraphs": True}, "as the compiler chose"
+        options |= {"triton.cudagraphs": True}
+        fused = "as the compiler chose"
     else:
-        lowering = lower(network, x)
-        network, options, fused = lowering.network, {"freezing": True}, f"{lowering}; the rest as the compiler chose"
-    run = cast("Network", torch.compile(network, dynamic=False, options=cast("Options", options)))
+        lowering = lower(network, x, compiled=True)
+        network, fused = lowering.network, f"{lowering}; the rest as the compiler chose"
+    if not opaque_parts(network):  # nobody else holds it: that it did not change need not be found at every call
+        options |= {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
+    run = cast("Network", torch.compile(network, dynamic=False, options=cast("Any", options)))
     with torch.no_grad():
         run(x)
     return Built(run, fused, compiled_from=network)

@@ -13,6 +13,7 @@ from torch import nn
 import senet_zoo
 from senet_zoo import SE, Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.blocks.residual import Bottleneck
+from senet_zoo.inference.backends import COMPILED
 from senet_zoo.inference.mean_gate import MeanGate
 from senet_zoo.inference.rewriting import rewrite
 from senet_zoo.network import ConvNet
@@ -269,6 +270,44 @@ print((resident() - before) / sum(4 * parameter.numel() for parameter in model.p
 def test_what_optimising_needed_besides_the_network_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 2  # the weights once more, laid out for this machine, and little else
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["se_resnet20", "se_shufflenet"])
+def test_compiled_it_is_one_program_and_the_same_function(name: str) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    model = network(name)
+    fast = senet_zoo.optimize(model, compile=True, sizes=sizes_of(name), rounds=0)
+    assert fast.report.backend == COMPILED
+    assert (counters["stats"]["unique_graphs"], dict(counters["graph_break"])) == (1, {})
+    x = torch.randn(2, 3, 50, 41)
+    with torch.no_grad():
+        expected = model(x)
+    assert scaled_difference(fast(x), expected) < 1e-5
+    x[1, 2, 3, 4] = torch.nan
+    assert fast(x).isnan().all(1).tolist() == [False, True]
+
+
+@pytest.mark.slow
+def test_what_cannot_be_looked_into_may_change_after_it_was_compiled() -> None:
+    class Moody(nn.Module):
+        mood = 1
+
+        def __deepcopy__(self, memo: object) -> "Moody":
+            return self
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.mood if x.mean() < 1000 else x
+
+    moody = Moody()
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), moody).eval()
+    fast = senet_zoo.optimize(model, compile=True, sizes=(8, 9), rounds=0)
+    x = torch.randn(1, 3, 8, 8)
+    first = fast(x)
+    moody.mood = 5
+    assert torch.equal(fast(x), 5 * first)
 
 
 def test_predict_takes_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -229,15 +229,6 @@ def test_answers_are_kept_for_each_size_and_dtype(model: nn.Module, monkeypatch:
     assert len(places) == 4
 
 
-@pytest.mark.slow
-def test_compiled(model: nn.Module) -> None:
-    fast = senet_zoo.optimize(model, compile=True, **QUICK)
-    assert fast.report.backend == COMPILED
-    x = torch.randn(2, 3, 16, 16)
-    with torch.no_grad():
-        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -50,6 +50,13 @@ def _excite(parts: _Parts, x: Tensor) -> Tensor:
     if step != (1, 1):
         x = x[:, :, :: step[0], :: step[1]]
     n, _, h, w = x.shape
-    z = inner(torch.addmm(b1, x.sum((2, 3), dtype=w1.dtype), w1, alpha=1 / (h * w)))
-    z = last(torch.addmm(b2, z, w2)).view(n, -1, 1, 1)
+    z = inner(_affine(b1, x.sum((2, 3), dtype=w1.dtype), w1, 1 / (h * w)))
+    z = last(_affine(b2, z, w2, 1.0)).view(n, -1, 1, 1)
     return z if z.dtype is x.dtype else z.to(x.dtype)
+
+
+def _affine(b: Tensor, z: Tensor, w: Tensor, scale: float) -> Tensor:
+    """``scale * z w + b``."""
+    if torch.compiler.is_compiling() and z.shape[0] == 1:  # loops of the compiler's own in place of two calls
+        return (w * (scale * z.view(-1, 1))).sum(0, keepdim=True) + b
+    return torch.addmm(b, z, w, alpha=scale)

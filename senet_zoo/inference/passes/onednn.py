@@ -52,13 +52,17 @@ def pointwise_add_relu_(other: Tensor, x: Tensor, weight: Tensor, bias: Tensor |
     return y
 
 
-def fuse_convolutions(network: fx.GraphModule) -> tuple[int, int]:
+def fuse_convolutions(network: fx.GraphModule, *, sums: bool = True) -> tuple[int, int]:
     """Replace every convolution that oneDNN takes, in place, with the activation or the sum behind it.
+
+    Args:
+        network: canonical, its nodes with their shapes.
+        sums: whether to take in sums.
 
     Returns:
         How many took an activation, and how many a sum.
     """
-    activations, sums = 0, 0
+    with_activation, with_sum = 0, 0
     overwritten: set[fx.Node] = set()
     for node in list(network.graph.nodes):
         conv = layer_at(network, node, nn.Conv2d)
@@ -69,13 +73,13 @@ def fuse_convolutions(network: fx.GraphModule) -> tuple[int, int]:
         total = only_reader(node)
         other = other_addend(total, node)
         if (
-            total is not None and other is not None and other is not x and x not in overwritten
+            sums and total is not None and other is not None and other is not x and x not in overwritten
             and shape_of(other) == shape_of(node) and may_overwrite(network, other, total)
         ):  # fmt: skip
             last = only_reader(total)
             last = last if last is not None and last.target is torch.relu else total
             then = None if last is total else "relu"
-            sums += 1
+            with_sum += 1
             overwritten.add(other)
             arguments: tuple[Any, ...] = (other, x, weight, bias, *_geometry(conv), "add", 1.0, then, [], "")
             _replace(network, last, torch.ops.mkldnn._convolution_pointwise_.binary, arguments)
@@ -85,11 +89,11 @@ def fuse_convolutions(network: fx.GraphModule) -> tuple[int, int]:
         arguments = (x, weight, bias, *_geometry(conv), name, scalars, "")
         _replace(network, node, torch.ops.mkldnn._convolution_pointwise.default, arguments)
         if total is not None and name != "none":
-            activations += 1
+            with_activation += 1
             total.replace_all_uses_with(cast("fx.Node", total.args[0]))
             _erase(network, total)
         _erase(network, node)
-    return activations, sums
+    return with_activation, with_sum
 
 
 def _geometry(conv: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:

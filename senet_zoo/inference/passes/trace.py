@@ -28,6 +28,13 @@ def trace(model: nn.Module) -> tuple[fx.GraphModule, list[str]]:
     return traced, tracer.opaque
 
 
+def opaque_parts(network: fx.GraphModule) -> list[str]:
+    """Parts of a graph that are neither PyTorch's layers nor ours: code that was not looked into."""
+    parts = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
+    known = ("torch.nn.", "senet_zoo.")
+    return [part for part in parts if not type(network.get_submodule(part)).__module__.startswith(known)]
+
+
 class _Root(nn.Module):
     """A network as a part, so that it can be a single node as well."""
 
