@@ -22,7 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 COMMANDS = """\
 python benchmarks/inference.py --with compiled --output benchmarks/results/inference.json
 python benchmarks/inference.py --batch 16 --output benchmarks/results/inference-16.json
-python benchmarks/inference.py --model se_mobilenet --output benchmarks/results/inference-se_mobilenet.json
+python benchmarks/inference.py --model se_mobilenet --with compiled --output benchmarks/results/inference-se_mobilenet.json
 python benchmarks/memory.py --output benchmarks/results/memory.json
 python benchmarks/startup.py --models se_resnet50 --output benchmarks/results/startup.json
 python benchmarks/training.py --output benchmarks/results/training.json
