@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from senet_zoo.blocks.residual import ResidualBlock, ResidualGate
 from senet_zoo.blocks.steps import Step, StepBlock
 from senet_zoo.errors import SpecError
-from senet_zoo.layers import DropPath, Placement
+from senet_zoo.layers import DropPath, Placement, relu
 from senet_zoo.specs import SE, gate_at, only_gate
 
 
@@ -63,7 +63,7 @@ class InceptionResidual:
 
     unit: Step
     scale: float
-    act: Callable[[], nn.Module] = nn.ReLU
+    act: Callable[[], nn.Module] = relu
     stride: int = 1
 
     def out_channels(self, in_channels: int) -> int:

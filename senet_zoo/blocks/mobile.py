@@ -105,7 +105,7 @@ class ShuffleSum(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.drop_path(self.branch(x)))
+        return F.relu(x + self.drop_path(self.branch(x)), inplace=True)
 
 
 class ShuffleConcat(nn.Module):
@@ -117,4 +117,4 @@ class ShuffleConcat(nn.Module):
         self.pool = nn.AvgPool2d(3, 2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(torch.cat((self.branch(x), self.pool(x)), dim=1))
+        return F.relu(torch.cat((self.branch(x), self.pool(x)), dim=1), inplace=True)

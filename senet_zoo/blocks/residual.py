@@ -180,7 +180,7 @@ class ResidualBlock(nn.Module):
         gate: ResidualGate,
         shortcut: nn.Module,
         drop_path: float,
-        act: Callable[[], nn.Module] = nn.ReLU,
+        act: Callable[[], nn.Module] = relu,
     ) -> None:
         super().__init__()
         self.branch = nn.Sequential()

@@ -52,13 +52,13 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -
         network: on the device and in the dtype that it will run in.
         example: an input of the size and batch that matter most; convolutions' weights are laid out for it.
         compiled: whether torch.compile goes on from here, which cannot look through convolutions that write over a
-            map: sums, and ends of gated units, are left to it.
+            map: sums are left to it.
     """
     channels_last(network)
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
     kernels = _kernels(network, example) if example.device.type in on_cuda.DEVICES else None
-    tails = fuse_tails(network, packed and not compiled)
+    tails = fuse_tails(network)
     activations, sums = onednn.fuse_convolutions(network, sums=not compiled) if packed else (0, 0)
     in_place = work_in_place(network)
     make_gates_lean(network)

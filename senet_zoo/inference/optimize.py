@@ -51,7 +51,7 @@ def optimize(
         dtype: of the arithmetic; None for the model's own. bfloat16 pays on CPUs with AMX or AVX512-BF16 and on CUDA;
             gates stay in float32. float16 is for CUDA alone.
         compile: whether ``torch.compile`` makes one program of it, with the weights as constants: a minute at first,
-            and at every new shape of the input.
+            and at every new shape of the input, of which PyTorch keeps eight; more run uncompiled, which it warns of.
         backend: ``torch``, or ``auto`` for the fastest on this machine, which is measured once and remembered in
             ``SENET_ZOO_CACHE``.
         sizes: sides in pixels that it is checked at; the first is the one that it is made and measured for. Default:

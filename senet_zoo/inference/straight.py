@@ -13,7 +13,6 @@ from torch import Tensor, fx
 
 from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.passes.lean_gate import LeanGate
-from senet_zoo.inference.passes.tail import FoldedTail
 
 
 def straight(network: fx.GraphModule) -> Network:
@@ -34,4 +33,4 @@ def straight(network: fx.GraphModule) -> Network:
 def _plain(part: Any) -> Any:
     if isinstance(part, Tensor):
         return part.detach()
-    return part.function() if isinstance(part, LeanGate | FoldedTail) else part.forward
+    return part.function() if isinstance(part, LeanGate) else part.forward

@@ -14,6 +14,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.inference.measuring import Network
 from senet_zoo.inference.optimize import optimize
 from senet_zoo.inference.stepping import TrainingStep
+from senet_zoo.layers.squeeze_excite import gates
 from senet_zoo.network import ConvNet
 from senet_zoo.zoo.create import create_model
 
@@ -62,7 +63,7 @@ def treatments(name: str, load: Load, place: torch.device) -> Iterator[tuple[str
         UsageError: it cannot run on such pictures.
         OptimizationError: see `senet_zoo.optimize`.
     """
-    model = create_model(name, device=place)
+    model = _with_steady_gates(create_model(name, device=place))
     size = load.size or model.spec.input_size
     x = torch.randn(load.batch, 3, size, size, device=place)
     eager = _training(name, x, load.dtype) if load.train else _inference(_cast(model, load.dtype), x.to(load.dtype))
@@ -90,6 +91,17 @@ def treatments(name: str, load: Load, place: torch.device) -> Iterator[tuple[str
             rounds=0,
         )
         yield how, _inference(fast, x)
+
+
+def _with_steady_gates(model: ConvNet) -> ConvNet:
+    """The same network, its gates random still, but the same for all pictures.
+
+    Through random weights maps grow from unit to unit, and gates that look at large numbers are open or shut by their
+    rounding: the logits of deep untrained networks are noise, and nothing could be compared with them.
+    """
+    for gate in gates(model).values():
+        nn.init.zeros_(gate.fc2.weight)
+    return model
 
 
 def _cast(model: ConvNet, dtype: torch.dtype) -> ConvNet:

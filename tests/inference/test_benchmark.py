@@ -8,7 +8,7 @@ from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference import benchmark as module
 from senet_zoo.inference.benchmark import benchmark
 from senet_zoo.inference.sheet import document, sheets_in
-from senet_zoo.inference.treatments import Load
+from senet_zoo.inference.treatments import Load, treatments
 from senet_zoo.turns import Rounds, Spread
 
 TINY = Load(batch=2, size=16)
@@ -53,6 +53,12 @@ def test_rates_ratios_and_the_gates_cost(known_seconds: dict[str, float]) -> Non
     assert told[:2] == [("preparing", 0, 2), ("preparing", 1, 2)]
     assert told[-1] == ("measuring", 4, 16)
     assert sheets_in(document("x", [sheet])) == [sheet]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_deep_networks_of_random_weights_can_be_measured(seed: int) -> None:
+    torch.manual_seed(seed)
+    assert [how for how, _ in treatments("se_resnet110", TINY, torch.device("cpu"))] == ["eager", "optimised"]
 
 
 def test_training_measures_the_fused_units(monkeypatch: pytest.MonkeyPatch) -> None:

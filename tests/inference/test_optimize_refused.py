@@ -128,10 +128,20 @@ def test_a_rewrite_that_moves_the_logits_is_refused(model: nn.Module, monkeypatc
     monkeypatch.setattr("senet_zoo.inference.optimize.BACKENDS", {TORCH: wrong})
     x, before = torch.randn(1, 3, 16, 16), copy.deepcopy(model.state_dict())
     expected = model(x)
-    with pytest.raises(OptimizationError, match=r"within 1e-05 of scale.*The original is as it was"):
+    said = r"within 1e-05 of scale.*The original is as it was; .*float64: use it, and please report the network"
+    with pytest.raises(OptimizationError, match=said):
         senet_zoo.optimize(model, **QUICK)
     assert torch.equal(model(x), expected)
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_a_network_whose_logits_are_rounding_is_refused_with_the_reason() -> None:
+    conv, norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+    for large in (conv.bias, norm.running_mean):  # one is taken from the other
+        nn.init.constant_(large, 1e5)
+    model = nn.Sequential(conv, norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)).eval()
+    with pytest.raises(OptimizationError, match=r"its own logits deviate by .* from those in float64.*trained weights"):
+        senet_zoo.optimize(model, **QUICK)
 
 
 def test_it_does_not_train_and_gives_no_gradients(fast: nn.Module) -> None:

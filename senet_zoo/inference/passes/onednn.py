@@ -38,20 +38,6 @@ def pack(conv: nn.Conv2d, shape: tuple[int, ...] | None) -> Tensor:
     return packed
 
 
-def pointwise(x: Tensor, packed: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """A 1x1 convolution with packed weights."""
-    y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, packed, bias, [0, 0], [1, 1], [1, 1], groups, "none", [], "")
-    return y
-
-
-def pointwise_add_relu_(other: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """``relu(other + conv(x))`` of a 1x1 convolution, in the memory of ``other``."""
-    y: Tensor = torch.ops.mkldnn._convolution_pointwise_(
-        other, x, weight, bias, [0, 0], [1, 1], [1, 1], groups, "add", 1.0, "relu", [], ""
-    )
-    return y
-
-
 def fuse_convolutions(network: fx.GraphModule, *, sums: bool = True) -> tuple[int, int]:
     """Replace every convolution that oneDNN takes, in place, with the activation or the sum behind it.
 

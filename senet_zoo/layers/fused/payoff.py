@@ -5,6 +5,7 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from senet_zoo.layers.fused.module import fused_end
 from senet_zoo.layers.squeeze_excite import SqueezeExcite
@@ -28,7 +29,7 @@ def gain(device: torch.device, dtype: torch.dtype) -> float:
                 torch.randn(SHAPE, dtype=dtype).to(memory_format=torch.channels_last) for _ in range(3)
             )
         ends: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            "layers": lambda y, shortcut: torch.relu(gate(norm(y)) + shortcut),
+            "layers": lambda y, shortcut: F.relu(gate(norm(y)) + shortcut, inplace=True),
             "operation": partial(fused_end, norm=norm, gate=gate),
         }
         turns = {name: partial(timed, partial(_step, end, y, shortcut, gradient), device) for name, end in ends.items()}
