@@ -30,7 +30,7 @@ def benchmark(
     device: str | None = None,
     progress: Progress = lambda doing, done, total: None,
 ) -> Sheet:
-    """Measure models, all in one run and in turns, on random weights and pictures.
+    """Measure models, all in one run and in turns, on random weights and pictures; gates are the same for all pictures.
 
     In inference a model runs as it comes (eager) and by `senet_zoo.optimize`; in training layer by layer (eager) and
     with the ends of its units fused, where it has units that can be. A gate's cost is taken beside the plain twin,
