@@ -9,7 +9,7 @@ from collections.abc import Callable as _Callable
 import torch as _torch
 
 import senet_zoo as _zoo
-from senet_zoo.registry import MODELS as _MODELS
+from senet_zoo.networks.registry import MODELS as _MODELS
 
 dependencies = ["torch", "torchvision", "huggingface_hub", "safetensors"]
 

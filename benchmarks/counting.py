@@ -12,9 +12,9 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from senet_zoo import registry
 from senet_zoo.analysis import cost
-from senet_zoo.network import ConvNet
+from senet_zoo.networks import registry
+from senet_zoo.networks.network import ConvNet
 
 
 def main() -> None:

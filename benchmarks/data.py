@@ -14,11 +14,11 @@ from collections.abc import Callable
 import torch
 
 import senet_zoo
-from senet_zoo.training.data import train_and_val
+from senet_zoo.data.datasets import train_and_val
+from senet_zoo.support.timing import Spread
 from senet_zoo.training.feeding import Share, Steps, TrainingPictures, training_batches
 from senet_zoo.training.recipes import find_recipe
-from senet_zoo.turns import Spread
-from senet_zoo.zoo.catalogue import default_preprocessing
+from senet_zoo.weights.catalogue import default_preprocessing
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ import torch
 from torch import nn
 
 import senet_zoo
-from senet_zoo.blocks.fusion import set_fused
-from senet_zoo.inference.machine import describe
-from senet_zoo.inference.sheet import Sheet, row_of, save
-from senet_zoo.inference.stepping import TrainingStep
-from senet_zoo.layers.fused import form_on
-from senet_zoo.registry import MODELS
-from senet_zoo.turns import DISTURBED, in_turns, timed
+from senet_zoo.inference.benchmark import TrainingStep
+from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.networks.fused.compiled import form_on
+from senet_zoo.networks.fused.switch import set_fused
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.support.machine import describe
+from senet_zoo.support.timing import DISTURBED, in_turns, timed
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ import torch
 from torch import Tensor, nn
 
 import senet_zoo
-from senet_zoo.blocks.fusion import set_fused
 from senet_zoo.errors import SenetZooError, UsageError
-from senet_zoo.inference.machine import describe, find_device
-from senet_zoo.inference.sheet import Sheet, row_of, save
-from senet_zoo.inference.stepping import TrainingStep
-from senet_zoo.registry import MODELS
-from senet_zoo.turns import in_turns, timed
+from senet_zoo.inference.benchmark import TrainingStep
+from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.networks.fused.switch import set_fused
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.support.machine import describe, find_device
+from senet_zoo.support.timing import in_turns, timed
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PEERS = {

@@ -40,15 +40,15 @@ from torch.fx.experimental.optimization import fuse
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.inference.backends import BACKENDS, COMPILED, ONNX_RUNTIME, OPENVINO, TORCH
+from senet_zoo.inference.benchmark_report import Sheet, row_of, save
 from senet_zoo.inference.lowering import channels_last
-from senet_zoo.inference.machine import describe
-from senet_zoo.inference.measuring import Network
-from senet_zoo.inference.optimized import OptimizedModel
+from senet_zoo.inference.optimize import OptimizedModel
 from senet_zoo.inference.passes.trace import trace
+from senet_zoo.inference.report import Network
 from senet_zoo.inference.rewriting import rewrite
-from senet_zoo.inference.sheet import Sheet, row_of, save
-from senet_zoo.registry import ALIASES, MODELS
-from senet_zoo.turns import DISTURBED, in_turns, timed
+from senet_zoo.networks.registry import ALIASES, MODELS
+from senet_zoo.support.machine import describe
+from senet_zoo.support.timing import DISTURBED, in_turns, timed
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 TORCHVISION = {"se_resnet50b": "resnet50", "se_resnet101b": "resnet101", "se_resnext50b_32x4d": "resnext50_32x4d"}

@@ -23,10 +23,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from senet_zoo.inference.machine import describe
-from senet_zoo.inference.sheet import Sheet, row_of, save
-from senet_zoo.registry import ALIASES
-from senet_zoo.turns import in_turns
+from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.networks.registry import ALIASES
+from senet_zoo.support.machine import describe
+from senet_zoo.support.timing import in_turns
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 OURS, THEIRS = "from senet_zoo import create_model, optimize", "from timm import create_model"

@@ -19,17 +19,18 @@ from pathlib import Path
 import torch
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.excitation.pictures import batches
+from senet_zoo.analysis.excitation.excite import batches
 from senet_zoo.analysis.pruning import GateActivity, cut_channels, fold_gates, observe, set_apart
-from senet_zoo.blocks.widths import widths_of
-from senet_zoo.inference.predictor import EMBEDDED, Predictor, load_predictor
-from senet_zoo.layers import gates
-from senet_zoo.network import ConvNet
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.labelled import subset
+from senet_zoo.evaluation import Evaluation, evaluate, logits_of
+from senet_zoo.networks.blocks.widths import widths_of
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.prediction.predictor import EMBEDDED, Predictor, load_predictor
 from senet_zoo.training import TrainConfig, fit
-from senet_zoo.training.data import open_data, subset
-from senet_zoo.training.evaluation import Evaluation, evaluate, logits_of
 from senet_zoo.training.recipes import find_recipe
-from senet_zoo.zoo.folders import from_pretrained, save_pretrained
+from senet_zoo.weights.save import from_pretrained, save_pretrained
 
 Measure = Callable[[ConvNet], Evaluation]
 Row = dict[str, object]

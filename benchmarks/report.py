@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from senet_zoo.hub.atomic import atomic_file
-from senet_zoo.inference.sheet import Sheet, sheets_in, words
+from senet_zoo.inference.benchmark_report import Sheet, sheets_in, words
+from senet_zoo.support.files import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -28,10 +28,10 @@ from torch.nn import functional as F
 import senet_zoo
 from senet_zoo.analysis import cost
 from senet_zoo.errors import SenetZooError
-from senet_zoo.inference.machine import describe
-from senet_zoo.inference.sheet import words
-from senet_zoo.registry import ALIASES
-from senet_zoo.turns import DISTURBED, Spread, in_turns, timed
+from senet_zoo.inference.benchmark_report import words
+from senet_zoo.networks.registry import ALIASES
+from senet_zoo.support.machine import describe
+from senet_zoo.support.timing import DISTURBED, Spread, in_turns, timed
 
 FLOAT32 = 4  # bytes
 PRODUCTS = ((1024, 1024, 1024), (2048, 1024, 2048), (3136, 576, 256))  # rows, depth, columns

@@ -27,10 +27,10 @@ import timm
 import torch
 from torch import nn
 
-from senet_zoo.inference.machine import describe
-from senet_zoo.inference.sheet import Sheet, row_of, save
-from senet_zoo.inference.stepping import TrainingStep
-from senet_zoo.turns import in_turns, timed
+from senet_zoo.inference.benchmark import TrainingStep
+from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.support.machine import describe
+from senet_zoo.support.timing import in_turns, timed
 
 
 @dataclass(frozen=True)

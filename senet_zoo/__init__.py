@@ -7,117 +7,128 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from senet_zoo.errors import DataError as DataError
+from senet_zoo.errors import ExportError as ExportError
+from senet_zoo.errors import ManifestError as ManifestError
+from senet_zoo.errors import OptimizationError as OptimizationError
+from senet_zoo.errors import PictureError as PictureError
+from senet_zoo.errors import PublishError as PublishError
+from senet_zoo.errors import SenetZooError as SenetZooError
+from senet_zoo.errors import SpecError as SpecError
+from senet_zoo.errors import TrainingError as TrainingError
+from senet_zoo.errors import UnknownModelError as UnknownModelError
+from senet_zoo.errors import UnknownWeightsError as UnknownWeightsError
+from senet_zoo.errors import UsageError as UsageError
+from senet_zoo.errors import WeightsAccessDenied as WeightsAccessDenied
+from senet_zoo.errors import WeightsCorrupted as WeightsCorrupted
+from senet_zoo.errors import WeightsError as WeightsError
+from senet_zoo.errors import WeightsMismatch as WeightsMismatch
+from senet_zoo.errors import WeightsNotFound as WeightsNotFound
+from senet_zoo.errors import WeightsUnavailable as WeightsUnavailable
+from senet_zoo.errors import WeightsUnsafe as WeightsUnsafe
 from senet_zoo.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from senet_zoo.analysis.cost import se_parameters
-    from senet_zoo.analysis.info import ModelInfo, model_info
-    from senet_zoo.blocks.fusion import Fusion, fusion, set_fused
-    from senet_zoo.exported.model import ExportedModel, load_exported
-    from senet_zoo.inference.export.exporting import export
-    from senet_zoo.inference.optimize import optimize
-    from senet_zoo.insertion import insert_se, remove_se
-    from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
-    from senet_zoo.network import ConvNet
-    from senet_zoo.preprocessing import Interpolation, Preprocessing
-    from senet_zoo.specs import SE
-    from senet_zoo.zoo.catalogue import Weights, get_weights, list_models, list_weights
-    from senet_zoo.zoo.checks import Verification
-    from senet_zoo.zoo.config import FolderConfig
-    from senet_zoo.zoo.conversion import load_checkpoint
-    from senet_zoo.zoo.create import create_model
-    from senet_zoo.zoo.folders import from_pretrained, save_pretrained
-    from senet_zoo.zoo.publishing import push_to_hub
-    from senet_zoo.zoo.verification import download, verify, verify_deep
-
-
-__all__ = [
-    "Activation",
-    "ConvNet",
-    "ExportedModel",
-    "FolderConfig",
-    "Fusion",
-    "GateFunction",
-    "Interpolation",
-    "ModelInfo",
-    "Placement",
-    "Preprocessing",
-    "SE",
-    "Squeeze",
-    "SqueezeExcite",
-    "Start",
-    "Verification",
-    "Weights",
-    "create_model",
-    "download",
-    "export",
-    "from_pretrained",
-    "fusion",
-    "gates",
-    "get_weights",
-    "insert_se",
-    "list_models",
-    "list_weights",
-    "load_checkpoint",
-    "load_exported",
-    "model_info",
-    "optimize",
-    "push_to_hub",
-    "remove_se",
-    "save_pretrained",
-    "se_parameters",
-    "set_fused",
-    "verify",
-    "verify_deep",
-]
+if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
+    from senet_zoo import analysis as analysis
+    from senet_zoo import data as data
+    from senet_zoo import detection as detection
+    from senet_zoo import errors as errors
+    from senet_zoo import evaluation as evaluation
+    from senet_zoo import inference as inference
+    from senet_zoo import networks as networks
+    from senet_zoo import prediction as prediction
+    from senet_zoo import segmentation as segmentation
+    from senet_zoo import training as training
+    from senet_zoo import weights as weights
+    from senet_zoo.analysis.cost import se_parameters as se_parameters
+    from senet_zoo.analysis.info import ModelInfo as ModelInfo
+    from senet_zoo.analysis.info import model_info as model_info
+    from senet_zoo.data.preprocessing import Interpolation as Interpolation
+    from senet_zoo.data.preprocessing import Preprocessing as Preprocessing
+    from senet_zoo.inference.export.export import export as export
+    from senet_zoo.inference.optimize import optimize as optimize
+    from senet_zoo.networks.dilation import dilate as dilate
+    from senet_zoo.networks.fused.switch import Fusion as Fusion
+    from senet_zoo.networks.fused.switch import fusion as fusion
+    from senet_zoo.networks.fused.switch import set_fused as set_fused
+    from senet_zoo.networks.gate import Activation as Activation
+    from senet_zoo.networks.gate import GateFunction as GateFunction
+    from senet_zoo.networks.gate import Placement as Placement
+    from senet_zoo.networks.gate import Squeeze as Squeeze
+    from senet_zoo.networks.gate import SqueezeExcite as SqueezeExcite
+    from senet_zoo.networks.gate import Start as Start
+    from senet_zoo.networks.gate import gates as gates
+    from senet_zoo.networks.insertion import insert_se as insert_se
+    from senet_zoo.networks.insertion import remove_se as remove_se
+    from senet_zoo.networks.network import ConvNet as ConvNet
+    from senet_zoo.networks.specs import SE as SE
+    from senet_zoo.prediction.exported import ExportedModel as ExportedModel
+    from senet_zoo.prediction.exported import load_exported as load_exported
+    from senet_zoo.weights.catalogue import Weights as Weights
+    from senet_zoo.weights.catalogue import get_weights as get_weights
+    from senet_zoo.weights.catalogue import list_models as list_models
+    from senet_zoo.weights.catalogue import list_weights as list_weights
+    from senet_zoo.weights.checks import Verification as Verification
+    from senet_zoo.weights.config import FolderConfig as FolderConfig
+    from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
+    from senet_zoo.weights.create import create_model as create_model
+    from senet_zoo.weights.publish import push_to_hub as push_to_hub
+    from senet_zoo.weights.save import from_pretrained as from_pretrained
+    from senet_zoo.weights.save import save_pretrained as save_pretrained
+    from senet_zoo.weights.verify import download as download
+    from senet_zoo.weights.verify import verify as verify
+    from senet_zoo.weights.verify import verify_deep as verify_deep
 
 # Imported when first asked for: an exported network answers without torch, and most programs need little of this.
 _HOMES = {
-    "Activation": "senet_zoo.layers",
-    "ConvNet": "senet_zoo.network",
-    "ExportedModel": "senet_zoo.exported.model",
-    "FolderConfig": "senet_zoo.zoo.config",
-    "Fusion": "senet_zoo.blocks.fusion",
-    "GateFunction": "senet_zoo.layers",
-    "Interpolation": "senet_zoo.preprocessing",
-    "ModelInfo": "senet_zoo.analysis.info",
-    "Placement": "senet_zoo.layers",
-    "Preprocessing": "senet_zoo.preprocessing",
-    "SE": "senet_zoo.specs",
-    "Squeeze": "senet_zoo.layers",
-    "SqueezeExcite": "senet_zoo.layers",
-    "Start": "senet_zoo.layers",
-    "Verification": "senet_zoo.zoo.checks",
-    "Weights": "senet_zoo.zoo.catalogue",
-    "create_model": "senet_zoo.zoo.create",
-    "download": "senet_zoo.zoo.verification",
-    "export": "senet_zoo.inference.export.exporting",
-    "from_pretrained": "senet_zoo.zoo.folders",
-    "fusion": "senet_zoo.blocks.fusion",
-    "gates": "senet_zoo.layers",
-    "get_weights": "senet_zoo.zoo.catalogue",
-    "insert_se": "senet_zoo.insertion",
-    "list_models": "senet_zoo.zoo.catalogue",
-    "list_weights": "senet_zoo.zoo.catalogue",
-    "load_checkpoint": "senet_zoo.zoo.conversion",
-    "load_exported": "senet_zoo.exported.model",
-    "model_info": "senet_zoo.analysis.info",
-    "optimize": "senet_zoo.inference.optimize",
-    "push_to_hub": "senet_zoo.zoo.publishing",
-    "remove_se": "senet_zoo.insertion",
-    "save_pretrained": "senet_zoo.zoo.folders",
-    "se_parameters": "senet_zoo.analysis.cost",
-    "set_fused": "senet_zoo.blocks.fusion",
-    "verify": "senet_zoo.zoo.verification",
-    "verify_deep": "senet_zoo.zoo.verification",
+    "analysis.cost": "se_parameters",
+    "analysis.info": "ModelInfo model_info",
+    "data.preprocessing": "Interpolation Preprocessing",
+    "inference.export.export": "export",
+    "inference.optimize": "optimize",
+    "networks.dilation": "dilate",
+    "networks.fused.switch": "Fusion fusion set_fused",
+    "networks.gate": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
+    "networks.insertion": "insert_se remove_se",
+    "networks.network": "ConvNet",
+    "networks.specs": "SE",
+    "prediction.exported": "ExportedModel load_exported",
+    "weights.catalogue": "Weights get_weights list_models list_weights",
+    "weights.checks": "Verification",
+    "weights.config": "FolderConfig",
+    "weights.convert": "load_checkpoint",
+    "weights.create": "create_model",
+    "weights.publish": "push_to_hub",
+    "weights.save": "from_pretrained save_pretrained",
+    "weights.verify": "download verify verify_deep",
 }
+_HOME_OF = {name: f"senet_zoo.{module}" for module, names in _HOMES.items() for name in names.split()}
+_ROOMS = frozenset(
+    [
+        "analysis",
+        "data",
+        "detection",
+        "errors",
+        "evaluation",
+        "inference",
+        "networks",
+        "prediction",
+        "segmentation",
+        "training",
+        "weights",
+    ]
+)
+_ERRORS = {name for name in globals() if name.endswith("Error") or name.startswith("Weights")}
+__all__ = sorted({*_HOME_OF, *_ERRORS})
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name in _ROOMS:
+        return import_module(f"senet_zoo.{name}")
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'senet_zoo' has no attribute {name!r}")
-    return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
+    return globals().setdefault(name, getattr(import_module(_HOME_OF[name]), name))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOME_OF, *_ROOMS})

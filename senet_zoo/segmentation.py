@@ -1,14 +1,14 @@
-"""torchvision's segmenters on any network of the zoo that `senet_zoo.dilation.dilate` takes."""
+"""torchvision's segmenters on any network of the zoo that `senet_zoo.networks.dilation.dilate` takes."""
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from senet_zoo.dilation import dilate
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.zoo.create import create_model
+from senet_zoo.networks.dilation import dilate
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights.create import create_model
 
 if TYPE_CHECKING:
     from torchvision.models.segmentation import FCN, DeepLabV3

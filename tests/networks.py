@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet_zoo.blocks.residual import ResidualBlock
-from senet_zoo.registry import MODELS
-from senet_zoo.specs import NetworkSpec, StageSpec
+from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
 
 def tiny(spec: NetworkSpec) -> NetworkSpec:

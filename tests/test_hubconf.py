@@ -8,7 +8,7 @@ import torch
 
 import senet_zoo
 from senet_zoo.errors import UnknownWeightsError
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "org/senet_zoo:main"

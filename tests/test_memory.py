@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from senet_zoo.memory import uncollected
+from senet_zoo.support.memory import uncollected
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is told, on Linux")
 
 PAGES = """
 import resource, torch
-from senet_zoo.memory import keep_freed
+from senet_zoo.support.memory import keep_freed
 kept = keep_freed()
 def fresh():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

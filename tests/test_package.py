@@ -75,10 +75,10 @@ def test_the_wheel_holds_the_weights_and_nothing_foreign(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "senet_zoo/weights_manifest.json" in names
     assert {name for name in names if name.endswith(".safetensors")} == {
-        "senet_zoo/weights/se_resnet20.cifar10.safetensors",
-        "senet_zoo/weights/resnet20.cifar10.safetensors",
-        "senet_zoo/weights/se_mobilenet.imagenette.safetensors",
-        "senet_zoo/weights/se_shufflenet.imagenette.safetensors",
+        "senet_zoo/checkpoints/se_resnet20.cifar10.safetensors",
+        "senet_zoo/checkpoints/resnet20.cifar10.safetensors",
+        "senet_zoo/checkpoints/se_mobilenet.imagenette.safetensors",
+        "senet_zoo/checkpoints/se_shufflenet.imagenette.safetensors",
     }
     assert all(name.startswith(("senet_zoo/", "senet_zoo-")) for name in names)
     assert wheel.stat().st_size < 16 * 2**20
@@ -90,5 +90,5 @@ def test_the_source_archive_can_build_and_test(built: Path) -> None:
         names = {name.partition("/")[2] for name in opened.getnames()}
     tracked = {"weights_manifest.json", "weights_manifest.schema.json", "hubconf.py", "samples/cat.png", "scripts/test"}
     assert tracked <= names
-    assert "senet_zoo/weights/se_resnet20.cifar10.safetensors" in names
+    assert "senet_zoo/checkpoints/se_resnet20.cifar10.safetensors" in names
     assert "senet_zoo/weights_manifest.json" not in names  # one copy

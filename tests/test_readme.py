@@ -11,7 +11,7 @@ import pytest
 
 from senet_zoo import create_model
 from senet_zoo.cli import main
-from senet_zoo.hub import tensor_files
+from senet_zoo.formats import safetensors
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -28,7 +28,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for model, tag in (("se_resnet50", "caffe_in1k"),):
         file = folder / model / tag / "model.safetensors"
         file.parent.mkdir(parents=True)
-        tensor_files.write(file, create_model(model).state_dict(), {"model": model})
+        safetensors.write(file, create_model(model).state_dict(), {"model": model})
     return folder
 
 
@@ -52,7 +52,7 @@ def test_commands_succeed(command: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "command", [["scripts/readme.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]], ids=" ".join
+    "command", [["tools/readme.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]], ids=" ".join
 )
 def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> None:
     done = subprocess.run(
@@ -66,7 +66,7 @@ def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> No
 
 
 def test_every_model_and_variable_named_exists() -> None:
-    from senet_zoo import registry
+    from senet_zoo.networks import registry
 
     names = re.findall(r"`((?:se_|sen|net)[a-z0-9_]*\d[a-z0-9_]*)`", TEXT)
     assert names

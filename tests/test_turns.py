@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from senet_zoo import turns
-from senet_zoo.turns import Spread, in_turns
+from senet_zoo.support import timing
+from senet_zoo.support.timing import Spread, in_turns
 
 
 class FakeMachine:
@@ -17,8 +17,8 @@ class FakeMachine:
         self.left = {name: iter([1.0, *values]) for name, values in seconds.items()}  # the first does not count
         self.strangers = itertools.chain([0.0], strangers)
         self.names, self.own = list(seconds), 0.0
-        monkeypatch.setattr(turns, "busy", lambda: self.own + self.foreign)
-        monkeypatch.setattr(turns.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(timing, "busy", lambda: self.own + self.foreign)
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
 
     def turn(self, name: str) -> float:
         if len(self.order) % len(self.names) == 0:
@@ -28,7 +28,7 @@ class FakeMachine:
         self.now, self.own = self.now + seconds, self.own + seconds
         return seconds
 
-    def measure(self, rounds: int, limit: float = float("inf")) -> turns.Rounds:
+    def measure(self, rounds: int, limit: float = float("inf")) -> timing.Rounds:
         candidates = {name: (lambda name=name: self.turn(name)) for name in self.names}
         return in_turns(candidates, rounds, limit=limit, own=lambda: self.own)
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from senet_zoo import registry
 from senet_zoo.analysis import cost
-from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
-from senet_zoo.hub.manifest import load_manifest
-from senet_zoo.hub.rows import Metric
-from senet_zoo.layers import gates
+from senet_zoo.networks import registry
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.network import on_meta
+from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.rows import Metric
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.analysis.shapes import ShapesOnly
-from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import Squeeze, SqueezeExcite, gates
-from senet_zoo.network import ConvNet
-from senet_zoo.specs import NetworkSpec
+from senet_zoo.networks.gate import Squeeze, SqueezeExcite, gates
+from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.specs import NetworkSpec
 
 _FLOAT32 = 4  # bytes
 

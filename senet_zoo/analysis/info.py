@@ -4,18 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo import registry
 from senet_zoo.analysis import cost
-from senet_zoo.blocks.widths import Widths
-from senet_zoo.blueprint import on_meta
-from senet_zoo.families.family import Model
-from senet_zoo.layers import gates
-from senet_zoo.network import ConvNet
-from senet_zoo.specs import SE
-from senet_zoo.zoo.config import read_config
+from senet_zoo.networks import registry
+from senet_zoo.networks.blocks.widths import Widths
+from senet_zoo.networks.families.family import Model
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.specs import SE
+from senet_zoo.weights.config import read_config
 
 if TYPE_CHECKING:
-    from senet_zoo.hub.rows import WeightsRow
+    from senet_zoo.weights.rows import WeightsRow
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
         >>> model_info("se_resnet50", SE(reduction=8, bias=False)).parameters
         30586920
     """
-    from senet_zoo.hub.manifest import load_manifest
+    from senet_zoo.weights.manifest import load_manifest
 
     model = registry.find(name)
     spec = model.spec(se)

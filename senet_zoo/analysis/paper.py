@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from senet_zoo.layers import GateFunction, Placement, Squeeze
-from senet_zoo.specs import SE
+from senet_zoo.networks.gate import GateFunction, Placement, Squeeze
+from senet_zoo.networks.specs import SE
 
 
 class Reading(Enum):

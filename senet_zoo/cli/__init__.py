@@ -31,7 +31,7 @@ from senet_zoo.cli import (
 )
 from senet_zoo.cli.parser import Parser, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
-from senet_zoo.memory import keep_freed
+from senet_zoo.support.memory import keep_freed
 
 COMMANDS = {
     "list": list_names,

@@ -39,9 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from senet_zoo.inference.benchmark import benchmark
-    from senet_zoo.inference.sheet import document
-    from senet_zoo.inference.treatments import Load
+    from senet_zoo.inference.benchmark import Load, benchmark
+    from senet_zoo.inference.benchmark_report import document
 
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
     load = Load(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert one file."""
-    from senet_zoo.hub.rows import fingerprint_json
-    from senet_zoo.zoo.conversion import convert
+    from senet_zoo.formats.metadata import fingerprint_json
+    from senet_zoo.weights.convert import convert
 
     done = convert(arguments.file, arguments.out, model=arguments.model, to=arguments.to)
     made = done.fingerprint

@@ -10,10 +10,10 @@ from senet_zoo.cli.output import print_json, print_table, visible
 from senet_zoo.cli.parser import cores
 
 if TYPE_CHECKING:
-    from senet_zoo.inference.predictor import Predictor
-    from senet_zoo.training.data import Labelled
-    from senet_zoo.training.evaluation import Crops, Evaluation
-    from senet_zoo.training.evaluation.ranks import Ranks
+    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.evaluation import Crops, Evaluation
+    from senet_zoo.prediction.predictor import Predictor
+    from senet_zoo.support.distributed import Ranks
 
 SUMMARY = "measure a network on labelled pictures"
 DESCRIPTION = """\
@@ -39,7 +39,7 @@ senet-zoo evaluate photographs/val --model se_resnet50
   senet-zoo evaluate ImageNet --root imagenet --model senet154 --protocol ten
   senet-zoo evaluate ILSVRC2012_img_val.tar --labels ground_truth.txt \\
       --classes map_clsloc.txt --model se_resnet50 --per-class classes.csv"""
-# As in senet_zoo.training.evaluation, which takes long to import; a test holds them equal.
+# As in senet_zoo.evaluation, which takes long to import; a test holds them equal.
 PROTOCOLS = ("own", "center224", "center320", "ten", "multi144")
 COMBINE = ("mean", "vote")
 LABEL_ORDERS = ("usual", "ilsvrc2017")
@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
     if arguments.task == "detection":
         return detection.evaluate(arguments)
-    from senet_zoo.training.evaluation import protocol, tables
-    from senet_zoo.training.evaluation.ranks import device_of_rank, joined_ranks
+    from senet_zoo.evaluation import protocol, tables
+    from senet_zoo.support.distributed import device_of_rank, joined_ranks
 
     labelled.require_model(arguments)
     if arguments.confusion:
@@ -97,7 +97,7 @@ def _evaluate(
 ) -> "Evaluation":
     from tqdm import tqdm
 
-    from senet_zoo.training.evaluation import Combine, evaluate, logits_of
+    from senet_zoo.evaluation import Combine, evaluate, logits_of
 
     own = len(range(ranks.rank, len(data), ranks.world))
     # None shows the bar on a terminal only.

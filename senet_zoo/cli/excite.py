@@ -11,8 +11,8 @@ from senet_zoo.cli.parser import cores, positive
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.excitation import Excitations, Report
-    from senet_zoo.inference.predictor import Predictor
-    from senet_zoo.training.data import Labelled
+    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.prediction.predictor import Predictor
 
 SUMMARY = "look inside the gates: the paper's analysis of excitations"
 DESCRIPTION = """\
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         name_classes,
         write_report,
     )
-    from senet_zoo.training.evaluation import logits_of
+    from senet_zoo.evaluation import logits_of
 
     labelled.require_model(arguments)
     check_folder(arguments.output)

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the report."""
     from senet_zoo import create_model, export
-    from senet_zoo.inference.export import Int8
+    from senet_zoo.inference.export.int8 import Int8
 
     if arguments.int8 != bool(arguments.calibrate):
         raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")

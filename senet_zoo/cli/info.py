@@ -11,8 +11,8 @@ from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo import ModelInfo
-    from senet_zoo.hub.rows import Metric, WeightsRow
-    from senet_zoo.hub.sources import Source
+    from senet_zoo.weights.rows import Metric, WeightsRow
+    from senet_zoo.weights.sources import Source
 
 SUMMARY = "print what is known of a model and its weights"
 DESCRIPTION = """\
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts."""
     from senet_zoo import get_weights, model_info
-    from senet_zoo.zoo import variant
+    from senet_zoo.weights import variant
 
     if "/" in arguments.name or Path(arguments.name).is_dir():
         return _folder(arguments)
@@ -86,7 +86,7 @@ def _folder(arguments: argparse.Namespace) -> int:
 
 
 def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
-    from senet_zoo.zoo import variant
+    from senet_zoo.weights import variant
 
     gates = f"{info.gates}, with {info.gate_parameters:,} of the parameters" if info.gates else "none"
     return [
@@ -135,7 +135,7 @@ def _metric(metric: "Metric") -> str:
 
 
 def _source_facts(source: "Source") -> list[tuple[str, str]]:
-    from senet_zoo.hub.sources import HubFile, PackageFile
+    from senet_zoo.weights.sources import HubFile, PackageFile
 
     size = "size not known" if source.size is None else f"{source.size:,} bytes"
     if isinstance(source, PackageFile):

@@ -8,8 +8,8 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.inference.predictor import Predictor
-    from senet_zoo.training.data import Labelled
+    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.prediction.predictor import Predictor
 
 
 def add_network(parser: argparse.ArgumentParser, unit: str = "pictures") -> None:
@@ -48,14 +48,14 @@ def require_model(arguments: argparse.Namespace) -> None:
 
 def network(arguments: argparse.Namespace, device: str | None) -> "Predictor":
     """The network that was asked for, on ``device``."""
-    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+    from senet_zoo.prediction.predictor import EMBEDDED, load_predictor
 
     return load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=device)
 
 
 def pictures(arguments: argparse.Namespace) -> "Labelled":
     """The pictures that were asked for."""
-    from senet_zoo.training.data import open_data
+    from senet_zoo.data.datasets import open_data
 
     return open_data(
         arguments.data,

@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from senet_zoo.hub.manifest import document, text_of
-    from senet_zoo.hub.manifest_edit import add_row
-    from senet_zoo.zoo.manifest_add import row_of_repository
+    from senet_zoo.weights.manifest import document, text_of
+    from senet_zoo.weights.manifest_add import row_of_repository
+    from senet_zoo.weights.manifest_pin import add_row
 
     made = row_of_repository(arguments.address, model=arguments.model, tag=arguments.tag)
     if arguments.to is not None:
@@ -80,8 +80,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from senet_zoo.hub.remote import Servers
-    from senet_zoo.zoo.manifest_check import check_manifest
+    from senet_zoo.weights.hub_metadata import Servers
+    from senet_zoo.weights.manifest_check import check_manifest
 
     found = check_manifest(_path(arguments), Servers() if arguments.online else None)
     if arguments.json:
@@ -96,7 +96,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _pin(arguments: argparse.Namespace) -> int:
-    from senet_zoo.hub.manifest_edit import pin_manifest
+    from senet_zoo.weights.manifest_pin import pin_manifest
 
     done = pin_manifest(_path(arguments))
     if arguments.json:
@@ -134,8 +134,8 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _path(arguments: argparse.Namespace) -> Path:
-    from senet_zoo.hub import settings
-    from senet_zoo.hub.manifest import default_path
+    from senet_zoo.support import settings
+    from senet_zoo.weights.manifest import default_path
 
     if arguments.manifest is not None:
         return Path(arguments.manifest).expanduser()

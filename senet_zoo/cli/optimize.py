@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from senet_zoo import create_model, optimize
-    from senet_zoo.inference.machine import describe
-    from senet_zoo.inference.options import default_sizes
+    from senet_zoo.inference.optimize import default_sizes
+    from senet_zoo.support.machine import describe
 
     tagged = "." in arguments.model
     if tagged and arguments.weights:

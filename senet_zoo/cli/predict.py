@@ -14,7 +14,7 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.prediction import Failure, Prediction
+    from senet_zoo.prediction.predictions import Failure, Prediction
 
     Answers = tuple[str, Sequence[str], Iterator[Prediction | Failure]]
     """Whose they are, the names that they choose from, and the answers themselves."""
@@ -84,8 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _in_torch(arguments: argparse.Namespace) -> "Answers":
-    from senet_zoo.inference import predict
-    from senet_zoo.inference.predictor import EMBEDDED, load_predictor
+    from senet_zoo.prediction.predictor import EMBEDDED, load_predictor, predict
 
     if arguments.weights and not arguments.model:
         raise UsageError("--weights needs the network that the file belongs to: add --model NAME")
@@ -102,8 +101,8 @@ def _in_torch(arguments: argparse.Namespace) -> "Answers":
 
 
 def _exported(arguments: argparse.Namespace) -> "Answers":
-    from senet_zoo.exported.forms import Runtime
-    from senet_zoo.exported.model import load_exported
+    from senet_zoo.prediction.exported import load_exported
+    from senet_zoo.prediction.runtimes import Runtime
 
     for word in ("model", "weights", "device"):
         if getattr(arguments, word):
@@ -123,7 +122,7 @@ def _expand(sources: list[str]) -> Iterator[str]:
 
 
 def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[Failure]") -> "Iterator[Prediction]":
-    from senet_zoo.prediction import Failure
+    from senet_zoo.prediction.predictions import Failure
 
     for result in results:
         if isinstance(result, Failure):

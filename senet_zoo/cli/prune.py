@@ -12,9 +12,9 @@ from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.pruning import PruneReport, Pruning
-    from senet_zoo.inference.predictor import Predictor
-    from senet_zoo.network import ConvNet
-    from senet_zoo.training.data import Labelled
+    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.networks.network import ConvNet
+    from senet_zoo.prediction.predictor import Predictor
 
 SUMMARY = "drop gates or channels that a network can do without"
 DESCRIPTION = """\
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune, save and print; status 1 if a picture could not be read."""
-    from senet_zoo.zoo.folders import save_pretrained
+    from senet_zoo.weights.save import save_pretrained
 
     labelled.require_model(arguments)
     if arguments.output.exists() and not arguments.output.is_dir():
@@ -98,7 +98,7 @@ def _pruning(arguments: argparse.Namespace) -> "Pruning":
 def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
     """Pictures to calibrate on, and others to measure on."""
     from senet_zoo.analysis.pruning import set_apart
-    from senet_zoo.training.data import open_data
+    from senet_zoo.data.datasets import open_data
 
     data = labelled.pictures(arguments)
     if arguments.calibrate_on is None:
@@ -119,7 +119,7 @@ def _prune(
     from tqdm import tqdm
 
     from senet_zoo.analysis.pruning import prune
-    from senet_zoo.training.evaluation import logits_of
+    from senet_zoo.evaluation import logits_of
 
     # None shows the bar on a terminal only.
     with tqdm(total=len(calibration) + 2 * len(measured), unit=" pictures", disable=None, leave=False) as bar:

@@ -15,9 +15,8 @@ from senet_zoo.cli.parser import near_misses
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.layer_table import LayerTable
     from senet_zoo.analysis.paper import Error
-    from senet_zoo.analysis.tables import Figures, FigureTable, Measured
+    from senet_zoo.analysis.tables import Figures, FigureTable, LayerTable, Measured
 
 SUMMARY = "print the paper's tables beside our own figures"
 DESCRIPTION = """\

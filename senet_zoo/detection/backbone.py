@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.zoo.create import create_model
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights.create import create_model
 
 if TYPE_CHECKING:
     from torchvision.ops.feature_pyramid_network import ExtraFPNBlock

@@ -18,13 +18,7 @@ from senet_zoo.detection.pictures import Sample, Steps, TrainingPictures, batche
 from senet_zoo.detection.progress import Progress
 from senet_zoo.detection.recipes import DetectionRecipe
 from senet_zoo.errors import TrainingError
-from senet_zoo.training.checkpoints import (
-    Checkpoint,
-    last_good,
-    newest_checkpoint,
-    refuse_other_run,
-    write_checkpoint,
-)
+from senet_zoo.training.checkpoints import Checkpoint, last_good, newest_checkpoint, refuse_other_run, write_checkpoint
 from senet_zoo.training.optimizers import load_optimizer, optimizer_tensors
 from senet_zoo.training.randomness import seed_of
 

@@ -12,7 +12,7 @@ from senet_zoo.detection.evaluation import Scores
 from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.job import Job, Row
 from senet_zoo.errors import TrainingError, WeightsUnavailable
-from senet_zoo.zoo.config import TENSORS
+from senet_zoo.weights.config import TENSORS
 
 METRICS, RUN = "metrics.csv", "run.json"
 

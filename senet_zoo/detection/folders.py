@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from senet_zoo import registry
-from senet_zoo.blocks.widths import Widths
 from senet_zoo.detection.design import Design, Triple
 from senet_zoo.detection.models import Kind, build
 from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.atomic import atomic_file, disk_error
-from senet_zoo.hub.fields import Fields, read_json
-from senet_zoo.network import ConvNet
-from senet_zoo.specs import SE
-from senet_zoo.zoo.config import CONFIG, TENSORS
-from senet_zoo.zoo.variant import from_json, to_json
+from senet_zoo.formats import safetensors
+from senet_zoo.networks import registry
+from senet_zoo.networks.blocks.widths import Widths
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.specs import SE
+from senet_zoo.support.files import atomic_file, disk_error
+from senet_zoo.support.json_fields import Fields, read_json
+from senet_zoo.weights.config import CONFIG, TENSORS
+from senet_zoo.weights.variant import from_json, to_json
 
 TASK = "detection"
 
@@ -72,7 +72,7 @@ def save_pretrained(detector: nn.Module, folder: str | Path, config: DetectorCon
     except OSError as error:
         raise disk_error(error, target, "the path") from error
     metadata = {"format": "pt", "model": config.backbone, "detector": config.kind.value}
-    tensor_files.write(target / TENSORS, detector.state_dict(), metadata)
+    safetensors.write(target / TENSORS, detector.state_dict(), metadata)
 
 
 def from_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -> nn.Module:
@@ -84,7 +84,7 @@ def from_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -
     """
     path = Path(folder).expanduser()
     config = read_config(path)
-    header = tensor_files.check(path / TENSORS)
+    header = safetensors.check(path / TENSORS)
     network = ConvNet(registry.find(config.backbone).spec(config.se, config.widths))
     detector = build(config.kind, network, len(config.classes) + 1, design=config.design)
     expected = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
@@ -96,7 +96,7 @@ def from_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -
             f"{path / TENSORS} must hold the tensors of the {config.kind.value} on {config.backbone} that {CONFIG} "
             f"describes, and {len(other)} differ, such as {other[0]}: restore both files from one save"
         )
-    detector.load_state_dict(tensor_files.read(path / TENSORS, header))
+    detector.load_state_dict(safetensors.read(path / TENSORS, header))
     return detector.to(device).eval()
 
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.detection.backbone import STRIDES, Pyramid, network_of
 from senet_zoo.detection.design import STANDARD, Design
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.zoo.catalogue import Weights
-from senet_zoo.zoo.config import FolderConfig
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights.catalogue import Weights
+from senet_zoo.weights.config import FolderConfig
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet

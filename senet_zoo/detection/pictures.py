@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection.coco import Boxed
 from senet_zoo.errors import DataError, PictureError
-from senet_zoo.pictures import read_picture
 from senet_zoo.training.randomness import generator_of, order_of_epoch
 
 Key = tuple[int, int]  # epoch, index of a picture

@@ -19,8 +19,8 @@ from senet_zoo.training.config import CHECKPOINTS
 from senet_zoo.training.finishing import refuse_finished
 from senet_zoo.training.launch import check_place, launched
 from senet_zoo.training.randomness import seeded
-from senet_zoo.zoo.create import create_model
-from senet_zoo.zoo.folders import architecture_of
+from senet_zoo.weights.create import create_model
+from senet_zoo.weights.save import architecture_of
 
 
 def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> DetectionResult:

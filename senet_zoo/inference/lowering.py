@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from senet_zoo.inference.passes import on_cuda, onednn
-from senet_zoo.inference.passes.in_place import work_in_place
+from senet_zoo.inference.passes import cuda, onednn
+from senet_zoo.inference.passes.in_place import fuse_tails, work_in_place
 from senet_zoo.inference.passes.lean_gate import make_gates_lean
-from senet_zoo.inference.passes.tail import fuse_tails
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Lowering:
     activations: int
     sums: int
     in_place: int
-    kernels: on_cuda.Kernels | None = None
+    kernels: cuda.Kernels | None = None
 
     def __str__(self) -> str:
         words = (
@@ -57,7 +56,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -
     channels_last(network)
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
-    kernels = _kernels(network, example) if example.device.type in on_cuda.DEVICES else None
+    kernels = _kernels(network, example) if example.device.type in cuda.DEVICES else None
     tails = fuse_tails(network)
     activations, sums = onednn.fuse_convolutions(network, sums=not compiled) if packed else (0, 0)
     in_place = work_in_place(network)
@@ -70,9 +69,9 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -
     return Lowering(network, tails, activations, sums, in_place, kernels)
 
 
-def _kernels(network: fx.GraphModule, example: Tensor) -> on_cuda.Kernels:
-    why = on_cuda.why_not(example.device, example.dtype)
-    return on_cuda.Kernels(plain={why: 1}) if why else on_cuda.use_kernels(network, example.dtype)
+def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:
+    why = cuda.why_not(example.device, example.dtype)
+    return cuda.Kernels(plain={why: 1}) if why else cuda.use_kernels(network, example.dtype)
 
 
 def channels_last(network: fx.GraphModule) -> None:

@@ -1,8 +1,18 @@
-"""What `senet_zoo.optimize` did, as values that read well when printed."""
+"""What `senet_zoo.optimize` did, as values that read well when printed.
+
+Networks in turns on one input.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from senet_zoo.support.timing import Rounds, in_turns, timed
 
 
 @dataclass(frozen=True)
@@ -91,3 +101,21 @@ class OptimizationReport:
         reasons = Counter(self.late.values())
         early = f"{len(self.early)} of {len(self.early) + len(self.late)} before their convolution"
         return [("gates", early), *(("", f"{count} behind: {reason}") for reason, count in reasons.items())]
+
+
+Network = Callable[[Tensor], Tensor]
+SECONDS = 4.0
+"""What `measure` may take, though never fewer rounds than three."""
+
+
+@torch.no_grad()
+def measure(networks: Mapping[str, Network], x: Tensor, rounds: int) -> Rounds:
+    """Networks in turns on ``x``, for a few seconds at most."""
+    turns = {name: partial(timed, partial(network, x), x.device) for name, network in networks.items()}
+    return in_turns(turns, rounds, limit=SECONDS)
+
+
+def gain(rounds: Rounds, original: str, faster: str, x: Tensor) -> Gain:
+    """How many times as fast the one is on ``x`` as the other."""
+    ratio, milliseconds = rounds.ratio(original, faster), 1000 * median(rounds.seconds[faster])
+    return Gain(ratio.median, ratio.lower, ratio.upper, len(rounds), x.shape[0], x.shape[-1], milliseconds)

@@ -4,8 +4,8 @@
 holds the recipes by name. The CIFAR-10 checkpoints inside the package were made by `senet_zoo.training.embedded`.
 """
 
+from senet_zoo.evaluation import Evaluation, evaluate
 from senet_zoo.training.config import TrainConfig
-from senet_zoo.training.evaluation import Evaluation, evaluate
 from senet_zoo.training.finishing import TrainResult
 from senet_zoo.training.fitting import fit
 from senet_zoo.training.recipes import RECIPES, TrainRecipe

@@ -7,7 +7,7 @@ come after the normalisation, whatever their place.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from senet_zoo.preprocessing import Preprocessing
+from senet_zoo.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import initialise
-from senet_zoo.network import ConvNet
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """From logits (N, num_classes) and labels to a loss."""

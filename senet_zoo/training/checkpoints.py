@@ -15,9 +15,9 @@ import safetensors.torch
 from torch import Tensor
 
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.atomic import atomic_file
-from senet_zoo.hub.verified import digest
+from senet_zoo.formats import safetensors as tensor_files
+from senet_zoo.support.files import atomic_file
+from senet_zoo.weights.cache import digest
 
 KEPT = 2  # checkpoints of a run; an older one serves where the newest is torn
 

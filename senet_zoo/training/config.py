@@ -17,7 +17,7 @@ class TrainConfig:
 
     Args:
         data: pictures: a folder of class folders, with or without train and val above them, or another address that
-            `senet_zoo.training.data.open_data` reads. Without val, a share of train is split off.
+            `senet_zoo.data.datasets.open_data` reads. Without val, a share of train is split off.
         model: name of the network.
         output: folder for the finished network, and for the checkpoints until then; an interrupted run goes on where
             the same command finds its checkpoints.

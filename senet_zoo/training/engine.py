@@ -15,24 +15,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.errors import TrainingError
-from senet_zoo.network import ConvNet
-from senet_zoo.training.checkpoints import (
-    Checkpoint,
-    last_good,
-    newest_checkpoint,
-    refuse_other_run,
-    write_checkpoint,
-)
-from senet_zoo.training.data import Labelled
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.training.checkpoints import Checkpoint, last_good, newest_checkpoint, refuse_other_run, write_checkpoint
 from senet_zoo.training.feeding import Batch, Share, Steps, TrainingPictures, ValidationPictures, training_batches
 from senet_zoo.training.fusing import fuse
-from senet_zoo.training.history import EpochRow, History, best
 from senet_zoo.training.job import Job
 from senet_zoo.training.measuring import Scores, measure
 from senet_zoo.training.mixing import mixed
 from senet_zoo.training.optimizers import groups_of, load_optimizer, optimizer_tensors
-from senet_zoo.training.progress import Progress
+from senet_zoo.training.progress import EpochRow, History, Progress, best
 from senet_zoo.training.randomness import seed_of, seeded
 from senet_zoo.training.sharding import let_go, shard, whole
 from senet_zoo.training.trainee import Average, Trainee

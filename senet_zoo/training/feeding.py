@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
-from senet_zoo.preprocessing import Preprocessing
 from senet_zoo.training.augmentation import pipeline
-from senet_zoo.training.data import Labelled
 from senet_zoo.training.randomness import order_of_epoch, seeded
 from senet_zoo.training.recipes import TrainRecipe
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from shlex import quote
 
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
-from senet_zoo.hub.rows import Metric
 from senet_zoo.training.config import CHECKPOINTS, TrainConfig
 from senet_zoo.training.engine import Engine
-from senet_zoo.training.history import History, as_csv, best
 from senet_zoo.training.job import Job
 from senet_zoo.training.measuring import Scores
 from senet_zoo.training.plots import plot_confusion, plot_curves
-from senet_zoo.zoo.catalogue import split_name
-from senet_zoo.zoo.config import TENSORS
-from senet_zoo.zoo.folders import save_pretrained
+from senet_zoo.training.progress import History, as_csv, best
+from senet_zoo.weights.catalogue import split_name
+from senet_zoo.weights.config import TENSORS
+from senet_zoo.weights.rows import Metric
+from senet_zoo.weights.save import save_pretrained
 
 METRICS, CURVES, CONFUSION, RUN = "metrics.csv", "curves.png", "confusion.png", "run.json"
 

@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senet_zoo.data.datasets import train_and_val
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.training.config import CHECKPOINTS, TrainConfig
-from senet_zoo.training.data import Labelled, train_and_val
 from senet_zoo.training.engine import Engine
 from senet_zoo.training.finishing import TrainResult, finish, refuse_finished
 from senet_zoo.training.launch import check_options, check_place, launched
 from senet_zoo.training.preparation import prepare
 from senet_zoo.training.progress import Progress
-from senet_zoo.zoo.config import check_license
+from senet_zoo.weights.config import check_license
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

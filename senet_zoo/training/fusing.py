@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from senet_zoo.blocks.fusion import set_fused, verdict
+from senet_zoo.networks.fused.switch import set_fused, verdict
 from senet_zoo.training.checkpoints import Checkpoint
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.trainee import Trainee

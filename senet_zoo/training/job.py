@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import Labelled
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.recipes import TrainRecipe
 
 

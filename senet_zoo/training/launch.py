@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 
 from senet_zoo.errors import TrainingError, UsageError
+from senet_zoo.support.distributed import keep_default_group_free, let_group_go, processes
 from senet_zoo.training.checkpoints import last_good
-from senet_zoo.training.rendezvous import keep_default_group_free, let_group_go, processes
 from senet_zoo.training.sharding import sharding_asked, unseen_by_accelerate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from senet_zoo.errors import DataError
-from senet_zoo.network import ConvNet
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.feeding import Share, ValidationPictures, validation_batches
 
 if TYPE_CHECKING:

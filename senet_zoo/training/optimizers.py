@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.network import ConvNet
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.sharding import fill
 
 

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from senet_zoo.training.history import EpochRow
+from senet_zoo.training.progress import EpochRow
 
 MOST_NAMED = 40  # classes whose names fit beside a matrix
 

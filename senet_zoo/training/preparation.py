@@ -6,21 +6,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from senet_zoo import registry
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import initialise
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
+from senet_zoo.networks import registry
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.config import CHECKPOINTS, TrainConfig
-from senet_zoo.training.data import Labelled
 from senet_zoo.training.job import Job
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seeded
 from senet_zoo.training.recipes import TrainRecipe, values_of
 from senet_zoo.training.sharding import sharding_asked
-from senet_zoo.zoo.catalogue import Weights, default_preprocessing, split_name
-from senet_zoo.zoo.config import FolderConfig
-from senet_zoo.zoo.create import create_model
+from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_name
+from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.create import create_model
 
 
 def prepare(config: TrainConfig, train: Labelled, val: Labelled, pieces: int, ranks: int, progress: Progress) -> Job:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.training.rendezvous import processes
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.support.distributed import processes
 
 _ASKED = "ACCELERATE_USE_FSDP"
 _UNKNOWN = ("FSDP_OFFLOAD_PARAMS", "FSDP_ACTIVATION_CHECKPOINTING")  # of the launcher's options: those that change much

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from senet_zoo.network import ConvNet
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.auxiliary import WithAuxiliary
 from senet_zoo.training.sharding import part
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from senet_zoo import model_info, registry
+from senet_zoo import model_info
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.compare import compare
 from senet_zoo.errors import UnknownModelError, UsageError
+from senet_zoo.networks import registry
 
 
 def test_figures_are_those_of_info_and_ratios_are_to_the_first() -> None:

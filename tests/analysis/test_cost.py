@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
-from senet_zoo import SE, model_info, registry
+from senet_zoo import SE, model_info
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.layers import Placement, Squeeze, SqueezeExcite
-from senet_zoo.network import ConvNet
-from senet_zoo.specs import NetworkSpec
+from senet_zoo.networks import registry
+from senet_zoo.networks.gate import Placement, Squeeze, SqueezeExcite
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.specs import NetworkSpec
 
 ONE_OF_EACH_FAMILY = [family.models[0].name for family in registry.FAMILIES]
 VARIANTS = [

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 
 from senet_zoo.analysis.excitation import choose_classes, excite, measures, name_classes, report
-from senet_zoo.analysis.excitation.panels import sampled, shown_gates
-from senet_zoo.analysis.excitation.tables import ALL
+from senet_zoo.analysis.excitation.figure import sampled, shown_gates
+from senet_zoo.analysis.excitation.report import ALL
 from senet_zoo.cli import main
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.labels import categories
 from senet_zoo.errors import UsageError
-from senet_zoo.inference.predictor import load_predictor
-from senet_zoo.labels import categories
-from senet_zoo.training.data import open_data
-from senet_zoo.training.evaluation import logits_of
+from senet_zoo.evaluation import logits_of
+from senet_zoo.prediction.predictor import load_predictor
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,16 +12,15 @@ from torch import Tensor, nn
 import senet_zoo
 from senet_zoo import SE, GateFunction, Squeeze, Start
 from senet_zoo.analysis.excitation import Excitations, excite, first_of_each, in_words, measures, overview
-from senet_zoo.analysis.excitation.levels import Range, RunningLevels, range_of
 from senet_zoo.analysis.excitation.measures import eta_squared
-from senet_zoo.analysis.excitation.moments import Moments, RunningMoments
+from senet_zoo.analysis.excitation.statistics import Moments, Range, RunningLevels, RunningMoments, range_of
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.labelled import ArrayReader, Labelled
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.layers import SqueezeExcite, gates
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.registry import MODELS
-from senet_zoo.training.data import Labelled, open_data
-from senet_zoo.training.data.source import ArrayReader
+from senet_zoo.networks.gate import SqueezeExcite, gates
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 WAY = Preprocessing(size=32, resize=32)
 CPU = torch.device("cpu")

@@ -15,17 +15,17 @@ import senet_zoo
 from senet_zoo import SE
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.pruning import drop_gates, remove_channels
-from senet_zoo.blocks.residual import ResidualBlock
-from senet_zoo.blocks.widths import narrowed, widths_of
 from senet_zoo.detection import Design, Kind
 from senet_zoo.detection.folders import DetectorConfig
 from senet_zoo.detection.folders import from_pretrained as read_detector
 from senet_zoo.detection.folders import save_pretrained as write_detector
 from senet_zoo.detection.models import build
 from senet_zoo.errors import DataError, ManifestError, SpecError, UsageError
-from senet_zoo.layers import Placement, Squeeze, SqueezeExcite, gates
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS, spelt
+from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.blocks.widths import narrowed, widths_of
+from senet_zoo.networks.gate import Placement, Squeeze, SqueezeExcite, gates
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS, spelt
 
 KINDS = [
     "se_resnet20",  # the stem's map and the first stage's are one sum

@@ -2,12 +2,12 @@
 
 import pytest
 
-from senet_zoo import SE, registry
+from senet_zoo import SE
 from senet_zoo.analysis import cost, paper
-from senet_zoo.analysis.layer_table import layer_table
 from senet_zoo.analysis.paper import Reading
-from senet_zoo.analysis.tables import NAMES, Figures, FigureTable, compute, printed_agrees
+from senet_zoo.analysis.tables import NAMES, Figures, FigureTable, compute, layer_table, printed_agrees
 from senet_zoo.errors import UsageError
+from senet_zoo.networks import registry
 
 # Parameters without biases in the gates, and with running statistics in millions: counted outside this tree.
 COUNTS = {

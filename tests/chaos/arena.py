@@ -17,7 +17,7 @@ from chaos.tally import KILLED, LATE, RIGHT, UNTYPED, WRONG, Answer, Tally
 from hub.loopback import Loopback
 
 from senet_zoo.errors import WeightsError
-from senet_zoo.hub import tensor_files
+from senet_zoo.formats import safetensors
 
 BOUND = 60.0
 """Seconds within which a faulty loader must have answered; with pauses and timeouts as short as they are, ten suffice
@@ -134,7 +134,7 @@ class _Round:
                 self._fail(f"{path.relative_to(self.place)} is half-written")
         for path in self.cache.glob("releases/*.safetensors"):
             try:
-                tensor_files.check(path)
+                safetensors.check(path)
             except WeightsError as e:
                 self._fail(f"{path.relative_to(self.place)} is half-written: {e}")
 

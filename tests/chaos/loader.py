@@ -22,10 +22,11 @@ from torch import Tensor
 
 import senet_zoo
 from senet_zoo.errors import SenetZooError
-from senet_zoo.hub import tensor_files, verified
-from senet_zoo.hub.client import http_library
-from senet_zoo.hub.dialects import translate
-from senet_zoo.hub.fetch import Located, locate, locate_hub
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.dialects import translate
+from senet_zoo.weights import cache
+from senet_zoo.weights.download import Located, locate, locate_hub
+from senet_zoo.weights.hub_errors import http_library
 
 HASTE = 50
 """What the pauses of faulty loaders are divided by; how often they try, and how each pause grows, stays as it is."""
@@ -120,7 +121,7 @@ def _load(source: str, url: str) -> Mapping[str, Tensor]:
 
 
 def _read(located: Located) -> Mapping[str, Tensor]:
-    return translate(tensor_files.read(located.path, located.header), located.dialect)
+    return translate(safetensors.read(located.path, located.header), located.dialect)
 
 
 def _go_offline() -> None:
@@ -132,7 +133,7 @@ def _go_offline() -> None:
 
     constants.HF_HUB_OFFLINE = True
     sys.addaudithook(refuse)
-    verified._stamped_here.clear()
+    cache._stamped_here.clear()
 
 
 def _befall(loader: Loader, place: Path) -> None:

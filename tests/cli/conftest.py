@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import senet_zoo
-from senet_zoo.hub import tensor_files
+from senet_zoo.formats import safetensors
 
 
 @pytest.fixture
@@ -24,5 +24,5 @@ def random_weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model = senet_zoo.create_model("se_resnet20", num_classes=10)
     path = tmp_path / "random.safetensors"
-    tensor_files.write(path, model.state_dict(), {})
+    safetensors.write(path, model.state_dict(), {})
     return path

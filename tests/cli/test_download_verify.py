@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from senet_zoo.cli import main
-from senet_zoo.hub import tensor_files
+from senet_zoo.formats import safetensors
 
 
 def test_download_prints_a_path_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,7 @@ def test_a_value_that_is_not_finite_is_status_1_and_its_tensor_is_named(
 ) -> None:
     tensors = load_file(random_weights)
     tensors["classifier.weight"][3, 5] = torch.nan
-    tensor_files.write(random_weights, tensors, {})
+    safetensors.write(random_weights, tensors, {})
     assert main(["verify", str(random_weights), "--model", "se_resnet20"]) == 1
     out = capsys.readouterr().out
     assert "NOT WHOLE" in out

@@ -11,7 +11,7 @@ import tqdm
 
 from senet_zoo.cli import main
 from senet_zoo.cli.evaluate import LABEL_ORDERS
-from senet_zoo.training.evaluation import matching
+from senet_zoo.evaluation import label_matching
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -119,4 +119,4 @@ def test_classes_that_the_network_does_not_know_are_listed(
 
 
 def test_the_orders_of_labels_are_those_of_the_library() -> None:
-    assert LABEL_ORDERS == matching.LABEL_ORDERS
+    assert LABEL_ORDERS == label_matching.LABEL_ORDERS

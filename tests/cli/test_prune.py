@@ -9,9 +9,9 @@ from PIL import Image
 
 import senet_zoo
 from senet_zoo.cli import main
-from senet_zoo.layers import gates
+from senet_zoo.data.datasets import open_data
+from senet_zoo.networks.gate import gates
 from senet_zoo.training import finishing
-from senet_zoo.training.data import open_data
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hub.loopback import Loopback
 
 import senet_zoo
 from senet_zoo.cli import main
-from senet_zoo.hub.manifest import load_manifest
+from senet_zoo.weights.manifest import load_manifest
 
 # The client sends large files in a way that its own HTTP library frowns on.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")

@@ -11,11 +11,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from senet_zoo import registry
 from senet_zoo.analysis import cost
 from senet_zoo.detection import Design, Pyramid, faster_rcnn, mask_rcnn, retinanet
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
+from senet_zoo.networks import registry
+from senet_zoo.networks.network import ConvNet
 
 TINY = distinct_tiny()
 # Gates change no shape, as the contract in tests/models shows: a plain twin stands for both.

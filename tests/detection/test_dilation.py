@@ -8,10 +8,10 @@ from networks import distinct_tiny, randomise, scaled_difference
 from torch import nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.dilation import dilate
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.dilation import dilate
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 TINY = distinct_tiny()
 KINDS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)

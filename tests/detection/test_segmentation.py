@@ -9,10 +9,10 @@ from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Plus
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 
-from senet_zoo.dilation import dilate
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.dilation import dilate
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.segmentation import deeplabv3, fcn
 
 TINY = distinct_tiny()

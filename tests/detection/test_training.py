@@ -26,7 +26,7 @@ from senet_zoo.detection import (
 from senet_zoo.detection import engine as engines
 from senet_zoo.detection.pictures import load, mirrored
 from senet_zoo.errors import DataError, ManifestError, TrainingError, UsageError, WeightsMismatch, WeightsNotFound
-from senet_zoo.zoo.folders import save_pretrained as save_classifier
+from senet_zoo.weights.save import save_pretrained as save_classifier
 
 LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)
 RECIPE = replace(RECIPES["small"].lasting(4), design=LITTLE, batch=2)

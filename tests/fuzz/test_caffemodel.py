@@ -9,7 +9,7 @@ from hub.caffe_nets import NETS, blob, caffemodel, data, layer, number, varint
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from senet_zoo.hub.caffemodel import read_caffemodel
+from senet_zoo.formats.caffe import read_caffemodel
 
 LAYERS = NETS["se_resnet50"].tiny().random()
 GOOD = caffemodel({name: LAYERS[name] for name in [*LAYERS][:14]})

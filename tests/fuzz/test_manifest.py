@@ -11,7 +11,7 @@ from hub.places import TREE
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from senet_zoo.hub.manifest import load_manifest
+from senet_zoo.weights.manifest import load_manifest
 
 WHOLE = json.loads((TREE / "weights_manifest.json").read_text())
 SMALL = WHOLE | {"models": {name: WHOLE["models"][name] for name in ("se_resnet20", "se_resnet50")}}

@@ -10,7 +10,7 @@ from fuzz.spoiling import MOST_BYTES, edited, repeated
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from senet_zoo.hub.paddle import read_paddle
+from senet_zoo.formats.paddle import read_paddle
 
 ARRAYS = {
     "conv.weight": np.ones((2, 3), np.float32),

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from senet_zoo.hub.tensor_files import DTYPE_BYTES, check, read
+from senet_zoo.formats.safetensors import DTYPE_BYTES, check, read
 
 GOOD = safetensors.torch.save({"a": torch.ones(2, 3), "b": torch.ones(4, dtype=torch.int64)}, metadata={"model": "net"})
 

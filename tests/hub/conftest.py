@@ -9,10 +9,10 @@ import torch
 from hub.loopback import Loopback
 from hub.places import TREE
 
-from senet_zoo.hub import verified
-from senet_zoo.hub.rows import WeightsRow
-from senet_zoo.hub.sources import HubFile
-from senet_zoo.preprocessing import Interpolation, Preprocessing
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
+from senet_zoo.weights import cache as verified
+from senet_zoo.weights.rows import WeightsRow
+from senet_zoo.weights.sources import HubFile
 
 SETTINGS = (
     "SENET_ZOO_HUB",

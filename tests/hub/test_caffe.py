@@ -14,17 +14,16 @@ from torch import Tensor, nn
 
 from senet_zoo.cli import main
 from senet_zoo.errors import SenetZooError, WeightsCorrupted, WeightsError, WeightsMismatch
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.caffe import PREPROCESSING, read_caffe, synsets, take_rgb, usual_label_order
-from senet_zoo.hub.caffemodel import read_caffemodel
-from senet_zoo.hub.dialects import match, translate
-from senet_zoo.hub.dialects.caffe import CAFFE
-from senet_zoo.inference.predictor import load_predictor
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.conversion import convert, load_checkpoint
-from senet_zoo.zoo.create import create_model
-from senet_zoo.zoo.folders import from_pretrained, save_pretrained
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.caffe import PREPROCESSING, read_caffe, read_caffemodel, synsets, take_rgb, usual_label_order
+from senet_zoo.formats.dialects import match, translate
+from senet_zoo.formats.dialects.caffe import CAFFE
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.prediction.predictor import load_predictor
+from senet_zoo.weights.convert import convert, load_checkpoint
+from senet_zoo.weights.create import create_model
+from senet_zoo.weights.save import from_pretrained, save_pretrained
 
 ALL: dict[str, CaffeNet | CaffeInception] = {**NETS, "se_bn_inception": CaffeInception()}
 MEAN_BGR = torch.tensor([104.0, 117.0, 123.0])[:, None, None]  # header of the prototxt files
@@ -284,7 +283,7 @@ def test_a_file_of_an_unknown_kind_is_refused(suffix: str, tmp_path: Path) -> No
 )
 def test_remarks_that_this_zoo_does_not_write_are_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
     tensors = ConvNet(MODELS["se_resnet20"].spec()).state_dict()
-    tensor_files.write(tmp_path / "a.safetensors", tensors, {"format": "pt", "model": "se_resnet20", key: value})
+    safetensors.write(tmp_path / "a.safetensors", tensors, {"format": "pt", "model": "se_resnet20", key: value})
     for read in (
         lambda: create_model("se_resnet20", weights=tmp_path / "a.safetensors"),
         lambda: load_checkpoint("se_resnet20", tmp_path / "a.safetensors"),

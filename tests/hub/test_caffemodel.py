@@ -7,8 +7,8 @@ import torch
 from hub.caffe_nets import NETS, blob, caffemodel, data, layer, number, old_layer, varint
 
 from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsNotFound, WeightsUnsafe
-from senet_zoo.hub.caffemodel import read_caffemodel
-from senet_zoo.hub.protobuf import MOST_FIELDS
+from senet_zoo.formats.caffe import read_caffemodel
+from senet_zoo.formats.protobuf import MOST_FIELDS
 
 
 def test_a_batch_norms_sums_are_divided_by_their_weight(tmp_path):

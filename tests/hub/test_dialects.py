@@ -10,11 +10,11 @@ import torchvision
 from pytorchcv.model_provider import get_model
 
 from senet_zoo.errors import UsageError, WeightsMismatch
-from senet_zoo.hub.dialects import DIALECTS, match, recognise, translate, translate_back
-from senet_zoo.hub.dialects.dialect import Rule, backward, forward
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.specs import SE
+from senet_zoo.formats.dialects import DIALECTS, match, recognise, translate, translate_back
+from senet_zoo.formats.dialects.dialect import Rule, backward, forward
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.specs import SE
 
 FOREIGN = {
     "legacy_seresnet18": ("cadene", "se_resnet18"),

@@ -17,8 +17,8 @@ from senet_zoo.errors import (
     WeightsNotFound,
     WeightsUnavailable,
 )
-from senet_zoo.hub import manifest as manifest_module
-from senet_zoo.hub import verified
+from senet_zoo.weights import cache as verified
+from senet_zoo.weights import manifest as manifest_module
 
 COMMIT = "c" * 40
 

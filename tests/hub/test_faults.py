@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 from hub.places import leftovers
 
-from senet_zoo.errors import (
-    WeightsAccessDenied,
-    WeightsCorrupted,
-    WeightsNotFound,
-    WeightsUnavailable,
-)
-from senet_zoo.hub import verified
-from senet_zoo.hub.fetch import locate
+from senet_zoo.errors import WeightsAccessDenied, WeightsCorrupted, WeightsNotFound, WeightsUnavailable
+from senet_zoo.weights import cache as verified
+from senet_zoo.weights.download import locate
 
 REPO, COMMIT = "org/net", "c" * 40
 

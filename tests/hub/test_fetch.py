@@ -9,15 +9,11 @@ import safetensors.torch
 from hub.places import TREE, leftovers
 
 import senet_zoo
-from senet_zoo.errors import (
-    UsageError,
-    WeightsCorrupted,
-    WeightsMismatch,
-    WeightsNotFound,
-)
-from senet_zoo.hub import fetch, verified
-from senet_zoo.hub.fetch import locate, locate_hub
-from senet_zoo.hub.sources import HubFile, PackageFile
+from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsMismatch, WeightsNotFound
+from senet_zoo.weights import cache as verified
+from senet_zoo.weights import download
+from senet_zoo.weights.download import locate, locate_hub
+from senet_zoo.weights.sources import HubFile, PackageFile
 
 REPO, COMMIT = "org/net", "c" * 40
 
@@ -101,7 +97,7 @@ def test_offline_loads_what_is_cached_and_says_what_is_not(hub, unpinned):
     hub.log.clear()
     script = f"""
 from senet_zoo.errors import WeightsUnavailable
-from senet_zoo.hub.fetch import locate_hub
+from senet_zoo.weights.download import locate_hub
 print(locate_hub({REPO!r}).sha256)
 try:
     locate_hub("org/other")
@@ -118,7 +114,7 @@ except WeightsUnavailable as e:
 
 def test_several_processes_at_once_all_get_the_file(hub, content, cache):
     sha256 = hub.add(REPO, content)
-    script = f"from senet_zoo.hub.fetch import locate_hub; print(locate_hub({REPO!r}).sha256)"
+    script = f"from senet_zoo.weights.download import locate_hub; print(locate_hub({REPO!r}).sha256)"
     with python(script) as first, python(script) as second:
         assert [process.communicate(timeout=300)[0].strip() for process in (first, second)] == [sha256] * 2
     assert leftovers(cache) == []
@@ -176,7 +172,7 @@ def test_a_wrong_file_in_the_users_own_folder_is_never_used(hub, published, cont
 
 
 def test_a_file_of_the_package_leaves_the_cache_alone(cache, row, content, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "__file__", str(tmp_path / "senet_zoo" / "hub" / "fetch.py"))
+    monkeypatch.setattr(download, "__file__", str(tmp_path / "senet_zoo" / "hub" / "fetch.py"))
     (tmp_path / "senet_zoo" / "weights").mkdir(parents=True)
     file = tmp_path / "senet_zoo" / "weights" / "net.safetensors"
     file.write_bytes(content)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
-from senet_zoo.hub import tensor_files, verified
-from senet_zoo.hub.atomic import atomic_file
-from senet_zoo.hub.fetch import locate
+from senet_zoo.formats import safetensors
+from senet_zoo.support.files import atomic_file
+from senet_zoo.weights import cache as verified
+from senet_zoo.weights.download import locate
 
 
 def spoilt(content: bytes) -> bytes:
@@ -52,10 +53,10 @@ def test_a_file_replaced_while_it_is_hashed_is_neither_loaded_nor_stamped(hub, p
 
 def test_a_file_replaced_after_it_was_verified_is_not_read(hub, published, content, tensors):
     located = locate(published)
-    assert torch.equal(tensor_files.read(located.path, located.header)["classifier.bias"], tensors["classifier.bias"])
+    assert torch.equal(safetensors.read(located.path, located.header)["classifier.bias"], tensors["classifier.bias"])
     replace(located.path, spoilt(content))
     with pytest.raises(WeightsCorrupted, match=r"changed between the check and the reading.*try again"):
-        tensor_files.read(located.path, located.header)
+        safetensors.read(located.path, located.header)
 
 
 def test_a_file_removed_while_it_is_checked_has_its_error(hub, published, monkeypatch):

@@ -13,10 +13,10 @@ from timm.models import get_pretrained_cfg
 
 from senet_zoo import get_weights
 from senet_zoo.errors import ManifestError, UnknownWeightsError
-from senet_zoo.hub.manifest import load_manifest
-from senet_zoo.hub.rows import Metric
-from senet_zoo.hub.sources import HubFile, PackageFile, ReleaseFile
-from senet_zoo.registry import ALIASES, MODELS
+from senet_zoo.networks.registry import ALIASES, MODELS
+from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.rows import Metric
+from senet_zoo.weights.sources import HubFile, PackageFile, ReleaseFile
 
 SCHEMA = json.loads((TREE / "weights_manifest.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -289,7 +289,7 @@ def test_what_the_embedded_rows_will_hold_can_be_said(manifest, tmp_path):
     ]
     row["metrics"] = [{**row["metrics"][0], "value": None}]
     row["training"] = {
-        "command": "python scripts/train_embedded.py se_resnet20",
+        "command": "python tools/train_embedded.py se_resnet20",
         "recipe": "CIFAR10_EMBEDDED",
         "seed": 0,
         "selection": "last epoch; 5000 training pictures held out",

@@ -23,11 +23,11 @@ from senet_zoo.errors import (
     WeightsUnavailable,
     WeightsUnsafe,
 )
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.manifest_edit import add_row
-from senet_zoo.hub.remarks import Remarks
-from senet_zoo.zoo.manifest_add import row_of_repository
-from senet_zoo.zoo.publishing import plan_publication
+from senet_zoo.formats import safetensors as tensor_files
+from senet_zoo.formats.metadata import Remarks
+from senet_zoo.weights.manifest_add import row_of_repository
+from senet_zoo.weights.manifest_pin import add_row
+from senet_zoo.weights.publish import plan_publication
 
 REPO, COMMIT = "org/net", "c" * 40
 

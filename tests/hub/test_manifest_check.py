@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 import senet_zoo
 from senet_zoo.errors import ManifestError
-from senet_zoo.hub.manifest import default_path, document, load_manifest
-from senet_zoo.hub.remote import Servers
-from senet_zoo.hub.review import review
-from senet_zoo.hub.sources import HubFile
-from senet_zoo.zoo.manifest_check import check_manifest
+from senet_zoo.weights.hub_metadata import Servers
+from senet_zoo.weights.manifest import default_path, document, load_manifest
+from senet_zoo.weights.manifest_check import check_manifest, review
+from senet_zoo.weights.sources import HubFile
 
 CAFFE, CIFAR = ("se_resnet50", "caffe_in1k"), ("se_resnet20", "cifar10")
 
@@ -232,7 +231,7 @@ def test_offline_nobody_is_asked_and_online_every_file_is(hub, problems):
 
 
 def test_a_file_that_was_fetched_before_is_read_here(hub, problems):
-    from senet_zoo.hub.fetch import locate_hub
+    from senet_zoo.weights.download import locate_hub
 
     content = safetensors.torch.save(senet_zoo.create_model("resnet20", num_classes=10).state_dict())
     sha256 = hub.add("org/twin", content)

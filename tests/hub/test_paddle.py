@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnsafe
-from senet_zoo.hub.numpy_pickle import MOST_INSTRUCTIONS
-from senet_zoo.hub.paddle import read_paddle
+from senet_zoo.formats.paddle import MOST_INSTRUCTIONS, read_paddle
 
 PROTOCOLS = (2, 3, 4, 5)
 

@@ -12,12 +12,12 @@ from networks import tiny
 
 from senet_zoo.cli import main
 from senet_zoo.errors import SenetZooError, WeightsCorrupted, WeightsError, WeightsMismatch, WeightsUnsafe
-from senet_zoo.hub.dialects import match, recognise, translate
-from senet_zoo.hub.dialects.paddle import PADDLE
-from senet_zoo.hub.paddle import read_paddle
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.conversion import convert, load_checkpoint
+from senet_zoo.formats.dialects import match, recognise, translate
+from senet_zoo.formats.dialects.paddle import PADDLE
+from senet_zoo.formats.paddle import read_paddle
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.weights.convert import convert, load_checkpoint
 
 
 def as_read(net: PaddleNet) -> dict[str, tuple[int, ...]]:

@@ -10,16 +10,11 @@ import safetensors.torch
 import torch
 from hub.places import leftovers
 
-from senet_zoo.errors import (
-    WeightsCorrupted,
-    WeightsMismatch,
-    WeightsNotFound,
-    WeightsUnavailable,
-    WeightsUnsafe,
-)
-from senet_zoo.hub import release, tensor_files
-from senet_zoo.hub.fetch import locate
-from senet_zoo.hub.sources import ReleaseFile
+from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.formats import safetensors as tensor_files
+from senet_zoo.weights import release
+from senet_zoo.weights.download import locate
+from senet_zoo.weights.sources import ReleaseFile
 
 
 def saved(value: object, old: bool = False) -> bytes:

@@ -14,7 +14,7 @@ import torch
 from hub.places import leftovers
 
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
-from senet_zoo.hub.tensor_files import TensorInfo, check, read, write
+from senet_zoo.formats.safetensors import TensorInfo, check, read, write
 
 
 def spelt(header: object, body: bytes = b"") -> bytes:

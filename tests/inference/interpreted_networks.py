@@ -7,15 +7,15 @@ from inference.interpreter import multiply_bfloat16
 from networks import randomise, scaled_difference, tiny
 
 from senet_zoo import optimize
-from senet_zoo.inference.passes import on_cuda, onednn
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.inference.passes import cuda, onednn
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 CASES = (("se_resnet50", torch.float32), ("se_resnet20", torch.bfloat16))  # gates before their map, and behind it
 
 
 def main() -> None:
-    on_cuda.DEVICES, on_cuda.why_not, onednn.available = ("cpu",), lambda *_: "", lambda *_: False
+    cuda.DEVICES, cuda.why_not, onednn.available = ("cpu",), lambda *_: "", lambda *_: False
     multiply_bfloat16()
     for name, dtype in CASES:
         model = ConvNet(tiny(MODELS[name].spec()))

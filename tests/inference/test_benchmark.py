@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from senet_zoo.blocks.fusion import residual_units
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference import benchmark as module
-from senet_zoo.inference.benchmark import benchmark
-from senet_zoo.inference.sheet import document, sheets_in
-from senet_zoo.inference.treatments import Load, treatments
-from senet_zoo.turns import Rounds, Spread
+from senet_zoo.inference.benchmark import Load, benchmark, treatments
+from senet_zoo.inference.benchmark_report import document, sheets_in
+from senet_zoo.networks.fused.switch import residual_units
+from senet_zoo.support.timing import Rounds, Spread
 
 TINY = Load(batch=2, size=16)
 

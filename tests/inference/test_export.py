@@ -15,9 +15,9 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo import SE, ConvNet, Placement, Preprocessing, Squeeze
-from senet_zoo.inference.export import ExportReport
-from senet_zoo.inference.export.described import describe, prepared
-from senet_zoo.registry import FAMILIES, MODELS
+from senet_zoo.inference.export.files import ExportReport
+from senet_zoo.inference.export.metadata import describe, prepared
+from senet_zoo.networks.registry import FAMILIES, MODELS
 
 FORMS = (".onnx", ".xml", ".pt2")
 Run = Callable[[np.ndarray], np.ndarray]

@@ -12,9 +12,8 @@ import torch
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.errors import ExportError
-from senet_zoo.exported.metadata import Precision
-from senet_zoo.inference.export import Int8
-from senet_zoo.inference.export.int8 import agreement, split
+from senet_zoo.inference.export.int8 import Int8, agreement, split
+from senet_zoo.prediction.exported_metadata import Precision
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

@@ -15,10 +15,10 @@ from PIL import Image
 import senet_zoo
 from senet_zoo import Interpolation, Preprocessing
 from senet_zoo.cli import main
-from senet_zoo.exported.forms import Runtime
-from senet_zoo.exported.pixels import pixels
-from senet_zoo.inference.export import ExportReport
-from senet_zoo.pictures import read_picture
+from senet_zoo.data.pictures import read_picture
+from senet_zoo.inference.export.files import ExportReport
+from senet_zoo.prediction.exported import pixels
+from senet_zoo.prediction.runtimes import Runtime
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 PHOTOGRAPH = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # 512 x 600

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from senet_zoo.inference.sheet import sheets_in
-from senet_zoo.layers.fused import choice
+from senet_zoo.inference.benchmark_report import sheets_in
+from senet_zoo.networks.fused import compiled
 
 WORDS = ["--model", "se_resnet20", "--device", "cpu", "--size", "16", "--precision", "bf16", "--rounds", "3"]
 WORDS += ["--train-batch", "2", "--batches", "1"]
@@ -17,7 +17,7 @@ WORDS += ["--train-batch", "2", "--batches", "1"]
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "TURN", 0.0)
-    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def test_tables_of_inference_and_training_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 import senet_zoo
 from senet_zoo import SE, Activation
 from senet_zoo.inference.lowering import channels_last
-from senet_zoo.inference.passes.on_cuda import Kernels, use_kernels
+from senet_zoo.inference.passes.cuda import Kernels, use_kernels
 from senet_zoo.inference.rewriting import rewrite
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 HERE = Path(__file__).parent
 

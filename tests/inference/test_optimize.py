@@ -12,12 +12,12 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo import SE, Activation, GateFunction, Placement, Squeeze, Start
-from senet_zoo.blocks.residual import Bottleneck
 from senet_zoo.inference.backends import COMPILED
-from senet_zoo.inference.mean_gate import MeanGate
+from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.rewriting import rewrite
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.blocks.residual import Bottleneck
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 TINY = distinct_tiny()
 FAMILIES = (
@@ -311,7 +311,8 @@ def test_what_cannot_be_looked_into_may_change_after_it_was_compiled() -> None:
 
 
 def test_predict_takes_it(caplog: pytest.LogCaptureFixture) -> None:
-    from senet_zoo.inference import Prediction, predict
+    from senet_zoo.prediction.predictions import Prediction
+    from senet_zoo.prediction.predictor import predict
 
     caplog.set_level(logging.WARNING)
     model = senet_zoo.create_model("se_resnet20", pretrained=True)

@@ -12,7 +12,7 @@ from torch import nn
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.errors import OptimizationError, UsageError
-from senet_zoo.inference import backends, remembered
+from senet_zoo.inference import autotune, backends
 from senet_zoo.inference.backends import COMPILED, TORCH, Built
 from senet_zoo.inference.rewriting import rewrite
 
@@ -235,7 +235,7 @@ def test_auto_without_a_cache_that_can_be_written(
 def test_answers_are_kept_for_each_size_and_dtype(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     network = rewrite(model).network
     x = torch.zeros(1, 3, 16, 16)
-    places = {remembered.place(network, y) for y in (x, x.clone(), x[:, :, :8], x.expand(2, -1, -1, -1), x.bfloat16())}
+    places = {autotune.place(network, y) for y in (x, x.clone(), x[:, :, :8], x.expand(2, -1, -1, -1), x.bfloat16())}
     assert len(places) == 4
 
 

@@ -7,8 +7,9 @@ import torch
 
 import senet_zoo
 from senet_zoo.errors import OptimizationError
-from senet_zoo.inference import backends, predict
+from senet_zoo.inference import backends
 from senet_zoo.inference.backends import BACKENDS, ONNX_RUNTIME, OPENVINO, TORCH
+from senet_zoo.prediction.predictor import predict
 
 SIZES = (32, 41)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from senet_zoo.data.pictures import find_pictures, read_picture
 from senet_zoo.errors import PictureError
-from senet_zoo.inference import find_pictures, read_picture
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
-from senet_zoo.inference import Failure, Prediction, predict
-from senet_zoo.preprocessing import Interpolation, Preprocessing
+from senet_zoo.prediction.predictions import Failure, Prediction
+from senet_zoo.prediction.predictor import predict
 
 PREPROCESSING = Preprocessing(8, 8, Interpolation.BILINEAR, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 CATEGORIES = ("red", "green", "blue")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.preprocessing import Interpolation, Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

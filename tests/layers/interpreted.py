@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from senet_zoo.layers.fused import passes
-from senet_zoo.layers.fused.triton_passes import TRITON
+from senet_zoo.networks.fused import passes
+from senet_zoo.networks.fused.triton_passes import TRITON
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

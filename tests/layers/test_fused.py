@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import SqueezeExcite
-from senet_zoo.layers.fused import choice, form_on, fused_end, passes, steps
-from senet_zoo.layers.fused.operator import residual_end
+from senet_zoo.networks.fused import compiled, passes, steps
+from senet_zoo.networks.fused.compiled import form_on
+from senet_zoo.networks.fused.operation import fused_end, residual_end
+from senet_zoo.networks.gate import SqueezeExcite
 
 End = Callable[..., Tensor]
 
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def layers(y: Tensor, shortcut: Tensor, norm: nn.Module, gate: nn.Module | None) -> Tensor:
@@ -202,12 +203,12 @@ def test_without_a_compiler_the_passes_are_plain_and_it_is_said(
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.undo()
-    monkeypatch.setattr("senet_zoo.layers.fused.compiled.compiled_form", missing)
-    choice._on_cpu.cache_clear()
+    monkeypatch.setattr("senet_zoo.networks.fused.compiled.compiled_form", missing)
+    compiled._on_cpu.cache_clear()
     with caplog.at_level(logging.WARNING):
         form, because = form_on("cpu")
-    choice._on_cpu.cache_clear()
-    assert form is choice.PLAIN
+    compiled._on_cpu.cache_clear()
+    assert form is compiled.PLAIN
     assert "No working C++ compiler found" in because
     assert because in caplog.text
     assert form_on("mps").because == "there are no kernels for mps"

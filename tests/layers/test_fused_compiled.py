@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.layers import SqueezeExcite
-from senet_zoo.layers.fused import choice, compiled, form_on, fused_end
+from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused.compiled import form_on
+from senet_zoo.networks.fused.operation import fused_end
+from senet_zoo.networks.gate import SqueezeExcite
 
 RUNS: list[str] = []
-CACHES = (choice._on_cpu, compiled._forward_of, compiled._backward_of, compiled._say_once)
+CACHES = (compiled._on_cpu, compiled._forward_of, compiled._backward_of, compiled._say_once)
 
 
 def counting(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:

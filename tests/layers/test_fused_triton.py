@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from senet_zoo.layers import SqueezeExcite
-from senet_zoo.layers.fused import form_on, fused_end
+from senet_zoo.networks.fused.compiled import form_on
+from senet_zoo.networks.fused.operation import fused_end
+from senet_zoo.networks.gate import SqueezeExcite
 
 triton_is_there = pytest.mark.skipif(find_spec("triton") is None, reason="this build of PyTorch brings no Triton")
 

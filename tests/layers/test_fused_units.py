@@ -11,20 +11,19 @@ from networks import randomise, tiny
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from senet_zoo.blocks import fusion as switch
-from senet_zoo.blocks.fusion import fusion, residual_units, set_fused
-from senet_zoo.blocks.residual import Basic, Bottleneck, ResidualBlock
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import GateFunction, Placement, Squeeze, Start, gates
-from senet_zoo.layers.fused import choice, payoff
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.specs import SE
+from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock
+from senet_zoo.networks.fused import compiled, switch
+from senet_zoo.networks.fused.switch import fusion, residual_units, set_fused
+from senet_zoo.networks.gate import GateFunction, Placement, Squeeze, Start, gates
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.specs import SE
 
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def network(name: str) -> ConvNet:
@@ -206,7 +205,7 @@ def test_auto_fuses_what_is_measured_faster(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(switch, "gain", lambda *_, measured=measured: measured)
         assert bool(set_fused(model, "auto").fused) is expected
     monkeypatch.setattr(switch, "gain", lambda *_: 9.9)
-    monkeypatch.setattr(choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, "no compiler"))
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, "no compiler"))
     assert set_fused(model, "auto").fused == ()
     with pytest.raises(UsageError, match='True, False or "auto", got 1'):
         set_fused(model, 1)
@@ -218,10 +217,10 @@ def test_the_gain_is_of_times_that_were_taken(monkeypatch: pytest.MonkeyPatch) -
         end, *_ = work.args
         return 2.0 if isinstance(end, partial) else 3.0  # the operation, and the layers
 
-    monkeypatch.setattr(payoff, "timed", timed)
-    payoff.gain.cache_clear()
-    assert payoff.gain(torch.device("cpu"), torch.float32) == 1.5
-    payoff.gain.cache_clear()
+    monkeypatch.setattr(switch, "timed", timed)
+    switch.gain.cache_clear()
+    assert switch.gain(torch.device("cpu"), torch.float32) == 1.5
+    switch.gain.cache_clear()
 
 
 def test_a_gate_adds_one_percent_of_saved_activations_at_most() -> None:

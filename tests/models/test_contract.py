@@ -12,12 +12,12 @@ from networks import distinct_tiny, key_list, randomise, tiny
 from torch import nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.blocks.residual import ResidualBlock
-from senet_zoo.blueprint import on_meta
-from senet_zoo.layers import SqueezeExcite, initialise
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.specs import NetworkSpec
+from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.gate import SqueezeExcite
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.specs import NetworkSpec
 
 # parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
 # keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.

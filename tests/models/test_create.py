@@ -23,7 +23,7 @@ from senet_zoo.errors import (
     WeightsNotFound,
     WeightsUnsafe,
 )
-from senet_zoo.hub import tensor_files
+from senet_zoo.formats import safetensors
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -33,7 +33,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of a randomised se_resnet20."""
     file = tmp_path_factory.mktemp("weights") / "model.safetensors"
     model = randomise(senet_zoo.create_model("se_resnet20"))
-    tensor_files.write(file, model.state_dict(), {"model": "se_resnet20"})
+    safetensors.write(file, model.state_dict(), {"model": "se_resnet20"})
     return file
 
 
@@ -96,7 +96,7 @@ def test_dropout_and_stochastic_depth_act_in_training_only() -> None:
 
 
 def test_stochastic_depth_keeps_the_mean_of_its_branch() -> None:
-    from senet_zoo.tensors import drop_path
+    from senet_zoo.networks.functional import drop_path
 
     torch.manual_seed(0)
     kept = drop_path(torch.ones(20_000, 1, 1, 1), 0.25)
@@ -229,7 +229,7 @@ def test_weights_of_another_network_are_refused(saved: Path) -> None:
 
 def test_a_file_that_says_what_it_holds_is_believed(tmp_path: Path) -> None:
     model = senet_zoo.create_model("se_resnet50b", num_classes=1)
-    tensor_files.write(tmp_path / "model.safetensors", model.state_dict(), {"model": "se_resnet50b"})
+    safetensors.write(tmp_path / "model.safetensors", model.state_dict(), {"model": "se_resnet50b"})
     with pytest.raises(WeightsMismatch, match="says it holds se_resnet50b, not se_resnet50"):
         senet_zoo.create_model("se_resnet50", weights=tmp_path)
 
@@ -272,7 +272,7 @@ def test_nothing_is_initialised_when_weights_follow(saved: Path, monkeypatch: py
     def forbidden(*_: object) -> None:
         raise AssertionError("initialised in vain")
 
-    monkeypatch.setattr("senet_zoo.zoo.create.initialise", forbidden)
+    monkeypatch.setattr("senet_zoo.weights.create.initialise", forbidden)
     model = senet_zoo.create_model("se_resnet20", weights=saved)
     assert not any(tensor.is_meta for tensor in model.state_dict().values())
     with pytest.raises(AssertionError, match="in vain"):
@@ -302,7 +302,7 @@ def test_verify_finds_a_value_that_is_not_finite(tmp_path: Path) -> None:
     model = senet_zoo.create_model("se_resnet20")
     nn.init.constant_(model.stages[1][0].se.fc1.bias, float("nan"))
     file = tmp_path / "nan.safetensors"
-    tensor_files.write(file, model.state_dict(), {})
+    safetensors.write(file, model.state_dict(), {})
     result = senet_zoo.verify(file, model="se_resnet20")
     assert not result.ok
     assert [(check.name, check.ok) for check in result.checks] == [
@@ -322,7 +322,7 @@ def test_verify_stops_where_nothing_more_can_be_checked(tmp_path: Path, saved: P
 def test_a_canonical_file_has_the_same_bytes_every_time(tmp_path: Path, saved: Path) -> None:
     tensors = senet_zoo.create_model("se_resnet20", weights=saved).state_dict()
     for i in range(3):
-        tensor_files.write(
+        safetensors.write(
             tmp_path / f"{i}.safetensors", tensors, {"model": "se_resnet20", "b": "1", "a": "2", "c": "3"}
         )
     assert len({(tmp_path / f"{i}.safetensors").read_bytes() for i in range(3)}) == 1

@@ -74,7 +74,7 @@ def test_no_nan_under_autocast_and_channels_last(dtype: torch.dtype) -> None:
     from networks import randomise
 
     from senet_zoo import ConvNet
-    from senet_zoo.registry import MODELS
+    from senet_zoo.networks.registry import MODELS
 
     model = randomise(ConvNet(MODELS["se_resnet20"].spec())).to(memory_format=torch.channels_last)
     x = 50 * torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)

@@ -3,10 +3,10 @@
 import pytest
 
 import senet_zoo
-from senet_zoo import registry
 from senet_zoo.errors import UnknownModelError
-from senet_zoo.families.family import Family
-from senet_zoo.specs import SE, NetworkSpec
+from senet_zoo.networks import registry
+from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.specs import SE, NetworkSpec
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_every_model_has_a_twin_and_a_docstring(name: str) -> None:
     assert registry.MODELS[model.twin].twin == name
     assert (model.se is None) != (registry.MODELS[model.twin].se is None)
     assert model.doc.strip()
-    assert model.defined_in.startswith("senet_zoo/families/")
+    assert model.defined_in.startswith("senet_zoo/networks/families/")
 
 
 def test_info_counts_what_the_paper_counts() -> None:

@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from senet_zoo.analysis import cost
-from senet_zoo.blocks.pools import MaxPool
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.blocks.pools import MaxPool
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 
 Rows = list[tuple[int, int]]
 

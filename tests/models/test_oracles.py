@@ -14,8 +14,8 @@ from networks import open_relus, randomise, scaled_difference, settle
 from pytorchcv.model_provider import get_model
 from torch import nn
 
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import ALIASES, MODELS
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import ALIASES, MODELS
 
 
 def without_gates(name: str) -> nn.Module:

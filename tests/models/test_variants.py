@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from senet_zoo import SE, Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start, create_model
 from senet_zoo.analysis import cost
-from senet_zoo.blocks.residual import ResidualBlock
-from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.registry import MODELS
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -10,12 +10,12 @@ from networks import randomise, tiny
 import senet_zoo
 from senet_zoo import SE, ConvNet, Placement
 from senet_zoo.analysis import cost
-from senet_zoo.blueprint import on_meta
 from senet_zoo.errors import SpecError
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.dialects import NATIVE, recognise
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.loading import first_convolution
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.dialects import NATIVE, recognise
+from senet_zoo.networks.network import on_meta
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.weights.load import first_convolution
 
 CHAINS = {"se_vgg16": "a plain convolution", "se_alexnet": "a plain convolution", "se_nin": "an mlpconv layer"}
 UNITS = {**CHAINS, "se_densenet121": "a dense layer", "se_mnasnet": "an inverted residual"}
@@ -134,7 +134,7 @@ def test_files_name_the_first_convolution_and_the_head(name: str, first: str) ->
 @torch.no_grad()
 def test_a_chain_without_stem_loads_for_grey_pictures(tmp_path: Path) -> None:
     model = randomise(senet_zoo.create_model("se_nin"))
-    tensor_files.write(tmp_path / "model.safetensors", model.state_dict(), {"model": "se_nin"})
+    safetensors.write(tmp_path / "model.safetensors", model.state_dict(), {"model": "se_nin"})
     grey = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     loaded = senet_zoo.create_model("se_nin", weights=tmp_path, in_channels=1)
     torch.testing.assert_close(loaded(grey), model(grey.repeat(1, 3, 1, 1)))

@@ -10,8 +10,8 @@ from torchvision.models.inception import InceptionAux
 
 from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.training.auxiliary import WithAuxiliary
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from senet_zoo.data.datasets import open_data, train_and_val
+from senet_zoo.data.labelled import Labelled, split_off, subset, with_classes
 from senet_zoo.errors import DataError, PictureError, UsageError
-from senet_zoo.training.data import Labelled, open_data, split_off, subset, train_and_val, with_classes
 
 
 def paint(path: Path, grey: int = 0) -> Path:

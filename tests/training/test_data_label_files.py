@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.errors import DataError, PictureError, UsageError
-from senet_zoo.training.data import Labelled, open_data
 
 NAMES = ("ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG", "ILSVRC2012_val_00000010.JPEG")
 MAP = "n02119789 1 kit_fox\nn02100735 2 English_setter\nn02110185 3 Siberian_husky\n"

@@ -16,10 +16,10 @@ from torchvision import datasets as theirs
 from torchvision.datasets import cifar
 
 from senet_zoo.cli import main
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.huggingface_datasets import labelled_table
+from senet_zoo.data.torchvision_datasets import SETS
 from senet_zoo.errors import DataError
-from senet_zoo.training.data import open_data
-from senet_zoo.training.data.hugging_face import labelled_table
-from senet_zoo.training.data.torchvision_sets import SETS
 
 
 def paint(path: Path, grey: int) -> None:

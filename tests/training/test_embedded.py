@@ -7,9 +7,9 @@ import torch
 from networks import tiny
 
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import initialise
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.training.embedded import cifar10
 from senet_zoo.training.embedded.cifar10 import Pictures, augment
 from senet_zoo.training.embedded.loop import fit, top1

@@ -14,12 +14,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import senet_zoo
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.data.labels import CIFAR10
+from senet_zoo.data.pictures import read_picture
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.inference import read_picture
-from senet_zoo.labels import CIFAR10
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import Labelled, open_data, subset
-from senet_zoo.training.evaluation import Evaluation, Logits, TenCrop, evaluate, logits_of, protocol, tables
+from senet_zoo.evaluation import Evaluation, Logits, TenCrop, evaluate, logits_of, protocol, tables
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SMALL = Preprocessing(size=16, resize=18)
@@ -194,10 +195,10 @@ PROCESS = """
 import json, sys, torch
 from dataclasses import asdict
 from senet_zoo import create_model
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import open_data
-from senet_zoo.training.evaluation import Logits, evaluate
-from senet_zoo.training.evaluation.ranks import joined_ranks
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data import open_data
+from senet_zoo.evaluation import Logits, evaluate
+from senet_zoo.support.distributed import joined_ranks
 
 torch.manual_seed(0)
 model = create_model("se_resnet20", num_classes=3)
@@ -234,7 +235,7 @@ def test_a_process_whose_other_half_ended_says_so(folder: Path) -> None:
 
 
 def test_several_processes_without_a_meeting_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from senet_zoo.training.evaluation.ranks import joined_ranks
+    from senet_zoo.support.distributed import joined_ranks
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)

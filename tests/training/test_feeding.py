@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from senet_zoo.data.datasets import open_data
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import TrainingError
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import open_data
 from senet_zoo.training.feeding import Share, Steps, TrainingPictures, training_batches
 from senet_zoo.training.randomness import order_of_epoch, seed_of, seeded
 from senet_zoo.training.recipes import MODERN

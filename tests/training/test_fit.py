@@ -14,12 +14,11 @@ import torch
 from painted import paint
 
 import senet_zoo
+from senet_zoo.data.datasets import open_data
 from senet_zoo.errors import DataError, SenetZooError, TrainingError, UsageError
 from senet_zoo.training import TrainConfig, TrainResult, finishing, fit
 from senet_zoo.training.checkpoints import newest_checkpoint
-from senet_zoo.training.data import open_data
-from senet_zoo.training.history import best
-from senet_zoo.training.progress import Progress
+from senet_zoo.training.progress import Progress, best
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 
 pytestmark = pytest.mark.usefixtures("without_plots")
@@ -162,7 +161,7 @@ def test_a_compiled_network_walks_down_the_same_curve_over_phases_and_sizes(colo
 
 
 def test_fused_units_walk_down_the_same_curve(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from senet_zoo.layers.fused import choice
+    from senet_zoo.networks.fused import compiled as choice
 
     monkeypatch.setattr(
         choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, "the compiler takes too long for a test")

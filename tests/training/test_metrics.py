@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from senet_zoo.data.labels import categories
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.labels import categories
-from senet_zoo.training.evaluation import Combine, Logits, logits_of
-from senet_zoo.training.evaluation.matching import match
-from senet_zoo.training.evaluation.metrics import answers, calibration_error
+from senet_zoo.evaluation import Combine, Logits, logits_of
+from senet_zoo.evaluation.label_matching import match
+from senet_zoo.evaluation.metrics import answers, calibration_error
 
 
 def test_one_view_gives_what_pytorch_gives() -> None:

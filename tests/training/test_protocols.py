@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from senet_zoo.cli import evaluate as command
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.preprocessing import Interpolation, Preprocessing
-from senet_zoo.training.evaluation import CentreCrop, Crops, MultiScale, TenCrop, protocol, protocols
+from senet_zoo.evaluation import CentreCrop, Crops, MultiScale, TenCrop, protocol, protocols
 
 FILTERS = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,

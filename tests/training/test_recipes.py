@@ -7,10 +7,10 @@ import torch
 from networks import tiny
 from torch.optim.lr_scheduler import OneCycleLR
 
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.registry import MODELS
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.training.auxiliary import WithAuxiliary
 from senet_zoo.training.mixing import mixed
 from senet_zoo.training.optimizers import SGD, depths, groups_of

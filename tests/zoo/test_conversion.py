@@ -21,10 +21,10 @@ from senet_zoo.errors import (
     WeightsNotFound,
     WeightsUnsafe,
 )
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.conversion import convert, load_checkpoint
-from senet_zoo.zoo.verification import verify_deep
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.weights.convert import convert, load_checkpoint
+from senet_zoo.weights.verify import verify_deep
 
 
 @pytest.fixture

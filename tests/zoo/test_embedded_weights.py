@@ -5,10 +5,10 @@ import torch
 from torchvision.models import ResNet50_Weights
 
 import senet_zoo
-from senet_zoo.hub.caffe import synsets
-from senet_zoo.hub.sources import PackageFile
-from senet_zoo.labels import IMAGENETTE
-from senet_zoo.training.evaluation import logits_of
+from senet_zoo.data.labels import IMAGENETTE
+from senet_zoo.evaluation import logits_of
+from senet_zoo.formats.caffe import synsets
+from senet_zoo.weights.sources import PackageFile
 
 EMBEDDED = [
     name

@@ -16,13 +16,14 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError
-from senet_zoo.hub import tensor_files
-from senet_zoo.hub.manifest import load_manifest
-from senet_zoo.hub.rows import Fingerprint, fingerprint_json, row_json
-from senet_zoo.specs import NetworkSpec
-from senet_zoo.zoo.conversion import convert
-from senet_zoo.zoo.fingerprint import compare, fingerprint, picture, suggest
-from senet_zoo.zoo.verification import verify_deep
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.metadata import Fingerprint, fingerprint_json
+from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.weights.convert import convert
+from senet_zoo.weights.fingerprint import compare, fingerprint, picture, suggest
+from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.rows import row_json
+from senet_zoo.weights.verify import verify_deep
 
 SMALL = senet_zoo.Preprocessing(size=64, resize=64)
 
@@ -197,7 +198,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         manifest = {"manifest_version": 1, "models": {name: {"default": "mine", "weights": {"mine": tagged}}}}
         (tmp_path / "private.json").write_text(json.dumps(manifest))
         file = tmp_path / "weights" / name / "mine" / "model.safetensors"
-        tensor_files.write(file, model.state_dict(), {})
+        safetensors.write(file, model.state_dict(), {})
         monkeypatch.setenv("SENET_ZOO_MANIFEST", str(tmp_path / "private.json"))
         monkeypatch.setenv("SENET_ZOO_WEIGHTS_DIR", str(tmp_path / "weights"))
         return file
@@ -218,7 +219,7 @@ def test_a_check_that_fails_names_the_greatest_deviation_and_its_reason(private)
         assert "greatest deviation" in found
         assert " is " in found
         assert "the classes are in another order" in found
-    tensor_files.write(file, right.state_dict(), {})
+    safetensors.write(file, right.state_dict(), {})
     assert verify_deep("se_resnet20.mine").ok
 
 
@@ -267,7 +268,7 @@ def test_a_folder_and_a_file_carry_what_notices_another_function(
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").hardlink_to(own[1] / "model.safetensors")
     metadata = {"model": "se_resnext26_32x4d", "senet_zoo.fingerprint": json.dumps(made)}
-    tensor_files.write(tmp_path / "converted.safetensors", own[0].state_dict(), metadata)
+    safetensors.write(tmp_path / "converted.safetensors", own[0].state_dict(), metadata)
     failed = [check for check in verify_deep(tmp_path / carrier).checks if not check.ok]
     assert [check.name for check in failed] == ["function"]
     assert "not the published one" in failed[0].found
@@ -294,7 +295,7 @@ def test_a_network_without_logits_is_saved_and_converted_without_a_fingerprint(t
 def test_a_files_broken_fingerprint_proves_nothing(text: str, tmp_path: Path) -> None:
     model = randomise(senet_zoo.create_model("se_resnet20"))
     said = {"model": "se_resnet20", "senet_zoo.fingerprint": text}
-    tensor_files.write(tmp_path / "a.safetensors", model.state_dict(), said)
+    safetensors.write(tmp_path / "a.safetensors", model.state_dict(), said)
     (check,) = [check for check in verify_deep(tmp_path / "a.safetensors").checks if not check.ok]
     assert "not proven: the metadata of" in check.found
 

@@ -12,10 +12,10 @@ from networks import randomise
 import senet_zoo
 from senet_zoo import SE, Activation, FolderConfig, GateFunction, Placement, Preprocessing, Squeeze, Start
 from senet_zoo.errors import ManifestError, SpecError, UnknownModelError, UsageError, WeightsMismatch, WeightsNotFound
-from senet_zoo.hub.rows import Metric
-from senet_zoo.network import ConvNet
-from senet_zoo.zoo.card import model_card
-from senet_zoo.zoo.config import Provenance
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights.card import model_card
+from senet_zoo.weights.config import Provenance
+from senet_zoo.weights.rows import Metric
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -125,7 +125,7 @@ def test_a_folder_without_config_asks_for_the_name(folder: Path) -> None:
 def test_a_network_of_no_name_is_not_saved(tmp_path: Path) -> None:
     from networks import tiny
 
-    from senet_zoo.registry import MODELS
+    from senet_zoo.networks.registry import MODELS
 
     with pytest.raises(UsageError, match="no model of the zoo has this architecture"):
         senet_zoo.save_pretrained(ConvNet(tiny(MODELS["se_resnet50"].spec())), tmp_path)

@@ -18,13 +18,14 @@ from networks import randomise
 
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsUnavailable
-from senet_zoo.hub import verified
-from senet_zoo.hub.fields import Fields
-from senet_zoo.hub.manifest import document, load_manifest
-from senet_zoo.hub.rows import fingerprint_json, read_row, row_json
-from senet_zoo.zoo.fingerprint import fingerprint
-from senet_zoo.zoo.kit import download_to
-from senet_zoo.zoo.verification import verify, verify_deep
+from senet_zoo.formats.metadata import fingerprint_json
+from senet_zoo.support.json_fields import Fields
+from senet_zoo.weights import cache
+from senet_zoo.weights.fingerprint import fingerprint
+from senet_zoo.weights.kit import download_to
+from senet_zoo.weights.manifest import document, load_manifest
+from senet_zoo.weights.rows import read_row, row_json
+from senet_zoo.weights.verify import verify, verify_deep
 
 EMBEDDED = ("se_resnet20.cifar10", "resnet20.cifar10")
 FILES = ["SHA256SUMS", "resnet20/cifar10/model.safetensors", "se_resnet20/cifar10/model.safetensors"]
@@ -35,7 +36,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SENET_ZOO_HUB", "SENET_ZOO_WEIGHTS_DIR", "SENET_ZOO_MANIFEST", "SENET_ZOO_VERIFY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(verified, "_stamped_here", set())
+    monkeypatch.setattr(cache, "_stamped_here", set())
 
 
 @pytest.fixture(autouse=True)
@@ -194,13 +195,13 @@ def test_a_link_is_no_copy(kit: Path, tmp_path: Path) -> None:
 
 def test_sums_that_fit_altered_weights_do_not_make_them_the_published_ones(kit: Path) -> None:
     file, manifest = kit / FILES[2], kit / "weights_manifest.json"
-    old, old_manifest = verified.digest(file), verified.digest(manifest)
+    old, old_manifest = cache.digest(file), cache.digest(manifest)
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    sums = (kit / "SHA256SUMS").read_text().replace(old, verified.digest(file))
+    sums = (kit / "SHA256SUMS").read_text().replace(old, cache.digest(file))
     (kit / "SHA256SUMS").write_text(sums)
     assert "not what the kit's manifest publishes" in wrong(kit)[FILES[2]]
-    manifest.write_text(manifest.read_text().replace(old, verified.digest(file)))
-    (kit / "SHA256SUMS").write_text(sums.replace(old_manifest, verified.digest(manifest)))
+    manifest.write_text(manifest.read_text().replace(old, cache.digest(file)))
+    (kit / "SHA256SUMS").write_text(sums.replace(old_manifest, cache.digest(manifest)))
     assert "not what the manifest of this senet_zoo publishes" in wrong(kit)[FILES[2]]
 
 
@@ -256,7 +257,7 @@ def test_what_was_interrupted_is_named_and_mended(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("senet_zoo.zoo.kit.document", killed)
+        patched.setattr("senet_zoo.weights.kit.document", killed)
         with pytest.raises(KeyboardInterrupt):
             download_to("se_resnet20.mine", kit)
     assert "se_resnet20/mine/model.safetensors" in wrong(kit)["nothing else"]
@@ -274,7 +275,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
         path.write_bytes(located.path.read_bytes()[:-1] + b"\x01")
         return replace(located, path=path)
 
-    monkeypatch.setattr("senet_zoo.zoo.kit.locate", altered)
+    monkeypatch.setattr("senet_zoo.weights.kit.locate", altered)
     with pytest.raises(WeightsCorrupted, match="reading it again gave"):
         download_to("se_resnet20.mine", tmp_path / "kit")
     assert files(tmp_path / "kit") == []

@@ -20,9 +20,9 @@ from torch import nn
 from torchvision.transforms.v2.functional import normalize
 
 from senet_zoo.errors import UsageError, WeightsMismatch
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.conversion import convert, load_checkpoint
-from senet_zoo.zoo.targets import TARGETS
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.weights.convert import convert, load_checkpoint
+from senet_zoo.weights.libraries import TARGETS
 
 
 @dataclass(frozen=True)

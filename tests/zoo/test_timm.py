@@ -14,12 +14,12 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo.errors import ManifestError, UnknownModelError, WeightsMismatch
-from senet_zoo.hub import tensor_files
-from senet_zoo.network import ConvNet
-from senet_zoo.registry import MODELS
-from senet_zoo.zoo.config import parse_config, read_config
-from senet_zoo.zoo.targets import TARGETS, target_of
-from senet_zoo.zoo.timm_config import crop_pct
+from senet_zoo.formats import safetensors
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
+from senet_zoo.weights.config import parse_config, read_config
+from senet_zoo.weights.libraries import TARGETS, target_of
+from senet_zoo.weights.timm_config import crop_pct
 
 WAY = senet_zoo.Preprocessing(size=64, resize=72, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 TEN = tuple(f"class {index}" for index in range(10))
@@ -121,14 +121,14 @@ def test_a_gate_that_timm_lacks_keeps_the_zoos_own_names(tmp_path: Path) -> None
     assert (config["architecture"], config["se"]["reduction"]) == ("se_resnet18", 8)
     assert "pretrained_cfg" not in config
     assert "timm" not in (tmp_path / "README.md").read_text()
-    assert "stem.0.conv.weight" in tensor_files.check(tmp_path / "model.safetensors").tensors
+    assert "stem.0.conv.weight" in safetensors.check(tmp_path / "model.safetensors").tensors
 
 
 def test_a_folder_of_an_earlier_save_with_our_names_loads(legacy: Folder, tmp_path: Path) -> None:
     model = legacy.model
     config = {"architecture": "se_resnet18", "se": {"reduction": 16}, "num_classes": 10, "in_channels": 3}
     (tmp_path / "config.json").write_text(json.dumps({**config, "preprocessing": None, "categories": None}))
-    tensor_files.write(tmp_path / "model.safetensors", model.state_dict(), {"format": "pt", "model": "se_resnet18"})
+    safetensors.write(tmp_path / "model.safetensors", model.state_dict(), {"format": "pt", "model": "se_resnet18"})
     again = senet_zoo.from_pretrained(tmp_path)
     assert same(model, again)
     assert (again.weights.timm, again.weights.fingerprint) == (None, None)

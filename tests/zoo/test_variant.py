@@ -9,8 +9,8 @@ import pytest
 
 from senet_zoo import SE
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import Activation, GateFunction, Placement, Squeeze, Start
-from senet_zoo.zoo.variant import from_json, parse, to_json, words
+from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, Start
+from senet_zoo.weights.variant import from_json, parse, to_json, words
 
 STAGES = [None, *(kept for n in range(1, 7) for kept in itertools.combinations(range(1, 7), n)), (9, 10, 11), (99,)]
 CHOICES = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.training.evaluation.matching import Logits, match
+from senet_zoo.evaluation.label_matching import Logits, match
 
 MOST = 10
 """Lines that colours tell apart in one panel."""

@@ -1,19 +1,59 @@
-"""`excite`: what every gate of a network says of labelled pictures, class by class, in one pass."""
+"""Labelled pictures as batches that a network takes.
 
-from collections.abc import Callable
+`excite`: what every gate of a network says of labelled pictures, class by class, in one pass.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from senet_zoo.analysis.excitation.levels import Levels, Range, RunningLevels, range_of
-from senet_zoo.analysis.excitation.moments import Moments, RunningMoments
-from senet_zoo.analysis.excitation.pictures import batches
-from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.layers import gates, paper_names, recorded_excitations
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import Labelled
+from senet_zoo.analysis.excitation.statistics import Levels, Moments, Range, RunningLevels, RunningMoments, range_of
+from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import DataError, PictureError, UsageError, WeightsError
+from senet_zoo.networks.excitations import paper_names, recorded_excitations
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.network import ConvNet
+
+Loaded = tuple[int, Tensor | str]
+"""A picture's index, and its (3, size, size) or why it could not be read."""
+
+
+def first_of_each(data: Labelled, limit: int) -> Labelled:
+    """At most ``limit`` pictures of each class, the first ones, in the order they have."""
+    seen = Counter[int]()
+    chosen = []
+    for index, label in enumerate(data.labels):
+        seen[label] += 1
+        if seen[label] <= limit:
+            chosen.append(index)
+    return subset(data, chosen)
+
+
+def batches(data: Labelled, preprocessing: Preprocessing, size: int, workers: int) -> Iterator[list[Loaded]]:
+    """All pictures in their order, ``size`` at once, decoded by ``workers`` processes (0: this one)."""
+    pictures = _Pictures(data, preprocessing)
+    workers = min(workers, -(-len(data) // size))
+    return iter(DataLoader(pictures, batch_size=size, num_workers=workers, collate_fn=list))
+
+
+class _Pictures(Dataset[Loaded]):
+    def __init__(self, data: Labelled, preprocessing: Preprocessing) -> None:
+        self.data, self.transforms = data, preprocessing.transforms()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Loaded:
+        try:
+            picture: torch.Tensor = self.transforms(self.data.read(index))
+        except PictureError as error:
+            return index, str(error)
+        return index, picture
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,8 @@ from pathlib import Path
 import torch
 
 from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations
-from senet_zoo.analysis.excitation.figure import COLOURS, Line
-from senet_zoo.analysis.excitation.measures import measures
-from senet_zoo.analysis.excitation.panels import sampled
-from senet_zoo.analysis.excitation.words import in_words
+from senet_zoo.analysis.excitation.figure import COLOURS, Line, sampled
+from senet_zoo.analysis.excitation.measures import in_words, measures
 
 
 def write_page(

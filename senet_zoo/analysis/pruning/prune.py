@@ -8,20 +8,19 @@ import torch
 from torch import Tensor
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.excitation.pictures import batches
-from senet_zoo.analysis.pruning.activity import GateActivity, observe
+from senet_zoo.analysis.excitation.excite import batches
+from senet_zoo.analysis.pruning.activity import GateActivity, Selection, observe
 from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
-from senet_zoo.analysis.pruning.drop import fold_gates
-from senet_zoo.analysis.pruning.latency import interleaved
-from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport
-from senet_zoo.analysis.pruning.selection import Selection
-from senet_zoo.blocks.widths import widths_of
+from senet_zoo.analysis.pruning.gates import fold_gates
+from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport, interleaved
+from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.layers import gates, paper_names
-from senet_zoo.network import ConvNet
-from senet_zoo.preprocessing import Preprocessing
-from senet_zoo.training.data import Labelled, subset
-from senet_zoo.training.evaluation import Evaluation, Logits, evaluate
+from senet_zoo.evaluation import Evaluation, Logits, evaluate
+from senet_zoo.networks.blocks.widths import widths_of
+from senet_zoo.networks.excitations import paper_names
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.network import ConvNet
 
 
 class Pruning(Protocol):

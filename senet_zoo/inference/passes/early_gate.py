@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from senet_zoo.inference.mean_gate import MeanGate
+from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.passes.nodes import layer_at
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
-from senet_zoo.inference.mean_gate import MeanGate
+from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.passes.nodes import layer_at
 
 _Function = Callable[[Tensor], Tensor]

@@ -6,7 +6,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from senet_zoo.inference.mean_gate import MeanGate
+from senet_zoo.inference.passes.gates import MeanGate
 
 Layer = TypeVar("Layer", bound=nn.Module)
 

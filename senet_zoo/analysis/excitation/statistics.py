@@ -1,0 +1,180 @@
+"""Mean and spread of every channel in every class, in one pass.
+
+How often each channel of a gate is at which level: a histogram that fills as pictures pass.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from senet_zoo.networks.gate import GATE_FUNCTIONS, SqueezeExcite
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What is known of the activations of one gate, in float64 on the CPU.
+
+    Args:
+        count: pictures of each class, (classes,), whole numbers.
+        mean: of each class and channel, (classes, channels); nan where the class has no picture.
+        squares: sum of squared distances to that mean, likewise; 0 where the class has no picture.
+    """
+
+    count: Tensor
+    mean: Tensor
+    squares: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of each class and channel over its pictures, dividing by their number."""
+        return (self.squares / self.count[:, None]).sqrt()
+
+    @property
+    def overall_mean(self) -> Tensor:
+        """Mean over all pictures, (channels,)."""
+        seen = self.count > 0
+        return (self.count[seen, None] * self.mean[seen]).sum(0) / self.count.sum()
+
+    @property
+    def within(self) -> Tensor:
+        """Within-class sum of squares of each channel, (channels,)."""
+        return self.squares.sum(0)
+
+    @property
+    def between(self) -> Tensor:
+        """Between-class sum of squares of each channel, (channels,); with `within` it makes the total."""
+        seen = self.count > 0
+        return (self.count[seen, None] * (self.mean[seen] - self.overall_mean) ** 2).sum(0)
+
+    @property
+    def overall_std(self) -> Tensor:
+        """Standard deviation over all pictures, (channels,)."""
+        return ((self.within + self.between) / self.count.sum()).sqrt()
+
+
+class RunningMoments:
+    """`Moments` of rows that come batch by batch; the memory they take does not grow with the number of rows.
+
+    Args:
+        classes: how many there are.
+        channels: of a row.
+        device: where rows are added up, in float64.
+
+    Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979:
+        Welford's update for a batch of rows instead of one.
+    """
+
+    def __init__(self, classes: int, channels: int, device: torch.device) -> None:
+        self._count = torch.zeros(classes, 1, dtype=torch.float64, device=device)
+        self._mean = torch.zeros(classes, channels, dtype=torch.float64, device=device)
+        self._squares = torch.zeros_like(self._mean)
+
+    def add(self, rows: Tensor, labels: Tensor) -> None:
+        """Add (N, channels) rows of these classes, (N,)."""
+        rows = rows.double()
+        present, place = labels.unique(return_inverse=True)
+        zeros = rows.new_zeros(len(present), rows.shape[1])
+        count = rows.new_zeros(len(present), 1).index_add(0, place, rows.new_ones(len(rows), 1))
+        mean = zeros.index_add(0, place, rows) / count
+        squares = zeros.index_add(0, place, (rows - mean[place]) ** 2)
+
+        before, total = self._count[present], self._count[present] + count
+        step = mean - self._mean[present]
+        self._squares[present] += squares + step**2 * before * count / total
+        self._mean[present] += step * count / total
+        self._count[present] = total
+
+    def result(self) -> Moments:
+        """What is known by now."""
+        count = self._count[:, 0].long().cpu()
+        mean = torch.where(self._count > 0, self._mean, torch.nan).cpu()
+        return Moments(count, mean, self._squares.cpu())
+
+
+BINS = 64
+EDGE = 0.05
+"""Share of a gate's range, at either end, in which an activation counts as saturated."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a gate can take: 0 to 1 for a sigmoid; ``high`` is infinite for a ReLU."""
+
+    low: float
+    high: float
+
+    @property
+    def top(self) -> float:
+        """Where the histogram ends; a gate without bound is shown up to twice the identity."""
+        return self.high if math.isfinite(self.high) else 2.0
+
+    @property
+    def near_low(self) -> float:
+        """Below this an activation is saturated: 0.05 for a sigmoid."""
+        return self.low + EDGE * (self.top - self.low)
+
+    @property
+    def near_high(self) -> float:
+        """Above this an activation is saturated: 0.95 for a sigmoid; infinite for a gate without bound."""
+        return self.high - EDGE * (self.top - self.low)
+
+
+def range_of(gate: SqueezeExcite) -> Range:
+    """The limits of the gate's last function."""
+    low, high = GATE_FUNCTIONS[gate.gate, gate.start](torch.tensor([-math.inf, math.inf])).tolist()
+    return Range(low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How a gate's activations are spread over its range.
+
+    Args:
+        bins: activations of each channel in each of `BINS` equal parts of the range, (channels, BINS); what lies above
+            the top of a gate without bound is in the last.
+        low: share of all activations that are saturated at the low end.
+        high: likewise at the high end.
+    """
+
+    bins: Tensor
+    low: float
+    high: float
+
+    @property
+    def entropy(self) -> Tensor:
+        """Shannon entropy of each channel's histogram in bits, (channels,): 0 in one bin, 6 spread over all 64."""
+        shares = self.bins.double() / self.bins.sum(1, keepdim=True)
+        entropy: Tensor = torch.special.entr(shares).sum(1) / math.log(2.0)
+        return entropy
+
+
+class RunningLevels:
+    """`Levels` of rows that come batch by batch; the memory they take does not grow with the number of rows.
+
+    Args:
+        span: the gate's range.
+        channels: of a row.
+        device: where rows are counted.
+    """
+
+    def __init__(self, span: Range, channels: int, device: torch.device) -> None:
+        self._span = span
+        self._bins = torch.zeros(channels * BINS, dtype=torch.int64, device=device)
+        self._ends = torch.zeros(2, dtype=torch.int64, device=device)
+        self._first = BINS * torch.arange(channels, device=device)
+
+    def add(self, rows: Tensor) -> None:
+        """Count (N, channels) rows."""
+        span = self._span
+        share = (rows.double() - span.low) / (span.top - span.low)
+        bins = (share * BINS).clamp(0, BINS - 1).long()  # (N, channels)
+        self._bins += torch.bincount((self._first + bins).flatten(), minlength=len(self._bins))
+        self._ends += torch.stack([(rows < span.near_low).sum(), (rows > span.near_high).sum()])
+
+    def result(self) -> Levels:
+        """What is known by now."""
+        bins = self._bins.view(-1, BINS).cpu()
+        low, high = (self._ends.double().cpu() / bins.sum()).tolist()
+        return Levels(bins, low, high)

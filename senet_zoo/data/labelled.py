@@ -1,0 +1,189 @@
+"""Labelled pictures as a value: what each is called, what it shows, and how it is opened when its turn comes.
+
+What every kind of data gives: the names of its parts, and each part opened.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+from senet_zoo.data.pictures import read_picture
+from senet_zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pictures; none is opened before it is asked for.
+
+    Args:
+        classes: names in the order of the labels.
+        labels: of each picture, an index into ``classes``.
+        names: of each picture, for messages.
+        read: from an index to the upright RGB picture; raises `PictureError`, which names it. It can be pickled, and
+            called by several threads at once.
+
+    Raises:
+        DataError: there is no picture, names and labels do not pair, two classes share a name, or a label is out of
+            range.
+    """
+
+    classes: tuple[str, ...]
+    labels: tuple[int, ...]
+    names: Sequence[str]
+    read: "Callable[[int], Image]"
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise DataError("labelled pictures must be at least one, and there is none")
+        if len(self.labels) != len(self.names):
+            raise DataError(f"each picture has one label: got {len(self.names)} pictures and {len(self.labels)} labels")
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise DataError(f"classes must differ in their names, and {', '.join(twice)} stands twice: rename one")
+        for name, label in zip(self.names, self.labels, strict=True):
+            if not 0 <= label < len(self.classes):
+                raise DataError(
+                    f"a label must be an index into the {len(self.classes)} classes, from 0 to "
+                    f"{len(self.classes) - 1}, and that of {name} is {label}: correct the label or name the classes"
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def subset(data: Labelled, indices: Sequence[int]) -> Labelled:
+    """The pictures of these indices, in this order, under the same classes."""
+    chosen = tuple(indices)
+    labels, names = tuple(data.labels[i] for i in chosen), tuple(data.names[i] for i in chosen)
+    return replace(data, labels=labels, names=names, read=_Chosen(data.read, chosen))
+
+
+def split_off(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """The pictures without a share of every class, and that share; the same at every call.
+
+    Both keep the order of the pictures. A class of one picture keeps it; any larger class gives at least one.
+
+    Args:
+        data: what is split.
+        share: of each class's pictures, above 0 and below 1.
+        seed: of the choice.
+
+    Raises:
+        UsageError: ``share`` is out of range.
+        DataError: no class has two pictures.
+    """
+    if not 0.0 < share < 1.0:
+        raise UsageError(f"the share split off must be above 0 and below 1, got {share}")
+    generator = torch.Generator().manual_seed(seed)
+    of_class: list[list[int]] = [[] for _ in data.classes]
+    for index, label in enumerate(data.labels):
+        of_class[label].append(index)
+    off: set[int] = set()
+    for indices in of_class:
+        count = min(max(1, round(share * len(indices))), len(indices) - 1)
+        order = torch.randperm(len(indices), generator=generator).tolist()
+        off.update(indices[i] for i in order[: max(count, 0)])
+    if not off:
+        raise DataError("a share can be split off a class of two pictures or more, and every class here has one")
+    kept = [index for index in range(len(data)) if index not in off]
+    return subset(data, kept), subset(data, sorted(off))
+
+
+def with_classes(data: Labelled, classes: Sequence[str]) -> Labelled:
+    """The same pictures labelled by another list of classes, which holds all of theirs by name.
+
+    Raises:
+        DataError: a class is missing from the list.
+    """
+    place = {name: index for index, name in enumerate(classes)}
+    missing = [name for name in data.classes if name not in place]
+    if missing:
+        raise DataError(
+            f"every class must be among the {len(classes)} known ones, and {some(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not: those are {some(classes)}"
+        )
+    labels = tuple(place[data.classes[label]] for label in data.labels)
+    return replace(data, classes=tuple(classes), labels=labels)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are, for a message."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    read: "Callable[[int], Image]"
+    indices: tuple[int, ...]
+
+    def __call__(self, index: int) -> "Image":
+        return self.read(self.indices[index])
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that is found, and not yet opened.
+
+    Args:
+        address: what the user called it.
+        parts: what it is divided into; empty for data in one piece.
+        open_part: one part, or the one piece for None.
+    """
+
+    address: str
+    parts: tuple[Part, ...]
+    open_part: Callable[[Part | None], Labelled]
+
+    def open(self, part: Part | None) -> Labelled:
+        """One part; for None the one piece, or of several parts the one to measure on: val, else test.
+
+        Raises:
+            DataError: there is no such part.
+        """
+        if part is None and self.parts:
+            part = next((name for name in ("val", "test") if name in self.parts), None)
+        if part not in (self.parts or (None,)):
+            raise DataError(
+                f"{self.address} has "
+                + (f"the parts {', '.join(self.parts)}" if self.parts else "no parts")
+                + f", and not {part or 'val or test'}: choose another (--split, or split=), or none"
+            )
+        return self.open_part(part)
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Pictures in files of their own."""
+
+    paths: tuple[Path, ...]
+
+    def __call__(self, index: int) -> "Image":
+        """One of them, as `read_picture` reads it."""
+        return read_picture(self.paths[index])
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayReader:
+    """Pictures in one array, (N, H, W, 3) uint8."""
+
+    images: "np.ndarray"
+
+    def __call__(self, index: int) -> "Image":
+        """One of them."""
+        from PIL import Image
+
+        return Image.fromarray(self.images[index])

@@ -1,0 +1,190 @@
+"""How a picture is cut into the squares that a network is tested on, as values.
+
+Scores of several squares are combined by `Combine`. Pictures are resized by Pillow, the way their weights were trained.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torchvision.transforms.v2 import InterpolationMode
+
+
+class Combine(Enum):
+    """How the scores of a picture's squares become one ranking of the classes."""
+
+    MEAN = "mean"
+    """By the mean of the probabilities."""
+    VOTE = "vote"
+    """By the number of squares that a class is first in; between equals, by the mean of the probabilities."""
+
+
+class Crops(Protocol):
+    """The squares of a picture, all of one size."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
+        """The squares of an RGB picture, resized by ``interpolation``."""
+        ...
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """One square from the centre.
+
+    Args:
+        size: side of the square, in pixels.
+        resize: the picture's shorter side before the cut, in pixels; at least ``size``.
+    """
+
+    size: int
+    resize: int
+
+    count = 1
+
+    def __post_init__(self) -> None:
+        _require_fit(self.size, self.resize)
+
+    def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
+        """The square."""
+        return [_vision().center_crop(_resized(picture, self.resize, interpolation), [self.size, self.size])]
+
+
+@dataclass(frozen=True)
+class TenCrop:
+    """The four corners and the centre, and their mirror images.
+
+    Args:
+        size: side of the squares, in pixels.
+        resize: the picture's shorter side before the cuts, in pixels; at least ``size``.
+
+    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, 2012, section 4.1.
+    """
+
+    size: int
+    resize: int
+
+    count = 10
+
+    def __post_init__(self) -> None:
+        _require_fit(self.size, self.resize)
+
+    def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
+        """Upper left, upper right, lower left, lower right, centre; then those mirrored."""
+        vision = _vision()
+        five = vision.five_crop(_resized(picture, self.resize, interpolation), [self.size, self.size])
+        return [*five, *map(vision.horizontal_flip, five)]
+
+
+@dataclass(frozen=True)
+class MultiScale:
+    """Several scales, three squares of each, six views of every square, and their mirror images: 144 for four scales.
+
+    The squares are as wide as the shorter side: at the left, in the centre and at the right of a wide picture, at the
+    top, in the centre and at the bottom of a high one. Their views are the four corners, the centre, and the whole
+    square resized.
+
+    Args:
+        size: side of the views, in pixels.
+        scales: the picture's shorter sides, in pixels; each at least ``size``.
+
+    Source: Szegedy et al., Going Deeper with Convolutions, arXiv:1409.4842, section 7.
+    """
+
+    size: int = 224
+    scales: tuple[int, ...] = (256, 288, 320, 352)
+
+    def __post_init__(self) -> None:
+        if not self.scales:
+            raise UsageError("scales must name at least one, got none")
+        for scale in self.scales:
+            _require_fit(self.size, scale)
+
+    @property
+    def count(self) -> int:
+        """Views of a picture: 36 a scale."""
+        return 36 * len(self.scales)
+
+    def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
+        """By scale, square and view; each view before its mirror image."""
+        vision, size, views = _vision(), [self.size, self.size], []
+        for scale in self.scales:
+            for square in _three_squares(_resized(picture, scale, interpolation)):
+                whole = vision.resize(square, size, interpolation=_mode(interpolation), antialias=True)
+                for view in (*vision.five_crop(square, size), whole):
+                    views += [view, vision.horizontal_flip(view)]
+        return views
+
+
+PROTOCOLS: Mapping[str, Callable[[Preprocessing], Crops]] = MappingProxyType(
+    {
+        "own": lambda own: CentreCrop(own.size, own.resize),
+        "center224": lambda _: CentreCrop(224, 256),
+        "center320": lambda _: CentreCrop(320, 320),
+        "ten": lambda own: TenCrop(own.size, own.resize),
+        "multi144": lambda _: MultiScale(),
+    }
+)
+"""By their names on the command line; ``own`` and ``ten`` have the sizes of the weights' preprocessing.
+
+Source: Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, table 8, for both sizes of the centre crop; He et
+al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, table 5, for the shorter side of 320.
+"""
+
+
+def protocol(name: str, preprocessing: Preprocessing) -> Crops:
+    """One of `PROTOCOLS`.
+
+    Args:
+        name: of the protocol.
+        preprocessing: that of the weights.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"a protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")
+    return PROTOCOLS[name](preprocessing)
+
+
+def _three_squares(picture: "Image") -> "Iterator[Image]":
+    side, longer = min(picture.size), max(picture.size)
+    for start in (0, round((longer - side) / 2), longer - side):
+        left, top = (start, 0) if picture.width > picture.height else (0, start)
+        yield picture.crop((left, top, left + side, top + side))
+
+
+def _resized(picture: "Image", shorter: int, interpolation: Interpolation) -> "Image":
+    resized: Image = _vision().resize(picture, [shorter], interpolation=_mode(interpolation), antialias=True)
+    return resized
+
+
+def _mode(interpolation: Interpolation) -> "InterpolationMode":
+    from torchvision.transforms.v2 import InterpolationMode
+
+    return InterpolationMode(interpolation.value)
+
+
+def _vision() -> Any:
+    # Its functions take Pillow's pictures too; their annotations name tensors only.
+    from torchvision.transforms.v2 import functional
+
+    return functional
+
+
+def _require_fit(size: int, shorter: int) -> None:
+    if not 1 <= size <= shorter:
+        raise UsageError(
+            f"a square of {size} pixels must be at least 1 and fit into a picture resized to {shorter}: make it smaller"
+        )

@@ -1,0 +1,77 @@
+"""An evaluation as files: a row for each class, and who is taken for whom."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from senet_zoo.errors import UsageError
+from senet_zoo.evaluation.metrics import Evaluation
+from senet_zoo.support.files import atomic_file
+
+
+def write_per_class(path: Path, evaluation: Evaluation) -> None:
+    """Write a CSV of `ClassResult` rows; what is not known is empty.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    rows = ((each.name, each.count, each.top1, each.top5, each.loss) for each in evaluation.classes)
+    _write(path, lambda file: file.write(_csv(("class", "pictures", "top1", "top5", "loss"), rows)))
+
+
+def write_confusion(path: Path, evaluation: Evaluation) -> None:
+    """Write `Evaluation.confusion`: the counts as ``.csv``, or each row's shares as ``.png``.
+
+    Raises:
+        UsageError: the file cannot be written, or ends in neither; or matplotlib is missing for a ``.png``.
+    """
+    check_confusion(path)
+    if path.suffix.lower() == ".png":
+        _write(path, lambda file: _plot(file, evaluation))
+    else:
+        rows = ((each.name, *counts) for each, counts in zip(evaluation.classes, evaluation.confusion, strict=True))
+        _write(path, lambda file: file.write(_csv(("class", *evaluation.columns), rows)))
+
+
+def check_confusion(path: Path) -> None:
+    """Refuse, before any work is done, a file that `write_confusion` could not write.
+
+    Raises:
+        UsageError: it ends in neither ``.csv`` nor ``.png``, or matplotlib is missing for the latter.
+    """
+    if path.suffix.lower() not in (".csv", ".png"):
+        raise UsageError(f"confusion is written as .csv or .png, got {str(path)!r}")
+    if path.suffix.lower() == ".png":
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                f"{path} is drawn by matplotlib, which is missing: pip install 'senet-zoo[train]', or write a .csv"
+            ) from error
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _plot(file: BinaryIO, evaluation: Evaluation) -> None:
+    import torch
+
+    from senet_zoo.training.plots import plot_confusion
+
+    names = tuple(each.name for each in evaluation.classes)
+    plot_confusion(file, torch.tensor(evaluation.confusion), names, evaluation.columns)
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    try:
+        with atomic_file(path) as file:
+            fill(file)
+    except OSError as error:
+        raise UsageError(f"{path} must be a file that can be written, and is not: {error}; name another") from error

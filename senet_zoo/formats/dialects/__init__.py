@@ -1,0 +1,216 @@
+"""Names of the same tensors in other libraries, as named maps to the zoo's own: one file a family of libraries.
+
+A map is a function of all names in a file, for some names mean different things in different networks: ``bn1`` is
+the first batch norm of a plain stem and the last of a deep one.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from math import prod
+from types import MappingProxyType
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.formats.dialects.caffe import CAFFE
+from senet_zoo.formats.dialects.dialect import Dialect, Names, Shape
+from senet_zoo.formats.dialects.inception import TIMM_INCEPTION_RESNET, TIMM_INCEPTION_V4, TORCHVISION_INCEPTION
+from senet_zoo.formats.dialects.mnasnet import TIMM_MNASNET
+from senet_zoo.formats.dialects.others import other_function
+from senet_zoo.formats.dialects.paddle import PADDLE
+from senet_zoo.formats.dialects.pytorchcv import PYTORCHCV
+from senet_zoo.formats.dialects.residual import CADENE, MMPRETRAIN, MOSKOMULE, NVIDIA, TIMM_RESNET
+from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
+
+__all__ = [
+    "CADENE",
+    "DIALECTS",
+    "NATIVE",
+    "TIMM_RESNET",
+    "Dialect",
+    "Names",
+    "Shape",
+    "match",
+    "recognise",
+    "translate",
+    "translate_back",
+]
+
+_GATE = re.compile(r"\.se\.fc[12]\.weight")
+_MATRIX = re.compile(rf"{_GATE.pattern}|^classifier\.weight|^head\.layers\.\d+\.weight")
+
+
+def _native(keys: Collection[str]) -> Names:
+    return {key: key for key in keys if re.match(r"(stem|stages|head|classifier)\.", key)}
+
+
+NATIVE = Dialect("native", "senet_zoo", _native)
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        dialect.name: dialect
+        for dialect in (
+            NATIVE,
+            CADENE,
+            TIMM_RESNET,
+            PYTORCHCV,
+            MMPRETRAIN,
+            MOSKOMULE,
+            NVIDIA,
+            TORCHVISION_CHAIN,
+            TORCHVISION_DENSENET,
+            TORCHVISION_INCEPTION,
+            TIMM_INCEPTION_V4,
+            TIMM_INCEPTION_RESNET,
+            TIMM_MNASNET,
+            TIMM_VGG,
+            CAFFE,
+            PADDLE,
+        )
+    }
+)
+"""By name. Where two know every name of a file, the first one has it: a plain ResNet of many libraries."""
+
+
+def recognise(keys: Collection[str]) -> Dialect:
+    """The dialect that knows every one of ``keys``.
+
+    Raises:
+        WeightsMismatch: none does; the message says how far each came, or whose other function the file is.
+    """
+    found = next((dialect for dialect in DIALECTS.values() if keys and not dialect.strangers(keys)), None)
+    if found is not None:
+        return found
+    other = other_function(keys)
+    if other is not None:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in, but these are of {other.network}: "
+            f"{other.reason}. Run them in that library"
+        )
+    known = {dialect: len(keys) - len(dialect.strangers(keys)) for dialect in DIALECTS.values()}
+    best = max(known, key=lambda dialect: known[dialect])
+    unknown = sorted(best.strangers(keys))
+    counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items() if n) or "none"
+    raise WeightsMismatch(
+        f"tensor names must all be of one dialect; of these {len(keys)} are known: {counts}. {best.name} does not know "
+        f"{_few(unknown)}.{_hint(unknown)} Give a file whose names are of {', '.join(DIALECTS)}"
+    )
+
+
+@overload
+def translate(values: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Tensor]: ...
+@overload
+def translate(values: Mapping[str, Shape], dialect: Dialect) -> dict[str, Shape]: ...
+def translate(
+    values: Mapping[str, Tensor] | Mapping[str, Shape], dialect: Dialect
+) -> dict[str, Tensor] | dict[str, Shape]:
+    """Tensors, or only their shapes, under the zoo's names.
+
+    Convolutions that stand for fully connected layers, in gates and heads, become matrices. Batch norms of files older
+    than PyTorch 0.4.1, which lack the counter ``num_batches_tracked``, get one of 0, as PyTorch itself does; it has no
+    part in the function. Names that the dialect does not know are dropped: `match` refuses such files before.
+    """
+    names = dialect.names(values.keys())
+    result = {native: _as_native(native, values[foreign]) for foreign, native in names.items()}
+    for native in list(result):
+        counter = native.removesuffix("running_mean") + "num_batches_tracked"
+        if native.endswith(".running_mean") and counter not in result:
+            result[counter] = torch.tensor(0) if isinstance(result[native], Tensor) else ()
+    return result  # type: ignore[return-value]
+
+
+def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collection[str] = ()) -> dict[str, Tensor]:
+    """Tensors under the names of another library, gates as the 1x1 convolutions that it has.
+
+    Args:
+        values: all tensors of a network, under the zoo's names.
+        dialect: to write.
+        pools: names of the network's average pools, for some libraries count them among their layers.
+
+    Raises:
+        UsageError: the scheme is only read, or has no name for one of the tensors.
+    """
+    if dialect.foreign is None:
+        raise UsageError(f"names of {dialect.used_by} are read, not written; leave the zoo's own")
+    names = dialect.foreign(values.keys(), pools)
+    without = [native for native in values if native not in names]
+    if without:
+        raise UsageError(
+            f"{dialect.used_by}: no such network has tensors for {_few(without)}; leave the zoo's own names"
+        )
+    return {
+        names[native]: value[:, :, None, None] if _GATE.search(native) and value.ndim == 2 else value
+        for native, value in values.items()
+    }
+
+
+def match(
+    shapes: Mapping[str, Shape], expected: Mapping[str, Shape], dialect: Dialect, allow_missing: Collection[str] = ()
+) -> None:
+    """Check that a file holds exactly a network's tensors, before any of them is read.
+
+    Args:
+        shapes: of the file's tensors, under the file's names.
+        expected: of the network's tensors, under the zoo's names.
+        dialect: of the file.
+        allow_missing: native names that may be absent or of another shape, because the caller replaces them: the
+            classifier of a network with other classes.
+
+    Raises:
+        WeightsMismatch: tensors are missing, unexpected or of another shape; all three are reported at once.
+    """
+    found = translate(shapes, dialect)
+    missing = sorted(set(expected) - set(found) - set(allow_missing))
+    unexpected = sorted({*dialect.strangers(shapes), *(set(found) - set(expected) - set(allow_missing))})
+    wrong = [
+        f"{key} {found[key]} instead of {expected[key]}"
+        for key in sorted(set(expected) & set(found) - set(allow_missing))
+        if found[key] != expected[key]
+    ]
+    if not (missing or unexpected or wrong):
+        return
+    report = [
+        f"{len(list_)} {what}: {_few(list_)}"
+        for what, list_ in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        if list_
+    ]
+    raise WeightsMismatch(
+        f"the file's tensors must be exactly the network's (names read as {dialect.name}). "
+        f"{'; '.join(report)}.{_hint(list(shapes), dialect)} Give weights of this network, or build the network that "
+        f"they belong to."
+    )
+
+
+@overload
+def _as_native(native: str, value: Tensor) -> Tensor: ...
+@overload
+def _as_native(native: str, value: Shape) -> Shape: ...
+def _as_native(native: str, value: Tensor | Shape) -> Tensor | Shape:
+    shape = tuple(value.shape) if isinstance(value, Tensor) else value
+    if not (_MATRIX.search(native) and len(shape) == 4):
+        return value
+    return value.flatten(1) if isinstance(value, Tensor) else (shape[0], prod(shape[1:]))
+
+
+def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
+    for prefix, writer in (
+        ("module.", "DataParallel"),
+        ("_orig_mod.", "torch.compile"),
+        ("backbone.", "a detector"),
+        ("encoder.", "a segmenter"),
+    ):
+        if any(key.startswith(prefix) for key in keys):
+            return f" Names that start with {prefix!r} were written by {writer}: remove the prefix."
+    if dialect is not None and dialect.strangers(keys):
+        for other in DIALECTS.values():
+            if not other.strangers(keys):
+                return f" These look like {other.name} names ({other.used_by})."
+    return ""
+
+
+def _few(items: Collection[str], most: int = 4) -> str:
+    return ", ".join(item[:200] for item in list(items)[:most]) + (
+        f" and {len(items) - most} more" if len(items) > most else ""
+    )

@@ -1,0 +1,117 @@
+"""Residual networks in the manner of torchvision: ``layer1.0.conv1``, with the gate where each library puts it."""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import partial
+
+from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, Shape, backward, forward, two_way
+
+_PLAIN_STEM = [Rule("conv1.weight", "stem.0.conv.weight"), Rule("bn1.{bn}", "stem.0.bn.{bn}")]
+_DEEP_STEM = [
+    Rule("conv1.0.weight", "stem.0.conv.weight"),
+    Rule("conv1.1.{bn}", "stem.0.bn.{bn}"),
+    Rule("conv1.3.weight", "stem.1.conv.weight"),
+    Rule("conv1.4.{bn}", "stem.1.bn.{bn}"),
+    Rule("conv1.6.weight", "stem.2.conv.weight"),
+    Rule("bn1.{bn}", "stem.2.bn.{bn}"),
+]
+_CLASSIFIER = [Rule("fc.{wb}", "classifier.{wb}")]
+_TWO_CONVS = [("fc1", "fc1"), ("fc2", "fc2")]
+
+
+def _blocks(gate: str, squeezes: list[tuple[str, str]], shortcut: int = 0, layer: str = "layer{l+1}") -> list[Rule]:
+    """Rules of all blocks.
+
+    Args:
+        gate: name of the gate in a block.
+        squeezes: names of its two layers, theirs and ours.
+        shortcut: place of the convolution in ``downsample``; one up where an average pool stands before it.
+        layer: name of a stage.
+    """
+    block, unit = f"{layer}.{{b}}", "stages.{l}.{b}"
+    return [
+        Rule(f"{block}.conv{{n}}.weight", f"{unit}.branch.conv{{n}}.conv.weight"),
+        Rule(f"{block}.bn{{n}}.{{bn}}", f"{unit}.branch.conv{{n}}.bn.{{bn}}"),
+        *[Rule(f"{block}.{gate}.{theirs}.{{wb}}", f"{unit}.se.{ours}.{{wb}}") for theirs, ours in squeezes],
+        Rule(f"{block}.downsample.{shortcut}.weight", f"{unit}.shortcut.conv.weight"),
+        Rule(f"{block}.downsample.{shortcut + 1}.{{bn}}", f"{unit}.shortcut.bn.{{bn}}"),
+    ]
+
+
+_CADENE_RULES = [
+    Rule("layer0.conv{n+1}.weight", "stem.{n}.conv.weight"),
+    Rule("layer0.bn{n+1}.{bn}", "stem.{n}.bn.{bn}"),
+    *_blocks("se_module", _TWO_CONVS),
+    Rule("last_linear.{wb}", "classifier.{wb}"),
+]
+
+
+def _timm_rules(deep: bool, averaged: bool) -> list[Rule]:
+    return [*(_DEEP_STEM if deep else _PLAIN_STEM), *_blocks("se", _TWO_CONVS, int(averaged)), *_CLASSIFIER]
+
+
+def _from_timm(keys: Collection[str]) -> Names:
+    averaged = any(key.startswith("layer") and key.endswith(".downsample.2.weight") for key in keys)
+    deep = "conv1.0.weight" in keys
+    if deep and not averaged and not any(".se." in key for key in keys):
+        return forward([*_DEEP_STEM, *_CLASSIFIER], keys)  # the C form, which the zoo lacks; SENet-154 has gates
+    return forward(_timm_rules(deep, averaged), keys)
+
+
+def _to_timm(keys: Collection[str], pools: Collection[str]) -> Names:
+    averaged = any(".shortcut." in pool for pool in pools)
+    return backward(_timm_rules("stem.2.conv.weight" in keys, averaged), keys)
+
+
+# By units, whether they are bottlenecks, whether the stem is deep, and whether there are gates.
+_LOOKALIKES = {
+    (8, False, False, False): "resnetblur18 shrinks",
+    (16, True, False, False): "resnetaa50 and resnetblur50 shrink",
+    (16, True, True, False): "resnetaa50d and resnetblur50d shrink",
+    (16, True, True, True): "seresnetaa50d shrinks",
+    (33, True, True, False): "resnetaa101d and resnetblur101d shrink",
+}
+
+
+def _doubt(shapes: Mapping[str, Shape]) -> str | None:
+    middle = shapes.get("layer1.0.conv2.weight", ())
+    if len(middle) != 4 or middle[0] != middle[1]:
+        return None  # of those, none is in groups
+    units = sum(re.fullmatch(r"layer\d\.\d+\.conv1\.weight", name) is not None for name in shapes)
+    gated = any(".se." in name for name in shapes)
+    theirs = _LOOKALIKES.get((units, "layer1.0.conv3.weight" in shapes, "conv1.0.weight" in shapes, gated))
+    return theirs and f"under the same names and shapes, timm's {theirs} maps by an average or a blur"
+
+
+_MMPRETRAIN_RULES = [
+    *[Rule(f"backbone.{rule.foreign}", rule.native) for rule in _PLAIN_STEM],
+    *[
+        Rule(f"backbone.{rule.foreign}", rule.native)
+        for rule in _blocks("se_layer", [("conv1.conv", "fc1"), ("conv2.conv", "fc2")])
+    ],
+    Rule("head.fc.{wb}", "classifier.{wb}"),
+]
+
+
+def _from_nvidia(keys: Collection[str]) -> Names:
+    squeezes = [("squeeze", "fc1"), ("expand", "fc2")]
+    # Releases up to 20.06 count the stages from 1, later ones from 0.
+    layer = "layer{l+1}" if any(key.startswith("layer1.") for key in keys) else "layers.{l}"
+    return forward([*_PLAIN_STEM, *_blocks("squeeze", squeezes, layer=layer), *_CLASSIFIER], keys)
+
+
+_cadene_names, _cadene_foreign = two_way(_CADENE_RULES)
+
+CADENE = Dialect(
+    "cadene", "Cadene's pretrainedmodels, timm legacy_*, segmentation_models.pytorch", _cadene_names, _cadene_foreign
+)
+TIMM_RESNET = Dialect(
+    "timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm, _doubt
+)
+MMPRETRAIN = Dialect("mmpretrain", "mmpretrain resnet, se-resnet", partial(forward, _MMPRETRAIN_RULES))
+MOSKOMULE = Dialect(
+    "moskomule",
+    "moskomule's senet.pytorch",
+    partial(forward, [*_PLAIN_STEM, *_blocks("se", [("fc.0", "fc1"), ("fc.2", "fc2")]), *_CLASSIFIER]),
+)
+NVIDIA = Dialect("nvidia", "NVIDIA DeepLearningExamples", _from_nvidia)

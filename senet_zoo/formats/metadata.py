@@ -1,0 +1,142 @@
+"""What a safetensors file says of its tensors' input and output, as texts in its header's metadata.
+
+===========================  =========================================================================================
+key                          value
+===========================  =========================================================================================
+``senet_zoo.preprocessing``  a JSON object, as in the manifest: how a picture becomes the network's input
+``senet_zoo.labels``         ``imagenet-1k``, ``imagenet-12k``, ``cifar10`` or ``imagenette``: the order of its logits
+``senet_zoo.fingerprint``    a JSON object, as in the manifest: what the network answers to a fixed picture
+===========================  =========================================================================================
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
+from senet_zoo.errors import ManifestError, WeightsCorrupted
+from senet_zoo.support.json_fields import Fields, no_duplicates
+
+INDEX = r"0|[1-9][0-9]{0,5}"
+LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
+LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10}
+_PREPROCESSING, _LABELS, _FINGERPRINT = "senet_zoo.preprocessing", "senet_zoo.labels", "senet_zoo.fingerprint"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the published function answers to a fixed picture; `senet_zoo.weights.fingerprint` makes and compares it.
+
+    Args:
+        size: side of the picture, in pixels.
+        scale: root mean square of all logits, to which deviations are compared.
+        logits: pairs of index and value, the greatest logit among them; rounded.
+        sums: weighted sums of all logits, so that the order of those that are not kept matters too; rounded.
+    """
+
+    size: int
+    scale: float
+    logits: tuple[tuple[int, float], ...]
+    sums: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What is known beside the tensors; None for what nothing says.
+
+    Args:
+        preprocessing: how a picture becomes the network's input.
+        labels: list of class names in the order of the logits.
+        fingerprint: what the network answers to a fixed picture.
+    """
+
+    preprocessing: Preprocessing | None = None
+    labels: str | None = None
+    fingerprint: Fingerprint | None = None
+
+    def metadata(self) -> dict[str, str]:
+        """What `read_remarks` reads; nothing of what is not known."""
+        metadata = {}
+        if self.preprocessing is not None:
+            metadata[_PREPROCESSING] = _text(preprocessing_json(self.preprocessing))
+        if self.labels is not None:
+            metadata[_LABELS] = self.labels
+        if self.fingerprint is not None:
+            metadata[_FINGERPRINT] = _text(fingerprint_json(self.fingerprint))
+        return metadata
+
+
+def read_remarks(metadata: Mapping[str, str], num_classes: int, path: Path) -> Remarks:
+    """What the metadata of a file's header says.
+
+    Args:
+        metadata: of a checked header.
+        num_classes: logits of the file's network.
+        path: of the file, for messages.
+
+    Raises:
+        WeightsCorrupted: a value is none that this zoo writes.
+    """
+    prepared, labels, answer = (metadata.get(key) for key in (_PREPROCESSING, _LABELS, _FINGERPRINT))
+    try:
+        if labels is not None and labels not in LABELS:
+            raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels[:80]!r}")
+        return Remarks(
+            None if prepared is None else read_preprocessing(_parsed(prepared), "senet_zoo"),
+            labels,
+            None if answer is None else read_fingerprint(_parsed(answer), "senet_zoo", num_classes),
+        )
+    except (ManifestError, ValueError, RecursionError) as e:
+        raise WeightsCorrupted(
+            f"the metadata of {path} must be what senet-zoo writes: {str(e)[:300]}; convert the file again"
+        ) from e
+
+
+def _text(values: dict[str, object]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _parsed(text: str) -> object:
+    value: object = json.loads(text, object_pairs_hook=no_duplicates)
+    return value
+
+
+def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
+    """The JSON object from which `read_fingerprint` reads the same value."""
+    return {**asdict(fingerprint), "logits": {str(index): value for index, value in fingerprint.logits}}
+
+
+def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint:
+    """The JSON object ``fingerprint`` of a manifest's row or a model's config.
+
+    Args:
+        value: as parsed.
+        where: the path to the object that holds it, for messages.
+        num_classes: logits of the network.
+
+    Raises:
+        ManifestError: it breaks a rule.
+    """
+    fields = Fields(value, f"{where}.fingerprint")
+    size, scale = fields.whole("size", 8, 1024), fields.number("scale", LEAST_SCALE, MOST_LOGIT)
+    logits = _kept_logits(fields, num_classes)
+    sums = fields.take("sums")
+    if not isinstance(sums, list) or not 1 <= len(sums) <= MOST_SUMS:
+        raise fields.refuse("sums", sums, f"a list of 1 to {MOST_SUMS} numbers")
+    numbers = Fields(dict(zip(map(str, range(len(sums))), sums, strict=True)), f"{fields.where}.sums")
+    kept = tuple(numbers.number(str(place), -MOST_LOGIT, MOST_LOGIT) for place in range(len(sums)))
+    fields.done()
+    return Fingerprint(size, scale, logits, kept)
+
+
+def _kept_logits(fields: Fields, num_classes: int) -> tuple[tuple[int, float], ...]:
+    value = fields.take("logits")
+    if not isinstance(value, dict) or not 1 <= len(value) <= MOST_LOGITS:
+        raise fields.refuse("logits", value, f"an object of 1 to {MOST_LOGITS} numbers by index")
+    for index in value:
+        if re.fullmatch(INDEX, index) is None or int(index) >= num_classes:
+            raise fields.refuse("logits", index, f"an object whose keys are indices below {num_classes}")
+    logits = Fields(value, f"{fields.where}.logits")
+    return tuple((int(index), logits.number(index, -MOST_LOGIT, MOST_LOGIT)) for index in value)

@@ -1,0 +1,185 @@
+"""`export`: a network as a file that other programs run, rewritten, checked, and only then put in its place."""
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import ExportError
+from senet_zoo.inference.export.files import (
+    BOUND,
+    FROM_ONNX,
+    ExportReport,
+    Parity,
+    compare,
+    program_of,
+    read_back,
+    write,
+)
+from senet_zoo.inference.export.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
+from senet_zoo.inference.export.metadata import describe, prepared
+from senet_zoo.inference.optimize import admit, default_sizes
+from senet_zoo.inference.parity import pictures
+from senet_zoo.inference.rewriting import in_channels_of, rewrite
+from senet_zoo.prediction.exported_metadata import Metadata, Precision
+from senet_zoo.prediction.runtimes import Form, Runtime, need, reason
+from senet_zoo.support.files import aside
+
+MODULES = {
+    Form.ONNX: ("onnx", "onnxscript", "onnxruntime"),
+    Form.OPENVINO: ("onnx", "onnxscript", "openvino"),  # it is read from ONNX
+    Form.TORCH: (),
+}
+
+LOADS = ("import torchao.quantization.pt2e before torch.export.load, which needs its operators",)
+
+
+def export(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    size: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    categories: Sequence[str] | None = None,
+    int8: Int8 | None = None,
+) -> ExportReport:
+    """Write a network as a file that answers alike without this library, and without PyTorch but for ``.pt2``.
+
+    It is rewritten first as by `senet_zoo.optimize`: batch norms are part of convolutions, and gates are computed
+    before the convolution whose map they scale where that is exact. The file takes any number of pictures, of any size
+    where the network does, and says itself which network it is, what prepares a picture and what the logits mean. It
+    is read back and compared with the original before it takes its place; nothing half-written is left.
+
+    Args:
+        model: in eval mode, on any device; (N, C, H, W) -> (N, classes). Networks of timm and torchvision go, too.
+        path: the file; its suffix is the form: ``.onnx``, ``.xml`` for OpenVINO, whose weights go beside it into a
+            ``.bin``, or ``.pt2`` for torch.export, which refuses pictures so small that a map is one pixel high or
+            wide.
+        size: side that pictures are cut to, resized before in proportion; by default as the preprocessing says.
+        preprocessing: from a picture to the input; by default that of the model's weights, or of its name.
+        categories: class names, one a logit; by default those of the weights, where their number fits.
+        int8: pictures to calibrate on, for convolutions in eight bits; gates stay in float32. For ``.pt2`` it is
+            TorchAO's, of the extra of that name: whoever loads the file imports ``torchao.quantization.pt2e`` first.
+
+    Raises:
+        UsageError: an unknown suffix, a missing extra (the message names it), or categories that do not fit.
+        OptimizationError: a network that is not taken as it is: it trains, is quantised, scripted or compiled.
+        ExportError: the network cannot be written, the file deviates by more than 1e-4 of the largest logit, int8
+            agrees on too few pictures, or the folder does not take it.
+        PictureError: a calibration picture that is not there or not readable.
+
+    Example:
+        >>> import tempfile
+        >>> import senet_zoo
+        >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = senet_zoo.export(model, f"{folder}/se_resnet20.pt2")
+        >>> report.metadata.side, report.parity.deviation < 1e-5
+        (None, True)
+    """
+    file = Path(path).expanduser()
+    form = Form.of(file)
+    _need(form, int8)
+    admit(model)
+    model = copy.deepcopy(model).cpu().float()
+    preprocessing = prepared(model, preprocessing, size)
+    side = size or (preprocessing.size if preprocessing else default_sizes(model)[0])
+    rewriting = rewrite(model)
+    in_channels = in_channels_of(rewriting.network)
+    inputs = [pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
+    metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
+    calibration = None if int8 is None else int8.load(metadata.preprocessing)
+    with aside(file) as part:
+        plain = part.with_suffix(Form.ONNX.value) if int8 and form is not Form.TORCH else part
+        metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
+        if int8 is not None and calibration is not None:
+            metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
+            notes += LOADS if form is Form.TORCH else ()
+        size_in_bytes = sum(made.stat().st_size for made in part.parent.iterdir())
+    return ExportReport(file, size_in_bytes, metadata, parity, rewriting.early, rewriting.late, notes)
+
+
+def _in_float32(
+    model: nn.Module, network: nn.Module, path: Path, metadata: Metadata, inputs: Sequence[Tensor]
+) -> tuple[Metadata, Parity, tuple[str, ...]]:
+    """Write the file for any size or, where the network has one size only, for that; check it."""
+    side = inputs[0].shape[-1]
+    other = pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0])[..., :-1].contiguous()  # no square
+    try:
+        parity = _write(model, network, path, metadata, [*inputs, other])
+    except OSError:
+        raise
+    except Exception as error:
+        why = reason(error)
+        metadata = replace(metadata, side=side)
+    else:
+        return metadata, parity, ()
+    try:
+        parity = _write(model, network, path, metadata, inputs)
+    except (ExportError, OSError):
+        raise
+    except Exception as error:  # of many types, by exporters that meet what they cannot write
+        raise ExportError(f"{metadata.model} cannot be written as {path.suffix}: {reason(error)}") from error
+    return metadata, parity, (f"pictures of one size only, for the exporter says: {why}",)
+
+
+def _write(model: nn.Module, network: nn.Module, path: Path, metadata: Metadata, inputs: Sequence[Tensor]) -> Parity:
+    program = program_of(network, metadata.in_channels, metadata.side)
+    write(program, path, metadata.text())
+    parity = compare(read_back(path, metadata.text()), model, inputs)
+    if not parity.deviation <= BOUND:
+        raise ExportError(
+            f"an exported network must give the original's logits within {BOUND:.0e} of scale, and {path.name} "
+            f"deviates by {parity.deviation:.1e}; nothing was written. Please report the network"
+        )
+    return parity
+
+
+def _in_int8(
+    model: nn.Module, plain: Path, path: Path, metadata: Metadata, calibration: Sequence[Tensor], least: float
+) -> tuple[Metadata, Parity]:
+    """Turn a checked file, ONNX or that of torch.export, into the asked form in eight bits; check that."""
+    ranges, answers = split(calibration)
+    metadata = replace(metadata, precision=Precision.INT8)
+    if Form.of(path) is Form.TORCH:
+        network = quantise_program(torch.export.load(plain), ranges)
+        write(program_of(network, metadata.in_channels, metadata.side), path, metadata.text())
+    else:
+        proto = quantise(plain, ranges)
+        plain.unlink()
+        FROM_ONNX[Form.of(path)](proto, path, metadata.text())
+    run = read_back(path, metadata.text())
+    parity = compare(run, model, answers)
+    return metadata, replace(parity, agreement=agreement(run, model, answers, least))
+
+
+@torch.no_grad()
+def _num_classes(model: nn.Module, x: Tensor) -> int:
+    try:
+        y = model(x)
+    except Exception as error:
+        raise ExportError(
+            f"the network does not run on pictures of shape {tuple(x.shape)}: {error}. Pass a size= that it takes"
+        ) from error
+    if not isinstance(y, Tensor) or y.ndim != 2 or not y.isfinite().all():
+        raise ExportError(
+            f"an exported network turns pictures into finite logits (N, classes); {type(model).__name__} does not"
+        )
+    return y.shape[1]
+
+
+def _need(form: Form, int8: Int8 | None) -> None:
+    """Refuse before minutes of work what is missing at their end."""
+    if int8 is not None and form is Form.TORCH:
+        need_torchao()
+        return
+    extra = Runtime.OPENVINO if form is Form.OPENVINO else Runtime.ONNX
+    for module in MODULES[form]:
+        need(module, extra)
+    if int8 is not None:
+        need("onnxruntime.quantization", Runtime.ONNX)

@@ -1,0 +1,131 @@
+"""Convolutions in a plain chain, each with its gate: the units of VGG, AlexNet and Network in Network.
+
+Nothing is summed or concatenated here, so a gate has one place, after the ReLU (the paper, section 3.3: "by insertion
+after the non-linearity following each convolution"), and stochastic depth has no branch to drop.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from senet_zoo.errors import SpecError
+from senet_zoo.networks.blocks.pools import NoPool
+from senet_zoo.networks.gate import Placement
+from senet_zoo.networks.layers import relu
+from senet_zoo.networks.specs import SE, PoolSpec, only_gate
+
+_NO_POOL = NoPool()
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution with bias, what normalises it, ReLU, the gate.
+
+    Args:
+        width: channels of its map.
+        kernel: side of the convolution.
+        shrink: stride of the convolution.
+        padding: of the convolution; by default what keeps an odd kernel centred.
+        pool: what the input passes first.
+        norm: from channels to what normalises the map; the identity by default.
+    """
+
+    width: int
+    kernel: int = 3
+    shrink: int = 1
+    padding: int | None = None
+    pool: PoolSpec = _NO_POOL
+    norm: Callable[[int], nn.Module] = nn.Identity
+
+    @property
+    def stride(self) -> int:
+        """Of the pool and the convolution together."""
+        return self.pool.stride * self.shrink
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        _require_no_drop_path(drop_path)
+        padding = self.kernel // 2 if self.padding is None else self.padding
+        return ConvolutionBlock(
+            pool=self.pool.build(),
+            conv=nn.Conv2d(in_channels, self.width, self.kernel, stride=self.shrink, padding=padding),
+            norm=self.norm(self.width),
+            gate=only_gate(se, Placement.STANDARD, self.width, "a plain convolution"),
+        )
+
+
+class ConvolutionBlock(nn.Module):
+    """``gate(relu(norm(conv(pool(x)))))``."""
+
+    def __init__(self, pool: nn.Module, conv: nn.Conv2d, norm: nn.Module, gate: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+        self.conv = conv
+        self.bn = norm
+        self.act = relu()
+        self.se = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.se(self.act(self.bn(self.conv(self.pool(x)))))
+        return y
+
+
+@dataclass(frozen=True)
+class PixelPerceptron:
+    """The mlpconv layer: a convolution and a perceptron of 1x1 convolutions at every pixel, the gate at its end.
+
+    Each convolution has a bias and a ReLU, and no batch norm.
+
+    Args:
+        widths: channels of the first convolution and of each 1x1.
+        kernel: side of the first convolution.
+        pool: what the input passes first.
+
+    Source: Lin et al., Network In Network, arXiv:1312.4400, figure 1b.
+    """
+
+    widths: tuple[int, ...]
+    kernel: int
+    pool: PoolSpec = _NO_POOL
+
+    @property
+    def stride(self) -> int:
+        return self.pool.stride
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.widths[-1]
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        _require_no_drop_path(drop_path)
+        gate = only_gate(se, Placement.STANDARD, self.widths[-1], "an mlpconv layer")
+        return PixelPerceptronBlock(self.pool.build(), in_channels, self.widths, self.kernel, gate)
+
+
+class PixelPerceptronBlock(nn.Module):
+    """``gate(relu(conv1x1(... relu(conv(pool(x))))))``."""
+
+    def __init__(
+        self, pool: nn.Module, in_channels: int, widths: tuple[int, ...], kernel: int, gate: nn.Module
+    ) -> None:
+        super().__init__()
+        self.pool = pool
+        self.layers = nn.Sequential()
+        for width in widths:
+            self.layers.append(nn.Conv2d(in_channels, width, kernel, padding=kernel // 2))
+            self.layers.append(relu())
+            in_channels, kernel = width, 1
+        self.se = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.se(self.layers(self.pool(x)))
+        return y
+
+
+def _require_no_drop_path(drop_path: float) -> None:
+    if drop_path > 0.0:
+        raise SpecError(
+            "stochastic depth drops residual branches and a plain chain of convolutions has none; drop_path must be 0"
+        )

@@ -1,0 +1,164 @@
+"""Pre-activation units: norm and ReLU stand before each convolution, and nothing follows the sum.
+
+::
+
+    y = relu(bn(x))
+    x + branch(y)                 where shapes stay
+    projection(y) + branch(y)     where they change; the projection is a bare convolution
+
+The gate's places keep their meaning. Standard: on the branch's output. Pre: on the branch's input, which is y; the
+shortcut carries its map ungated. Identity: on the shortcut. Post: on the sum, for no ReLU follows it. Inner: after the
+3x3, its norm and ReLU, before the last convolution.
+
+Source: He et al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, figure 4e; its authors' Torch file
+``resnet-pre-act.lua`` (one norm for both paths where shapes change). The gate's places are inferred from the paper's
+figure 5, which draws the original unit.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from senet_zoo.errors import SpecError
+from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
+from senet_zoo.networks.gate import Placement
+from senet_zoo.networks.specs import SE, gate_at
+
+
+@dataclass(frozen=True)
+class BareStem:
+    """One 3x3 convolution and nothing else: the first unit normalises its map.
+
+    Args:
+        width: channels of its map.
+    """
+
+    width: int
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int) -> nn.Module:
+        stem = nn.Sequential()
+        stem.add_module("conv", _conv(in_channels, self.width, 3, self.stride))
+        return stem
+
+
+@dataclass(frozen=True)
+class PreBasic:
+    """Two 3x3 convolutions.
+
+    Args:
+        width: channels of the second convolution, and of the output.
+        stride: of the first convolution.
+        inner: channels of the first convolution, where the sums have lost some; ``width`` by default.
+    """
+
+    width: int
+    stride: int = 1
+    inner: int | None = None
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        inner = self.inner or self.width
+        unit = ResidualBlock(
+            branch={
+                "conv1": _conv(in_channels, inner, 3, self.stride),
+                "norm2": NormRelu(inner),
+                "se": gate_at(se, Placement.INNER, inner),
+                "conv2": _conv(inner, self.width, 3),
+            },
+            gate=ResidualGate.of(se, in_channels, self.width),
+            shortcut=_shortcut(in_channels, self.width, self.stride),
+            drop_path=drop_path,
+            act=nn.Identity,
+        )
+        return Preactivated(NormRelu(in_channels), unit)
+
+
+@dataclass(frozen=True)
+class PreBottleneck:
+    """1x1 reduce, 3x3, 1x1 increase.
+
+    Args:
+        width: channels of the first 1x1 and of the 3x3.
+        out: channels of the last 1x1, and of the output.
+        stride: by which the block shrinks its map.
+        stride_at: where it shrinks.
+
+    Raises:
+        SpecError: ``stride_at`` is a pool.
+    """
+
+    width: int
+    out: int
+    stride: int = 1
+    stride_at: StrideAt = StrideAt.SPATIAL
+
+    def __post_init__(self) -> None:
+        if self.stride_at is StrideAt.POOL:
+            raise SpecError(
+                "a pre-activation bottleneck shrinks its map in the first 1x1 or the 3x3 and has no pool; "
+                "got stride_at=StrideAt.POOL"
+            )
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.out
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        at = {place: self.stride if place is self.stride_at else 1 for place in StrideAt}
+        unit = ResidualBlock(
+            branch={
+                "conv1": _conv(in_channels, self.width, 1, at[StrideAt.REDUCE]),
+                "norm2": NormRelu(self.width),
+                "conv2": _conv(self.width, self.width, 3, at[StrideAt.SPATIAL]),
+                "norm3": NormRelu(self.width),
+                "se": gate_at(se, Placement.INNER, self.width),
+                "conv3": _conv(self.width, self.out, 1),
+            },
+            gate=ResidualGate.of(se, in_channels, self.out),
+            shortcut=_shortcut(in_channels, self.out, self.stride),
+            drop_path=drop_path,
+            act=nn.Identity,
+        )
+        return Preactivated(NormRelu(in_channels), unit)
+
+
+class Preactivated(nn.Module):
+    """A residual unit whose branch, and whose projection if it has one, read ``norm(x)``; an identity carries x.
+
+    Args:
+        norm: what stands before the unit; it must not change its input, which the identity carries on.
+        unit: the residual unit, without function after its sum.
+    """
+
+    def __init__(self, norm: nn.Module, unit: ResidualBlock) -> None:
+        super().__init__()
+        self.norm = norm
+        self.unit = unit
+        self.projects = not isinstance(unit.shortcut, nn.Identity)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return self.unit.join(y, y if self.projects else x)
+
+
+class NormRelu(nn.BatchNorm2d):
+    """``relu(bn(x))``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x), inplace=True)
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return _conv(in_channels, out_channels, 1, stride)

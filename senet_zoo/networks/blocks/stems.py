@@ -1,0 +1,52 @@
+"""First convolutions: what turns a picture into the first map."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from senet_zoo.networks.layers import ConvNorm, relu
+
+
+@dataclass(frozen=True)
+class ConvStem:
+    """One convolution.
+
+    Args:
+        width: channels of its map.
+        kernel: side of the convolution: 7 for ResNet, 3 for small pictures and mobile networks.
+        stride: of the convolution.
+    """
+
+    width: int
+    kernel: int
+    stride: int
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int) -> nn.Module:
+        return nn.Sequential(ConvNorm(in_channels, self.width, self.kernel, stride=self.stride, act=relu()))
+
+
+@dataclass(frozen=True)
+class DeepStem:
+    """Three 3x3 convolutions, the first of stride 2: half the arithmetic of a 7x7, as SENet-154 and the D form have it.
+
+    Args:
+        widths: channels of the three maps.
+
+    Source: the paper, appendix; He et al., Bag of Tricks, figure 2b.
+    """
+
+    widths: tuple[int, int, int]
+    stride: int = 2
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.widths[-1]
+
+    def build(self, in_channels: int) -> nn.Module:
+        stem, width = nn.Sequential(), in_channels
+        for out, stride in zip(self.widths, (self.stride, 1, 1), strict=True):
+            stem.append(ConvNorm(width, out, 3, stride=stride, act=relu()))
+            width = out
+        return stem

@@ -1,0 +1,135 @@
+"""What a family file fills: names, and the functions that spell their networks.
+
+The table that every ImageNet ResNet shares: four stages of 64, 128, 256 and 512 planes.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.blocks.widths import Widths, narrowed
+from senet_zoo.networks.specs import SE, BlockSpec, NetworkSpec, StageSpec
+
+Build = Callable[[SE | None], NetworkSpec]
+STANDARD = SE()
+"""The paper's gate, in every block: r = 16, biases, on the branch's output."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One name of the zoo: a function, with its gate or without.
+
+    Args:
+        name: fixes one mathematical function for good.
+        twin: the same topology with the gates taken out, or put in.
+        build: spells the network for a gate, or for none.
+        se: the gate that this name carries; None for a plain twin.
+        defined_in: file of the family, inside the package.
+        doc: what the network is, in prose.
+        published_as: naming schemes under which other libraries publish weights of exactly this function.
+    """
+
+    name: str
+    twin: str
+    build: Build
+    se: SE | None
+    defined_in: str
+    doc: str
+    published_as: tuple[str, ...]
+
+    def spec(self, se: SE | None = None, widths: Widths | None = None) -> NetworkSpec:
+        """The architecture, with ``se`` and ``widths`` in place of the name's own where they are given.
+
+        Args:
+            se: the gate.
+            widths: channels of the stem's map and of each stage's.
+
+        Raises:
+            UsageError: a gate for a plain twin.
+            SpecError: stages that the network does not have, or widths that it cannot have.
+        """
+        if se is not None and self.se is None:
+            raise UsageError(f"{self.name} is the plain twin and has no gate to change; se=... goes with {self.twin}")
+        spec = self.build(self.se if se is None else se)
+        return spec if widths is None else narrowed(spec, widths)
+
+    def spells(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
+        """Whether this name builds that architecture, whatever its gate, at these widths."""
+        if (self.se is None) != (spec.se is None):
+            return False
+        try:
+            return self.spec(spec.se, widths) == spec
+        except SpecError:  # a gate or widths for stages that this network lacks
+            return False
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of one paper, in the order of its table.
+
+    Args:
+        published_as: naming schemes (`senet_zoo.formats.dialects`) under which other libraries publish weights of
+            exactly these functions. Two forms of one network share names and shapes, so this tells whose a file is.
+    """
+
+    published_as: tuple[str, ...] = ()
+    models: list[Model] = field(default_factory=list)
+
+    def register(self, gated: str, plain: str, se: SE = STANDARD) -> Callable[[Build], Build]:
+        """Give the decorated function two names: one with its gate, one without any.
+
+        Args:
+            gated: the name with the gate.
+            plain: the name of its twin.
+            se: the gate, where it is not the paper's standard one.
+        """
+
+        def add(build: Build) -> Build:
+            defined_in = "/".join(Path(build.__code__.co_filename).parts[-4:])
+            for name, twin, gate in ((gated, plain, se), (plain, gated, None)):
+                title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
+                doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
+                self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as))
+            return build
+
+        return add
+
+
+Depths = tuple[int, int, int, int]
+
+
+def four_stages(depths: Depths, block: Callable[[int, int], BlockSpec]) -> tuple[StageSpec, ...]:
+    """Stages of ``depths`` blocks; the first block of all but the first stage halves the map.
+
+    Args:
+        depths: blocks a stage.
+        block: the block of given planes (64 to 512) and stride (1 or 2).
+
+    Source: He et al., arXiv:1512.03385, table 1.
+    """
+    return tuple(
+        StageSpec((block(planes, stride), *(block(planes, 1),) * (depth - 1)))
+        for depth, planes, stride in zip(depths, (64, 128, 256, 512), (1, 2, 2, 2), strict=True)
+    )
+
+
+def grouped_width(planes: int, cardinality: int, base_width: int) -> int:
+    """Channels of a grouped 3x3: ``cardinality`` groups of ``base_width`` channels at 64 planes, growing with them."""
+    return planes * base_width // 64 * cardinality
+
+
+def three_stages(depth: int, block: Callable[[int, int], BlockSpec]) -> tuple[StageSpec, ...]:
+    """Stages of ``depth`` blocks for 32x32 pictures; the first block of all but the first stage halves the map.
+
+    Args:
+        depth: blocks a stage.
+        block: the block of given planes (16, 32 or 64) and stride (1 or 2).
+
+    Source: He et al., arXiv:1512.03385, section 4.2.
+    """
+    return tuple(
+        StageSpec((block(planes, stride), *(block(planes, 1),) * (depth - 1)))
+        for planes, stride in ((16, 1), (32, 2), (64, 2))
+    )

@@ -1,0 +1,248 @@
+"""What a gate can be made of, each choice a value: its squeeze, its functions, its start, and where it sits.
+
+The words are those of the paper's ablations (section 6) and of ``--se`` on the command line.
+
+The one gate that every network of the zoo shares.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from senet_zoo.errors import SpecError
+from senet_zoo.networks.functional import at_least_float32
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Placement(Enum):
+    """Where a gate sits in its unit (figure 5; section 6.5)."""
+
+    STANDARD = "standard"
+    """On the branch's output, before the sum."""
+    PRE = "pre"
+    """On the branch's input; the shortcut carries the map as it was."""
+    POST = "post"
+    """After the sum and its ReLU."""
+    IDENTITY = "identity"
+    """On the shortcut, after its projection where there is one."""
+    INNER = "inner"
+    """Inside the branch, after the 3x3 convolution and its ReLU: the paper's SE_3x3."""
+
+
+class Squeeze(Enum):
+    """How a map becomes one number a channel (section 6.2, 7.1)."""
+
+    MEAN = "mean"
+    MAX = "max"
+    BOTH = "both"
+    """Mean and max through the same two layers, added before the gate's last function (Woo et al., CBAM,
+    arXiv:1807.06521, equation 2)."""
+    NONE = "none"
+    """No squeeze: both layers run at every pixel, and so does the gate (the paper's NoSqueeze)."""
+
+
+class Activation(Enum):
+    """The function between the gate's two layers; the paper has ReLU."""
+
+    RELU = "relu"
+    SILU = "silu"
+    GELU = "gelu"
+    LEAKY_RELU = "leaky_relu"
+
+
+class GateFunction(Enum):
+    """The gate's last function (section 6.3)."""
+
+    SIGMOID = "sigmoid"
+    HARD_SIGMOID = "hard_sigmoid"
+    TANH = "tanh"
+    RELU = "relu"
+
+
+class Start(Enum):
+    """How a fresh gate begins."""
+
+    RANDOM = "random"
+    """With random weights, as in the paper; a sigmoid gate then starts near one half."""
+    IDENTITY = "identity"
+    """As exactly 1, for networks that are trained already: the last layer starts at zero, and the last function is
+    scaled or shifted so that 0 gives 1: 2 sigmoid(z), 2 hard_sigmoid(z), 1 + tanh(z), relu(1 + z)."""
+
+
+def _twice_sigmoid(z: Tensor) -> Tensor:
+    return 2.0 * torch.sigmoid(z)
+
+
+def _twice_hard_sigmoid(z: Tensor) -> Tensor:
+    return 2.0 * F.hardsigmoid(z)
+
+
+def _one_plus_tanh(z: Tensor) -> Tensor:
+    return 1.0 + torch.tanh(z)
+
+
+def _relu_of_one_plus(z: Tensor) -> Tensor:
+    return torch.relu(1.0 + z)
+
+
+ACTIVATIONS: Mapping[Activation, Function] = MappingProxyType(
+    {
+        Activation.RELU: torch.relu,
+        Activation.SILU: F.silu,
+        Activation.GELU: F.gelu,
+        Activation.LEAKY_RELU: F.leaky_relu,
+    }
+)
+
+GATE_FUNCTIONS: Mapping[tuple[GateFunction, Start], Function] = MappingProxyType(
+    {
+        (GateFunction.SIGMOID, Start.RANDOM): torch.sigmoid,
+        (GateFunction.HARD_SIGMOID, Start.RANDOM): F.hardsigmoid,
+        (GateFunction.TANH, Start.RANDOM): torch.tanh,
+        (GateFunction.RELU, Start.RANDOM): torch.relu,
+        (GateFunction.SIGMOID, Start.IDENTITY): _twice_sigmoid,
+        (GateFunction.HARD_SIGMOID, Start.IDENTITY): _twice_hard_sigmoid,
+        (GateFunction.TANH, Start.IDENTITY): _one_plus_tanh,
+        (GateFunction.RELU, Start.IDENTITY): _relu_of_one_plus,
+    }
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate computed from all channels: ``x * s``.
+
+    ::
+
+        z = mean over H, W of x             squeeze      (N, C)
+        s = sigmoid(W2 relu(W1 z))          excitation   (N, C), each between 0 and 1
+
+    Args:
+        channels: C, the width of the map to gate.
+        reduction: r; the hidden layer has C // r units.
+        bias: whether both fully connected layers have biases (the released weights do, the paper's ablations do not).
+        squeeze: what stands in the mean's place.
+        activation: what stands in the inner ReLU's place.
+        gate: what stands in the sigmoid's place.
+        start: random, or as exactly 1 everywhere.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        SpecError: ``reduction`` leaves no hidden unit.
+
+    Source:
+        Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, equations 2 to 4, and section 6 for what may
+        stand in whose place.
+
+    Differs:
+        C // r is never rounded to a multiple of 8, as timm's and mmpretrain's ``seresnet18`` do. The layers are
+        ``nn.Linear``, not 1x1 convolutions: the same function, and less overhead at batch 1. The gate is computed in
+        float32 even where autocast or the weights are half precision, since a mean over a large map, or its product
+        with W1, can leave float16's range.
+
+    Example:
+        >>> gate = SqueezeExcite(64)
+        >>> gate(torch.zeros(2, 64, 7, 7)).shape
+        torch.Size([2, 64, 7, 7])
+        >>> gate.excitation(torch.zeros(2, 64, 7, 7)).shape
+        torch.Size([2, 64, 1, 1])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        bias: bool = True,
+        squeeze: Squeeze = Squeeze.MEAN,
+        activation: Activation = Activation.RELU,
+        gate: GateFunction = GateFunction.SIGMOID,
+        start: Start = Start.RANDOM,
+    ) -> None:
+        super().__init__()
+        hidden = hidden_units(channels, reduction)
+        self.squeeze, self.activation, self.gate, self.start = squeeze, activation, gate, start
+        self._inner, self._last = ACTIVATIONS[activation], GATE_FUNCTIONS[gate, start]
+        self.fc1 = nn.Linear(channels, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """PyTorch's own uniform start, but a last layer of zeros where the gate starts as the identity."""
+        self.fc1.reset_parameters()
+        self.fc2.reset_parameters()
+        if self.start is Start.IDENTITY:
+            nn.init.zeros_(self.fc2.weight)
+            if self.fc2.bias is not None:
+                nn.init.zeros_(self.fc2.bias)
+
+    def excitation(self, x: Tensor) -> Tensor:
+        """The gate itself, not yet applied, in float32 or wider.
+
+        Shape: (N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) without squeeze.
+        """
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return self._excitation(x)
+        return self._excitation(x)
+
+    def _excitation(self, x: Tensor) -> Tensor:
+        dtype = at_least_float32(x.dtype)
+        match self.squeeze:
+            case Squeeze.MEAN:
+                z = self._layers(x.mean((2, 3), dtype=dtype))  # (N, C)
+            case Squeeze.MAX:
+                z = self._layers(x.amax((2, 3)).to(dtype))
+            case Squeeze.BOTH:
+                z = self._layers(x.mean((2, 3), dtype=dtype)) + self._layers(x.amax((2, 3)).to(dtype))
+            case Squeeze.NONE:
+                z = self._layers(x.to(dtype).movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W)
+        s = self._last(z)
+        return s if s.ndim == 4 else s[:, :, None, None]
+
+    def _layers(self, z: Tensor) -> Tensor:
+        """W2 activation(W1 z). Shape: (..., C) -> (..., C)."""
+        return _linear(self.fc2, self._inner(_linear(self.fc1, z)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.excitation(x).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"squeeze={self.squeeze.value}, activation={self.activation.value}, gate={self.gate.value}"
+
+
+def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
+    """Every gate of a network by the name of its module, inserted or its own, in order of definition.
+
+    Example:
+        >>> gates(nn.Sequential(nn.Conv2d(3, 32, 1), SqueezeExcite(32)))
+        {'1': SqueezeExcite(
+          squeeze=mean, activation=relu, gate=sigmoid
+          (fc1): Linear(in_features=32, out_features=2, bias=True)
+          (fc2): Linear(in_features=2, out_features=32, bias=True)
+        )}
+    """
+    return {name: part for name, part in model.named_modules() if isinstance(part, SqueezeExcite)}
+
+
+def hidden_units(channels: int, reduction: int) -> int:
+    """C // r, the width of the gate's hidden layer; refuses what would leave none."""
+    if reduction < 1 or channels // reduction < 1:
+        raise SpecError(
+            f"a gate over {channels} channels needs a reduction from 1 to {channels}, got {reduction}: "
+            f"{channels} // {reduction} would leave no hidden unit. Choose a smaller reduction."
+        )
+    return channels // reduction
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    # Weights may be half precision; the product must not be.
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return F.linear(x, layer.weight.to(x.dtype), bias)

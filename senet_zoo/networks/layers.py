@@ -1,0 +1,136 @@
+"""Convolution and batch normalisation, the pair that every block is laid from.
+
+Stochastic depth as a layer.
+
+Local response normalisation, what stood in the place of batch normalisation before there was one.
+
+The random start of every network.
+"""
+
+from torch import Tensor, nn
+
+from senet_zoo.networks.functional import at_least_float32, drop_path
+from senet_zoo.networks.gate import SqueezeExcite
+
+Side = int | tuple[int, int]
+"""One number for a square, or height and width."""
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, then batch normalisation and an activation.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        kernel: side of the convolution.
+        stride: of the convolution.
+        padding: on each side; by default what keeps an odd kernel centred.
+        groups: of the convolution.
+        eps: added to the variance.
+        act: what follows; the identity by default.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)) for odd kernels and the default
+        padding.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Side,
+        *,
+        stride: int = 1,
+        padding: Side | None = None,
+        groups: int = 1,
+        eps: float = 1e-5,
+        act: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        padding = centred(kernel) if padding is None else padding
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=eps)
+        self.act = nn.Identity() if act is None else act
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.bn(self.conv(x)))
+        return y
+
+
+def centred(kernel: Side) -> Side:
+    """The padding that keeps an odd kernel centred on its pixel."""
+    return kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
+
+
+def relu() -> nn.Module:
+    """The activation after batch normalisation; in place, for the normalised map has no other reader."""
+    return nn.ReLU(inplace=True)
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch per sample while training; the identity in eval mode.
+
+    Args:
+        rate: probability of dropping a sample's branch, 0 <= rate < 1.
+
+    Source: Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop_path(x, self.rate) if self.training and self.rate > 0.0 else x
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """Divide each value by the strength of its neighbours in five channels around it.
+
+    ::
+
+        y_c = x_c / (1 + 1e-4 / 5 * sum of x_k squared, k = c - 2 .. c + 2) ** 0.75
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, section 3.3; the
+    constants are those of Caffe's ``bvlc_googlenet``.
+
+    Differs: computed in float32 even where the input is half precision, for squares leave float16's range.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(size=5, alpha=1e-4, beta=0.75, k=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(at_least_float32(x.dtype))).to(x.dtype)
+
+
+def initialise(module: nn.Module) -> None:
+    """Set every parameter and buffer under ``module``: He for convolutions, ones and zeros for batch normalisation.
+
+    The gates' fully connected layers and the classifier get PyTorch's own uniform start: the authors found that the
+    choice does not matter there. Every layer that the zoo uses is covered, so that a network whose tensors hold
+    anything is complete after this call.
+
+    Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852; the paper, section 5.1.
+    """
+    if isinstance(module, SqueezeExcite):
+        module.reset_parameters()  # its own layers included
+        return
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d | nn.Linear):
+        module.reset_parameters()
+    elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+        raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
+    for child in module.children():
+        initialise(child)

@@ -1,0 +1,276 @@
+"""The network class: it reads a spec from left to right and adds nothing of its own.
+
+Networks made without drawing what will be replaced; on the meta device, without memory for it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint, noop_context_fn
+
+from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.excitations import paper_names, recorded_excitations
+from senet_zoo.networks.gate import gates
+from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.support.memory import uncollected
+
+
+class ConvNet(nn.Module):
+    """A convolutional network as its spec describes it: stem, pool, stages, head, classifier.
+
+    Parameters are left as PyTorch's layers create them: `senet_zoo.create_model` initialises or loads them.
+
+    Args:
+        spec: the architecture.
+        num_classes: logits; None for the spec's own number, 0 for a network that ends in pooled features.
+        in_channels: channels of the input pictures.
+        dropout: rate in the head; None for the spec's own.
+        drop_path: stochastic depth: rate of the last block, growing linearly from 0 at the first.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, num_classes), or (N, num_features) without classifier.
+
+    Raises:
+        UsageError: an option outside its range.
+        SpecError: a block cannot honour the gate or ``drop_path``, or a stage chosen for gates has no unit to gate.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        *,
+        num_classes: int | None = None,
+        in_channels: int = 3,
+        dropout: float | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dropout = spec.dropout if dropout is None else dropout
+        num_classes = spec.num_classes if num_classes is None else num_classes
+        _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
+        _require("in_channels", in_channels, in_channels >= 1, "at least 1")
+        _require("dropout", dropout, 0.0 <= dropout < 1.0, "at least 0 and below 1")
+        _require("drop_path", drop_path, 0.0 <= drop_path < 1.0, "at least 0 and below 1")
+        self.spec = spec
+        self.in_channels = in_channels
+        self.stem = spec.stem.build(in_channels)
+        self.pool = spec.pool.build()
+
+        rates = _linear_rates(drop_path, sum(len(stage.blocks) for stage in spec.stages))
+        stages, width = [], spec.stem.out_channels(in_channels)
+        for number, stage in zip(spec.stage_numbers, spec.stages, strict=True):
+            se, blocks = spec.gate_of_stage(number), []
+            for place, block in enumerate(stage.blocks, start=1):
+                blocks.append(block.build(width, spec.gate_of_block(number, place), next(rates)))
+                width = block.out_channels(width)
+            stages.append(nn.Sequential(*blocks))
+            if se is not None and se.stages is not None and not gates(stages[-1]):
+                raise SpecError(f"stage {number} has no unit to gate, got SE(stages={se.stages}); leave it out")
+        self.stages = nn.ModuleList(stages)
+
+        self.head = spec.head.build(width, dropout)
+        self.num_features = spec.head.num_features(width)
+        self.reset_classifier(num_classes)
+        self.weights: object | None = None  # the record of what was loaded, set by whoever loads
+        self._checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last map. Shape: (N, in_channels, H, W) -> (N, channels, H / 32, W / 32) for most networks."""
+        x = self.pool(self.stem(x))
+        for stage in self.stages:
+            x = self.run(stage, x)
+        return x
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """From the last map to the logits. Shape: (N, channels, H, W) -> (N, num_classes)."""
+        y: Tensor = self.classifier(self.head(x))
+        return y
+
+    def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
+        """The deepest map of each asked stride, for detectors and segmenters.
+
+        Args:
+            x: pictures, (N, in_channels, H, W).
+            strides: out of `feature_channels`, in ascending order.
+
+        Returns:
+            One map a stride: (N, feature_channels[stride], H / stride, W / stride). Sizes that do not divide are
+            rounded up, but by the pools of the authors' and the aa form, which round an odd map down. The maps of
+            Inception v3, v4 and Inception-ResNet are up to four pixels smaller, for some of their convolutions are not
+            padded: 147, 71, 35, 17 and 8 pixels a side of 299.
+
+        Raises:
+            UsageError: the network has no map of such a stride.
+        """
+        available = self.feature_channels
+        if not strides or list(strides) != sorted(set(strides)) or not set(strides) <= set(available):
+            raise UsageError(
+                f"features(strides=...) takes strides out of {tuple(available)} in ascending order, "
+                f"got {tuple(strides)}"
+            )
+        maps, stride = {}, 1
+        for part, factor in self._parts():
+            if stride >= strides[-1] and factor > 1:
+                break
+            x, stride = self.run(part, x), stride * factor
+            maps[stride] = x
+        return [maps[s] for s in strides]
+
+    @property
+    def feature_channels(self) -> dict[int, int]:
+        """Channels of the deepest map of each stride: ``{stride: channels}``."""
+        stride, width = self.spec.stem.stride, self.spec.stem.out_channels(self.in_channels)
+        channels = {stride: width}
+        stride *= self.spec.pool.stride
+        channels[stride] = width
+        for stage in self.spec.stages:
+            for block in stage.blocks:
+                width = block.out_channels(width)
+            stride *= stage.stride
+            channels[stride] = width
+        return channels
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it."""
+        _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
+        like = next(self.stages.parameters())
+        self.num_classes = num_classes
+        self.classifier = self.spec.head.build_classifier(self.num_features, num_classes).to(like.device, like.dtype)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""
+        self._checkpointing = enable
+
+    def excitations(self, images: Tensor) -> dict[str, Tensor]:
+        """What every gate says of the pictures, by the paper's names of the gates, first to last.
+
+        One run of the whole network, in the mode it is in and with gradients where they are on; nothing of it stays
+        behind, also when it fails.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            ``{name: (N, C)}`` in float32 or wider, C being the channels of the map that the gate scales; ``{name:
+            (N, C, H, W)}`` of a gate without squeeze, which has a value a pixel. ``SE_4_6`` is the gate of stage 4's
+            block 6; `paper_names` has the rule.
+
+        Raises:
+            UsageError: the network has no gates.
+
+        Source: the paper, section 7.2.
+
+        Example:
+            >>> import senet_zoo
+            >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
+            >>> model.excitations(torch.zeros(2, 3, 32, 32))["SE_4_3"].shape
+            torch.Size([2, 64])
+        """
+        if not gates(self):
+            raise UsageError(
+                "excitations are those of gates, and this network has none: create the model whose name starts with "
+                "se_, or add gates by insert_se(model)"
+            )
+        names = paper_names(self, self.spec.stage_numbers)
+        return {names[module]: values for module, values in recorded_excitations(self, images).items()}
+
+    def _parts(self) -> list[tuple[nn.Module, int]]:
+        stages = zip(self.stages, self.spec.stages, strict=True)
+        return [
+            (self.stem, self.spec.stem.stride),
+            (self.pool, self.spec.pool.stride),
+            *((module, spec.stride) for module, spec in stages),
+        ]
+
+    def run(self, part: nn.Module, x: Tensor) -> Tensor:
+        """The output of ``part``: the stem, the pool, a stage or some of its blocks; checkpointed where that is on."""
+        if not (self._checkpointing and self.training and isinstance(part, nn.Sequential)):
+            y: Tensor = part(x)
+            return y
+        for block in part:
+            # A compiler recomputes without running side effects twice, and cannot trace the contexts.
+            contexts = noop_context_fn if torch.compiler.is_compiling() else partial(_recompute_contexts, block)
+            x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+        return x
+
+
+def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    # Without this a batch norm would count the same batch twice in its running statistics.
+    norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def _linear_rates(last: float, count: int) -> Iterator[float]:
+    return iter([last * i / max(count - 1, 1) for i in range(count)])
+
+
+def _require(name: str, value: float, holds: bool, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} must be {rule}, got {value}")
+
+
+def on_meta(
+    spec: NetworkSpec,
+    *,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
+) -> ConvNet:
+    """The network on the meta device, in eval mode; arguments and errors are those of `ConvNet`."""
+    with unfilled("meta"):
+        net = ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
+    return net.eval()
+
+
+@contextmanager
+def unfilled(device: str | torch.device) -> Iterator[None]:
+    """Layers made in the block lie on that device, and their parameters and statistics hold anything."""
+    with torch.device(device), _Unfilled(), uncollected():
+        yield
+
+
+class _Unfilled(TorchFunctionMode):
+    """No function fills a tensor, which would cost time on the meta device as well."""
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+_FILLS = frozenset(
+    {
+        nn.init.kaiming_uniform_,
+        nn.init.uniform_,
+        Tensor.uniform_,
+        Tensor.normal_,
+        Tensor.fill_,
+        Tensor.zero_,
+    }
+)

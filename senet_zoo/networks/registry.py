@@ -1,0 +1,143 @@
+"""Every model of the zoo by name: the sum of the families, read-only."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from re import split
+from types import MappingProxyType
+
+from senet_zoo.errors import UnknownModelError
+from senet_zoo.networks.blocks.widths import Widths, widths_of
+from senet_zoo.networks.families import (
+    alexnet,
+    bn_inception,
+    densenet,
+    googlenet,
+    inception_resnet,
+    inception_v3,
+    inception_v4,
+    mnasnet,
+    mobilenet,
+    nin,
+    preresnet,
+    preresnet_cifar,
+    resnet,
+    resnet_b,
+    resnet_cifar,
+    resnet_d,
+    shakeshake,
+    shufflenet,
+    vgg,
+    wide_resnet,
+)
+from senet_zoo.networks.families.family import Family, Model
+from senet_zoo.networks.specs import NetworkSpec
+
+FAMILIES = (
+    resnet.FAMILY,
+    resnet_b.FAMILY,
+    resnet_d.FAMILY,
+    mobilenet.FAMILY,
+    shufflenet.FAMILY,
+    resnet_cifar.FAMILY,
+    vgg.FAMILY,
+    alexnet.FAMILY,
+    nin.FAMILY,
+    densenet.FAMILY,
+    mnasnet.FAMILY,
+    preresnet.FAMILY,
+    preresnet_cifar.FAMILY,
+    wide_resnet.FAMILY,
+    shakeshake.FAMILY,
+    googlenet.FAMILY,
+    bn_inception.FAMILY,
+    inception_v3.FAMILY,
+    inception_v4.FAMILY,
+    inception_resnet.FAMILY,
+)
+
+
+def sum_of(families: tuple[Family, ...]) -> Mapping[str, Model]:
+    """All models by name; two of one name are a programming error, raised at import."""
+    models: dict[str, Model] = {}
+    for family in families:
+        for model in family.models:
+            if model.name in models:
+                raise ValueError(
+                    f"{model.name} is registered by {models[model.name].defined_in} and {model.defined_in}"
+                )
+            models[model.name] = model
+    return MappingProxyType(models)
+
+
+MODELS = sum_of(FAMILIES)
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        # timm's legacy_*: the authors' form
+        "legacy_seresnet18": "se_resnet18",
+        "legacy_seresnet34": "se_resnet34",
+        "legacy_seresnet50": "se_resnet50",
+        "legacy_seresnet101": "se_resnet101",
+        "legacy_seresnet152": "se_resnet152",
+        "legacy_seresnext26_32x4d": "se_resnext26_32x4d",
+        "legacy_seresnext50_32x4d": "se_resnext50_32x4d",
+        "legacy_seresnext101_32x4d": "se_resnext101_32x4d",
+        "legacy_senet154": "senet154",
+        # timm's seresnet*: the B, D and aa forms; not seresnet18 and 34, whose gates are wider
+        "seresnet50": "se_resnet50b",
+        "seresnet101": "se_resnet101b",
+        "seresnet152": "se_resnet152b",
+        "seresnet152d": "se_resnet152d",
+        "seresnext26d_32x4d": "se_resnext26d_32x4d",
+        "seresnext50_32x4d": "se_resnext50b_32x4d",
+        "seresnext101_32x4d": "se_resnext101b_32x4d",
+        "seresnext101_64x4d": "se_resnext101b_64x4d",
+        "seresnext101_32x8d": "se_resnext101b_32x8d",
+        "seresnext101d_32x8d": "se_resnext101d_32x8d",
+        "seresnextaa101d_32x8d": "se_resnextaa101d_32x8d",
+        "seresnextaa201d_32x8d": "se_resnextaa201d_32x8d",
+        # timm's name of MnasNet-A1
+        "semnasnet_100": "se_mnasnet",
+    }
+)
+"""Names used elsewhere, only where the function is the same."""
+
+
+def find(name: str) -> Model:
+    """The model of that name or alias.
+
+    Raises:
+        UnknownModelError: there is none; the message lists the near misses.
+    """
+    model = MODELS.get(ALIASES.get(name, name))
+    if model is None:
+        raise UnknownModelError(f"no model is named {name!r}{_near(name)}; senet_zoo.list_models() lists all")
+    return model
+
+
+def spelt(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
+    """The model of that architecture, whatever its gate, and its widths where they are not the model's own.
+
+    None where no name spells it.
+    """
+    for widths in (None, widths_of(spec)):
+        for model in MODELS.values():
+            if model.spells(spec, widths):
+                return model, widths
+    return None
+
+
+def match(pattern: str) -> list[str]:
+    """Names that match a shell pattern (``*``, ``?``, ``[...]``), in natural order: 50 before 101."""
+    return sorted((name for name in MODELS if fnmatchcase(name, pattern)), key=natural_order)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key under which numbers inside names compare as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in split(r"(\d+)", name)]
+
+
+def _near(name: str) -> str:
+    close = get_close_matches(name.lower().replace("-", "_"), [*MODELS, *ALIASES], n=4, cutoff=0.75)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

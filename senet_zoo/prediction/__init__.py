@@ -1,0 +1,1 @@
+"""Pictures in, classes out; what reads an exported network needs no torch."""

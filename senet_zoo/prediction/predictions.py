@@ -1,0 +1,117 @@
+"""Pictures in, answers out: decoded in threads, classified in batches, answered in order, whatever computes."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from senet_zoo.data.pictures import find_pictures, read_picture
+from senet_zoo.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network sees in one picture.
+
+    Args:
+        path: the file.
+        classes: (label, probability) of the likeliest classes, the likeliest first.
+    """
+
+    path: str
+    classes: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture without an answer.
+
+    Args:
+        path: the file, or the user's words where they lead to no file.
+        error: why; its message names the file.
+    """
+
+    path: str
+    error: PictureError
+
+
+def answers(
+    sources: Iterable[str | os.PathLike[str]],
+    prepare: "Callable[[Image], Item]",
+    classify: Callable[[Sequence[tuple[Path, Item]]], Iterable[Prediction]],
+    *,
+    batch: int,
+    workers: int,
+) -> Iterator[Prediction | Failure]:
+    """One result for each picture in the order given; one that cannot be read does not stop the others.
+
+    Memory does not grow with the number of pictures: ``sources`` is read as needed, and at most three batches of
+    prepared pictures wait.
+
+    Args:
+        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them.
+        prepare: what a thread does to each picture.
+        classify: answers for a batch of prepared pictures, never an empty one, in their order.
+        batch: pictures that are classified at once.
+        workers: threads that decode pictures.
+    """
+
+    def load(item: Path | Failure) -> tuple[Path, Item] | Failure:
+        if isinstance(item, Failure):
+            return item
+        try:
+            return item, prepare(read_picture(item))
+        except PictureError as error:
+            return Failure(str(item), error)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="senet_zoo-decode")
+    try:
+        loaded = _map_ahead(pool, load, _find(sources), ahead=2 * batch)
+        while group := list(islice(loaded, batch)):
+            pictures = [item for item in group if not isinstance(item, Failure)]
+            found = iter(classify(pictures) if pictures else ())
+            yield from (item if isinstance(item, Failure) else next(found) for item in group)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def require_counts(top: int, batch: int, workers: int) -> None:
+    """Refuse a number that asks for nothing.
+
+    Raises:
+        UsageError: one is below 1.
+    """
+    for name, value in (("top", top), ("batch", batch), ("workers", workers)):
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
+
+
+def _find(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
+    for source in sources:
+        try:
+            yield from find_pictures(source)
+        except PictureError as error:
+            yield Failure(os.fspath(source), error)
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    # Like pool.map, which would read all items and start all work at once.
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,170 @@
+"""Files that are there whole or not at all, however many processes write them.
+
+Files of other frameworks, read in one piece before they are taken apart.
+
+Is this still the same file? Another process may put a new one in its place at any moment.
+
+Files that are made in a hidden folder beside their place, and moved there when they have proven themselves.
+"""
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from senet_zoo.errors import ExportError, WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+
+ABANDONED = 86400.0
+"""Seconds after which a part that nobody writes to belongs to a process that was killed."""
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of ``path`` once the block ends, and leaves no trace if it fails.
+
+    A process that is killed cannot tidy up; whoever writes to the same folder a day later does.
+
+    Raises:
+        OSError: the folder cannot be made or written; see `disk_error`.
+    """
+    with scratch_file(path) as part:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    remove_abandoned(path.parent)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """A name beside ``path``, hidden and nobody else's, in a folder that exists; no file of it outlives the block.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable:
+    """The typed error of a folder that did not take a file.
+
+    Args:
+        error: what the system said.
+        folder: where the file should have gone.
+        setting: environment variable that names another folder.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WeightsUnavailable(
+            f"the disk is full: {_free(folder)} bytes are free under {folder} ({error.strerror}); free some, or set "
+            f"{setting} to a folder on another disk"
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return WeightsUnavailable(
+            f"{folder} is read-only for this user ({error.strerror}); set {setting} to a folder that can be written, "
+            f"or give a local file as weights="
+        )
+    return WeightsUnavailable(f"{folder} did not take the file: {error}; set {setting} to another folder")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left in a folder a day ago or longer."""
+    for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
+        with suppress(OSError):  # another process was quicker
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
+
+
+def _free(folder: Path) -> int | str:
+    for existing in (folder, *folder.parents):
+        if existing.is_dir():
+            return disk_usage(existing).free
+    return "an unknown number of"
+
+
+MOST_BYTES = 2**31 - 1  # what protobuf itself allows; the authors' largest file, SENet-154, has 440 MiB
+
+
+def read_whole(path: Path, kind: str) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        path: the file.
+        kind: what it should be, for messages: ``a .caffemodel file``.
+
+    Raises:
+        WeightsNotFound: there is no file.
+        WeightsUnavailable: the system does not let it be read.
+        WeightsCorrupted: it is empty.
+        WeightsUnsafe: it has more than 2 GiB.
+    """
+    if path.is_dir():
+        raise WeightsNotFound(f"weights must be {kind}, but {path} is a folder; name the file inside")
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise WeightsUnsafe(f"{kind} may have {MOST_BYTES} bytes at most, but {path} has {size}; it is not opened")
+        content = path.read_bytes()
+    except FileNotFoundError as e:
+        raise WeightsNotFound(f"weights must be {kind}, but there is no {path}") from e
+    except OSError as e:
+        raise WeightsUnavailable(
+            f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
+        ) from e
+    if not content:
+        raise WeightsCorrupted(f"{path} must be {kind}, but is empty; fetch it again")
+    return content
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What changes when a file is replaced or written to.
+
+    Args:
+        inode: another one where another file took its place.
+        size: in bytes.
+        mtime_ns: when it was last written to; programs such as rsync and tar set it at will.
+        ctime_ns: when anything of it last changed, its times included; no program sets it.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def state_of(stat: os.stat_result) -> FileState:
+    """The state of the file of which ``stat`` was asked."""
+    return FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path of the same name in a folder of its own; what the block leaves there takes its place if it succeeds.
+
+    Raises:
+        ExportError: the folder does not take files.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder, path.name)
+            # OpenVINO's weights go before the file that needs them.
+            for made in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+                made.replace(path.parent / made.name)
+    except OSError as error:
+        raise ExportError(
+            f"{path.parent} did not take {path.name}: {error}; choose a folder that can be written"
+        ) from error

@@ -1,0 +1,160 @@
+"""Is this the published file? Hashed once: a stamp in the zoo's cache holds the answer until the file changes.
+
+What the manifest does not know and a hub or a release once answered: remembered, so that later loads are pinned.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
+from senet_zoo.support import settings
+from senet_zoo.support.files import FileState, atomic_file, remove_abandoned, state_of
+from senet_zoo.weights.sources import COMMIT, SHA256
+
+_stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
+
+
+def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -> FileState:
+    """Check a file's size, then its sha256, unless its stamp says that this was done and nothing changed since.
+
+    Args:
+        path: the file.
+        sha256: as published, 64 hex digits.
+        size: in bytes; None where it is not known.
+        stamped: read and leave a stamp; without, nothing outside the file is touched.
+
+    Returns:
+        What the file was like when it was checked. Whoever reads its tensors later must find it so.
+
+    Raises:
+        WeightsCorrupted: the file is another one than published.
+        WeightsUnavailable: it cannot be read; another process may have removed it.
+    """
+    try:
+        return _verify(path, sha256, size, stamped)
+    except OSError as e:
+        raise WeightsUnavailable(
+            f"{path} cannot be read: {e.strerror}; if it is not there, another process removed it: try again"
+        ) from e
+
+
+def _verify(path: Path, sha256: str, size: int | None, stamped: bool) -> FileState:
+    state = state_of(path.stat())  # before it is hashed: what takes its place meanwhile is not what was hashed
+    check_size(path, size)
+    mode = settings.verify_mode()
+    if mode == "never" or (mode == "once" and stamped and _is_stamped(path, sha256, state)):
+        return state
+    actual = digest(path)
+    if actual != sha256:
+        raise WeightsCorrupted(
+            f"the sha256 of {path} must be {sha256}, but is {actual} ({path.stat().st_size} bytes): a proxy, a disk or "
+            f"another program altered it; delete it and fetch it again"
+        )
+    if stamped:
+        _stamp(path, sha256, state)
+    return state
+
+
+def check_size(path: Path, size: int | None) -> None:
+    """Check a file's size, where it is known.
+
+    Raises:
+        WeightsCorrupted: it has another one.
+    """
+    actual = path.stat().st_size
+    if size is not None and actual != size:
+        raise WeightsCorrupted(f"{path} must have {size} bytes, but has {actual}; delete it and fetch it again")
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path, sha256: str, state: FileState) -> None:
+    """Remember that ``path``, in that state, has ``sha256``. A cache that cannot be written is no failure."""
+    note = _note(path, state)
+    _stamped_here.add(sha256 + note)
+    try:
+        with atomic_file(_stamp_file(path, sha256)) as file:
+            file.write(note.encode())
+        # In the cache's other folders, too: one that nobody writes to again would never be tidied.
+        for folder in settings.zoo_cache().iterdir():
+            remove_abandoned(folder)
+    except OSError:
+        return
+
+
+def _is_stamped(path: Path, sha256: str, state: FileState) -> bool:
+    """Whether ``path`` had ``sha256`` when it was last hashed, and has not changed since."""
+    note = _note(path, state)
+    if sha256 + note in _stamped_here:
+        return True
+    try:
+        return _stamp_file(path, sha256).read_text() == note
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _note(path: Path, state: FileState) -> str:
+    return json.dumps({"path": os.path.realpath(path), **asdict(state)})
+
+
+def _stamp_file(path: Path, sha256: str) -> Path:
+    place = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
+    return settings.zoo_cache() / "verified" / f"{sha256}-{place}.json"
+
+
+_log = logging.getLogger("senet_zoo")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The exact file behind a name.
+
+    Args:
+        what: the name, for whoever reads the cache.
+        revision: commit of 40 hex digits; None for a release file.
+        sha256: of the safetensors file.
+        size: of the safetensors file, in bytes.
+    """
+
+    what: str
+    revision: str | None
+    sha256: str
+    size: int
+
+
+def recall(what: str) -> Pin | None:
+    """What was remembered of ``what``; None where that is nothing, or unreadable."""
+    try:
+        data = json.loads(_file(what).read_text())
+        pin = Pin(what=data["what"], revision=data["revision"], sha256=data["sha256"], size=data["size"])
+        sound = (
+            pin.what == what
+            and (pin.revision is None or re.fullmatch(COMMIT, pin.revision))
+            and re.fullmatch(SHA256, pin.sha256)
+            and type(pin.size) is int
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pin if sound else None
+
+
+def remember(pin: Pin) -> None:
+    """Keep ``pin`` for later loads. A cache that cannot be written is no failure: the next load asks again."""
+    try:
+        with atomic_file(_file(pin.what)) as file:
+            file.write(json.dumps(asdict(pin), sort_keys=True).encode())
+    except OSError as e:
+        _log.info("%s is not remembered: %s", pin.what, e)
+
+
+def _file(what: str) -> Path:
+    return settings.zoo_cache() / "pins" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"

@@ -1,0 +1,339 @@
+"""What is known of a saved model beside its tensors, as frozen values.
+
+What ``config.json`` beside a model's tensors says: all that rebuilds the network around them, and whose they are.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+from senet_zoo.data.labels import categories
+from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
+from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsNotFound
+from senet_zoo.formats.metadata import LABELS, Fingerprint, Remarks, fingerprint_json, read_fingerprint, read_remarks
+from senet_zoo.networks import registry
+from senet_zoo.networks.blocks.widths import Widths
+from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.support.files import atomic_file, disk_error
+from senet_zoo.support.json_fields import Fields, read_json
+from senet_zoo.weights.rows import MODEL_NAME, TAG, Metric, read_metric
+from senet_zoo.weights.sources import SHA256, split_revision
+from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
+from senet_zoo.weights.variant import from_json, to_json
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the tensors of a folder come from, and what was measured of them.
+
+    Args:
+        sha256: of the ``model.safetensors`` that the rest speaks of.
+        base: the published weights (``model.tag``) that they are, or were trained on from; None for neither.
+        license: SPDX name in lower case, or None where nobody chose one.
+        metrics: measured with exactly these tensors.
+    """
+
+    sha256: str
+    base: str | None = None
+    license: str | None = None
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    """What ``config.json`` says.
+
+    Args:
+        architecture: name of the model.
+        se: its gate, with every choice spelt out; None for a plain twin.
+        num_classes: logits; 0 for pooled features.
+        in_channels: of the pictures.
+        preprocessing: from a picture to the input, or None where it is not known.
+        categories: class names in the order of the logits, or None where they are not known.
+        provenance: whose tensors these are; None in folders that do not say it.
+        fingerprint: what the network answers to a fixed picture; None in older folders, and for a network that has
+            none, as one without logits.
+        timm: what timm calls the network, where names and config are written so that timm reads the folder too.
+        widths: channels of the stem's map and of each stage's, where some were removed; None for the architecture's
+            own.
+    """
+
+    architecture: str
+    se: SE | None
+    num_classes: int
+    in_channels: int
+    preprocessing: Preprocessing | None = None
+    categories: tuple[str, ...] | None = None
+    provenance: Provenance | None = None
+    fingerprint: Fingerprint | None = None
+    timm: str | None = None
+    widths: Widths | None = None
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network's architecture.
+
+        Raises:
+            UsageError: the architecture has no such gate or widths.
+        """
+        return registry.find(self.architecture).spec(self.se, self.widths)
+
+    def transforms(self) -> "Transform":
+        """The torchvision v2 transform of the preprocessing.
+
+        Raises:
+            UsageError: the folder does not say what it is.
+        """
+        if self.preprocessing is None:
+            raise UsageError(f"{CONFIG} of {self.architecture} names no preprocessing; save it with one")
+        return self.preprocessing.transforms()
+
+
+TENSORS = "model.safetensors"
+HUB = "hf://"
+LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
+
+
+def read_config(folder: Path) -> FolderConfig:
+    """What the ``config.json`` of a folder says.
+
+    Raises:
+        WeightsNotFound: there is none.
+        ManifestError: it breaks a rule; the message names the field.
+        UnknownModelError: its architecture is none of the zoo's.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise WeightsNotFound(
+            f"a saved model is a folder with {TENSORS} and {CONFIG}, but there is no {path}; without it, name the "
+            f"model: create_model(NAME, weights={str(folder)!r})"
+        )
+    return parse_config(read_json(path), str(path))
+
+
+def parse_config(data: object, where: str) -> FolderConfig:
+    """What a parsed ``config.json`` says, every field checked.
+
+    Args:
+        data: the JSON value: of the zoo's own form, or of timm's, whoever wrote it.
+        where: its file or address, for messages.
+
+    Raises:
+        ManifestError: it breaks a rule; the message names the field.
+        UnknownModelError: its architecture is none of the zoo's.
+    """
+    return _from_timm(data, where) if _is_timms(data) else _from_own(Fields(data, where))
+
+
+def _from_own(fields: Fields) -> FolderConfig:
+    se = fields.take("se")
+    if se is not None and not isinstance(se, dict):
+        raise fields.refuse("se", se, "an object, or null for a plain twin")
+    preprocessing = fields.take("preprocessing")
+    num_classes = fields.whole("num_classes", 0, 10**6)
+    config = FolderConfig(
+        architecture=registry.find(fields.text("architecture")).name,
+        se=None if se is None else _gate(fields, se),
+        num_classes=num_classes,
+        in_channels=fields.whole("in_channels", 1, 10**4),
+        preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
+        categories=_categories(fields),
+        provenance=_provenance(fields),
+        fingerprint=_fingerprint(fields, num_classes),
+        widths=fields.wholes_or_null("widths", 1, 10**5),
+    )
+    fields.done()
+    plain = registry.find(config.architecture).se is None
+    if plain != (config.se is None):
+        raise fields.refuse("se", se, f"{'null' if plain else 'an object'}, for {config.architecture}")
+    if config.categories is not None and len(config.categories) != num_classes:
+        raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
+    if config.widths is not None:
+        _require_widths(fields, config)
+    return config
+
+
+def _require_widths(fields: Fields, config: FolderConfig) -> None:
+    try:
+        config.spec  # noqa: B018 (it raises)
+    except SpecError as e:
+        raise ManifestError(f"{fields.where}.widths: {e}") from e
+
+
+def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:
+    theirs = read_timm(data, where)
+    model = theirs.model
+    ours = Fields({} if theirs.ours is None else theirs.ours, f"{where}.{OURS}")
+    config = FolderConfig(
+        architecture=model.name,
+        se=model.se,
+        num_classes=theirs.num_classes,
+        in_channels=theirs.in_channels,
+        preprocessing=theirs.preprocessing,
+        categories=theirs.categories,
+        provenance=_provenance(ours),
+        fingerprint=_fingerprint(ours, theirs.num_classes),
+        timm=theirs.name,
+    )
+    ours.done()
+    return config
+
+
+def config_beside(weights: str | Path) -> FolderConfig | None:
+    """What the ``config.json`` of a folder, or of a hub's repository, says; None where it is of no network of the zoo.
+
+    Args:
+        weights: a path, or ``hf://org/name@revision``.
+
+    Raises:
+        ManifestError: it breaks a rule.
+        WeightsError: the hub did not deliver it.
+    """
+    if str(weights).startswith(HUB):
+        return _on_hub(str(weights))
+    path = Path(weights).expanduser() / CONFIG
+    return read_config(path.parent) if path.is_file() and _is_known(read_json(path)) else None
+
+
+def _on_hub(address: str) -> FolderConfig | None:
+    from senet_zoo.weights.download import locate_hub
+
+    repo, revision = split_revision(address.removeprefix(HUB))
+    # The tensors come first: they settle which commit a name means, and the config is read at the same one.
+    commit = locate_hub(repo, revision).revision
+    return None if commit is None else config_at(repo, commit)
+
+
+def config_at(repo: str, commit: str) -> FolderConfig | None:
+    """What the ``config.json`` of a hub's repository says; None where it is of no network of the zoo.
+
+    Args:
+        repo: ``organisation/name``.
+        commit: 40 hex digits.
+
+    Raises:
+        ManifestError: it breaks a rule.
+        WeightsError: the hub did not deliver it.
+    """
+    from senet_zoo.weights.hub_text import fetch_text
+
+    path = fetch_text(repo, commit, CONFIG)
+    data = None if path is None else read_json(path)
+    return parse_config(data, f"{HUB}{repo}@{commit}/{CONFIG}") if _is_known(data) else None
+
+
+def _is_timms(data: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(data, Mapping) and PRETRAINED in data
+
+
+def _is_known(data: object) -> bool:
+    # Other libraries write a config.json too; none of them says which gate its network carries.
+    return names_ours(data) if _is_timms(data) else isinstance(data, Mapping) and "se" in data
+
+
+def config_inside(config: FolderConfig, metadata: Mapping[str, str], path: Path) -> FolderConfig | None:
+    """What a file of tensors says of itself; None where it says nothing.
+
+    Args:
+        config: what the tensors show.
+        metadata: of the file's header.
+        path: of the file, for messages.
+
+    Raises:
+        WeightsCorrupted: the metadata is not as this zoo writes it.
+    """
+    remarks = read_remarks(metadata, config.num_classes, path)
+    if remarks == Remarks():
+        return None
+    names = None if remarks.labels is None else categories(remarks.labels, LABELS[remarks.labels])
+    fitting = names if names is not None and len(names) == config.num_classes else None
+    return replace(config, preprocessing=remarks.preprocessing, categories=fitting, fingerprint=remarks.fingerprint)
+
+
+def write_config(folder: Path, config: FolderConfig) -> None:
+    """Write the ``config.json`` of a folder, whole or not at all.
+
+    Raises:
+        WeightsUnavailable: the disk did not take it.
+    """
+    try:
+        with atomic_file(folder / CONFIG) as file:
+            file.write(json.dumps(_as_json(config), indent=2, ensure_ascii=False).encode() + b"\n")
+    except OSError as e:
+        raise disk_error(e, folder, "the path") from e
+
+
+def _gate(fields: Fields, se: dict[str, object]) -> SE:
+    try:
+        return from_json(se)
+    except UsageError as e:
+        raise ManifestError(f"{fields.where}.se: {e}") from e
+
+
+def _fingerprint(fields: Fields, num_classes: int) -> Fingerprint | None:
+    value = fields.take_optional("fingerprint")
+    return None if value is None else read_fingerprint(value, fields.where, num_classes)
+
+
+def _provenance(outer: Fields) -> Provenance | None:
+    value = outer.take_optional("provenance")
+    if value is None:
+        return None
+    fields = Fields(value, f"{outer.where}.provenance")
+    provenance = Provenance(
+        sha256=fields.text("sha256", SHA256, "the 64 hex digits of a sha256"),
+        base=fields.text_or_null("base", rf"{MODEL_NAME}\.{TAG}", "the name of published weights, model.tag"),
+        license=fields.text_or_null("license", LICENSE, "an SPDX name in lower case, such as apache-2.0"),
+        metrics=tuple(read_metric(metric) for metric in fields.objects("metrics", least=0)),
+    )
+    fields.done()
+    return provenance
+
+
+def check_license(name: str) -> None:
+    """Refuse what is no licence's name.
+
+    Raises:
+        UsageError: it is not of the form of one.
+    """
+    if re.fullmatch(LICENSE, name) is None:
+        raise UsageError(f"a licence is an SPDX name in lower case, such as apache-2.0 or mit, got {name!r}")
+
+
+def _categories(fields: Fields) -> tuple[str, ...] | None:
+    names = fields.take("categories")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise fields.refuse("categories", names, "a list of texts, or null")
+    return tuple(names)
+
+
+def _as_json(config: FolderConfig) -> dict[str, object]:
+    p, made = config.preprocessing, config.fingerprint
+    ours = {
+        "provenance": None if config.provenance is None else asdict(config.provenance),
+        "fingerprint": None if made is None else fingerprint_json(made),
+    }
+    if config.timm is not None:
+        return timm_json(
+            TimmConfig(config.timm, config.num_classes, config.in_channels, p, config.categories, ours=ours)
+        )
+    return {
+        "architecture": config.architecture,
+        "se": None if config.se is None else to_json(config.se),
+        **({} if config.widths is None else {"widths": config.widths}),
+        "num_classes": config.num_classes,
+        "in_channels": config.in_channels,
+        "preprocessing": None if p is None else preprocessing_json(p),
+        "categories": config.categories,
+        **ours,
+    }

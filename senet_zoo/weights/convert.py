@@ -1,0 +1,206 @@
+"""Checkpoints of other libraries: checked, loaded, and written as safetensors."""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import UsageError
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.dialects import NATIVE, match, translate
+from senet_zoo.formats.metadata import Fingerprint
+from senet_zoo.networks import registry
+from senet_zoo.networks.families.family import Model
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.weights.config import FolderConfig, config_inside
+from senet_zoo.weights.fingerprint import fingerprint_if_any
+from senet_zoo.weights.libraries import TARGETS, Target, target_of
+from senet_zoo.weights.load import require_function
+from senet_zoo.weights.recognition import Foreign, identify, open_foreign, spec_of
+from senet_zoo.weights.save import architecture_of
+from senet_zoo.weights.variant import words
+
+_log = logging.getLogger("senet_zoo")
+
+_HEAD = ("classifier.weight", "classifier.bias")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted, and to what.
+
+    Args:
+        model: the network's name here.
+        variant: the gate it carries, as words for `senet_zoo.weights.variant.parse`; None where it is the name's own.
+        num_classes: logits; 0 where the file had no classifier.
+        in_channels: channels of the pictures.
+        read_as: dialect of the file that was read.
+        written_as: dialect of the file that was written.
+        foreign_model: what the other library calls the network; None for our own names.
+        path: the file that was written.
+        sha256: of it.
+        size: of it, in bytes.
+        preprocessing: how pictures become the network's input, which the file that was written says too; None where
+            the file that was read did not settle it.
+        fingerprint: what the network answers to a fixed picture, which the file says too; None where it has no logits,
+            or none that make one.
+    """
+
+    model: str
+    variant: str | None
+    num_classes: int
+    in_channels: int
+    read_as: str
+    written_as: str
+    foreign_model: str | None
+    path: Path
+    sha256: str
+    size: int
+    preprocessing: Preprocessing | None
+    fingerprint: Fingerprint | None
+
+
+def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
+    """Weights from a file of any library that the zoo can read.
+
+    That is safetensors, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams`` and the ``.caffemodel`` of
+    the authors, which takes RGB pictures and has its classes in the usual order once it is loaded.
+
+    Every tensor is loaded, or none: names and shapes are compared before the first is copied. Only a classifier of
+    another size, or one that the file lacks, is left as the given network has it; that is logged. Pickles are opened
+    with ``weights_only=True`` and run nothing.
+
+    Args:
+        model_or_name: a network of the zoo, which is filled where it stands; or a model's name, for a new network in
+            eval mode, with the file's number of classes (0 without a classifier) and the gate that the file has.
+        file: path of the file.
+
+    Returns:
+        The network; ``model.weights`` says how to prepare pictures where the file, or its kind, settles it.
+
+    Raises:
+        UnknownModelError: no model of that name.
+        WeightsUnsafe: the file wants to run code.
+        WeightsMismatch: its tensors are not exactly the network's, or another function's of the same shapes.
+        WeightsError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> model = load_checkpoint("se_resnet20", "senet_zoo/checkpoints/se_resnet20.cifar10.safetensors")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"state_dict": model.state_dict()}, f"{folder}/run.pth")
+        ...     again = load_checkpoint("se_resnet20", f"{folder}/run.pth")
+        >>> torch.equal(again.classifier.weight, model.classifier.weight)
+        True
+    """
+    if isinstance(model_or_name, str):
+        entry, foreign = registry.find(model_or_name), open_foreign(file)
+        net = _new(entry, foreign)
+        net.weights = _record(net, foreign)
+        return net
+    foreign = open_foreign(file)
+    net = model_or_name
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = foreign.native_shapes
+    head = [name for name in _HEAD if found.get(name) != expected.get(name)]
+    match(foreign.shapes, expected, foreign.dialect, allow_missing=_HEAD if head else ())
+    if foreign.dialect is not NATIVE or "model" in foreign.metadata:
+        entry, _ = architecture_of(net.spec)
+        require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
+    tensors = translate(foreign.tensors, foreign.dialect)
+    if head:
+        own = net.state_dict()
+        tensors = {name: own[name] if name in _HEAD else tensors[name] for name in expected}
+        _log.info(
+            "classifier of %d classes left as it was: that of %s has %d", net.num_classes, file, foreign.num_classes
+        )
+    net.load_state_dict(tensors, strict=True)
+    net.weights = _record(net, foreign)  # that of weights that it had before is no longer true
+    return net
+
+
+def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: str | None = None) -> Conversion:
+    """Write the weights of a file that `load_checkpoint` reads as safetensors.
+
+    The bytes depend on the tensors and their names alone: converting twice gives the same file.
+
+    Args:
+        file: to read.
+        out: to write, ending in ``.safetensors``; one that is there is replaced, whole or not at all.
+        model: the network's name, needed only where names and shapes of the tensors fit several.
+        to: ``timm``, ``cadene`` or ``torchvision`` for the names of that library; by default the zoo's own.
+
+    Raises:
+        UsageError: no ``.safetensors`` file, several networks fit, or the other library has no such network.
+        WeightsError: as of `load_checkpoint`; or the disk did not take the file.
+    """
+    target = Path(out).expanduser()
+    if target.suffix != ".safetensors":
+        raise UsageError(f"weights are converted to a .safetensors file, got {str(out)!r}; end its name so")
+    if target.exists() and target.samefile(Path(file).expanduser()):
+        raise UsageError(f"{file} is not converted onto itself; name another file")
+    if to is not None and to not in TARGETS:
+        raise UsageError(f"to=... takes {', '.join(TARGETS)}, or nothing for the zoo's own names, got {to!r}")
+    named = None if model is None else registry.find(model)
+    foreign = open_foreign(file)
+    entry = named or identify(foreign)
+    net = _new(entry, foreign)
+    tensors, written, theirs = translate(foreign.tensors, foreign.dialect), NATIVE, None
+    if to is not None:
+        target_there = _target(entry, net.spec, to)
+        theirs, written = target_there.name, target_there.dialect
+        tensors = target_there.tensors(net, tensors)
+    # Tensors that share memory would otherwise be refused.
+    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    said = foreign.remarks
+    remarks = dataclasses.replace(said, fingerprint=fingerprint_if_any(net, said.preprocessing))
+    sha256 = safetensors.write(target, copies, {"format": "pt", "model": entry.name, **remarks.metadata()})
+    return Conversion(
+        model=entry.name,
+        variant=None if net.spec.se == entry.se or net.spec.se is None else words(net.spec.se),
+        num_classes=net.num_classes,
+        in_channels=net.in_channels,
+        read_as=foreign.dialect.name,
+        written_as=written.name,
+        foreign_model=theirs,
+        path=target,
+        sha256=sha256,
+        size=target.stat().st_size,
+        preprocessing=remarks.preprocessing,
+        fingerprint=remarks.fingerprint,
+    )
+
+
+def _new(entry: Model, foreign: Foreign) -> ConvNet:
+    """The network that the file holds, by its name; every tensor of it is the file's."""
+    spec = spec_of(entry, foreign)
+    net = foreign.on_meta(spec)
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    match(foreign.shapes, expected, foreign.dialect)
+    require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
+    doubt = foreign.dialect.doubt(foreign.shapes)
+    if doubt:
+        _log.warning("%s: %s; taken for %s, as asked", foreign.path, doubt, entry.name)
+    net.load_state_dict(translate(foreign.tensors, foreign.dialect), strict=True, assign=True)
+    return net.float().eval()
+
+
+def _record(net: ConvNet, foreign: Foreign) -> FolderConfig | None:
+    entry, widths = architecture_of(net.spec)
+    shown = FolderConfig(entry.name, net.spec.se, foreign.num_classes, net.in_channels, widths=widths)
+    return config_inside(shown, foreign.metadata, foreign.path)
+
+
+def _target(entry: Model, spec: NetworkSpec, to: str) -> Target:
+    target = target_of(to, entry, spec.se)
+    if target is None:
+        gate = "" if spec.se == entry.se or spec.se is None else f" with {words(spec.se)}"
+        raise UsageError(
+            f"{to} has no network that is the function of {entry.name}{gate}, or its names for it are not known here; "
+            f"leave --to out"
+        )
+    return target

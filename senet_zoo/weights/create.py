@@ -1,0 +1,150 @@
+"""`create_model`: from a name to a network, with weights or without."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.networks import registry
+from senet_zoo.networks.families.family import Model
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet, unfilled
+from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.weights.catalogue import Weights, get_weights, split_name
+from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside
+from senet_zoo.weights.download import Located, locate
+from senet_zoo.weights.load import Build, Checkpoint, open_checkpoint, resolve
+
+_log = logging.getLogger("senet_zoo")
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    se: SE | None = None,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ConvNet:
+    """A network of the zoo, in eval mode.
+
+    Args:
+        name: ``model``, an alias of it, or ``model.tag`` to choose among its weights.
+        pretrained: load the published weights, every tensor of them; the default tag where the name has none.
+        weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``. A
+            folder's ``config.json``, where it has one, says which gate its network carries and, after pruning, how
+            wide its maps are.
+        num_classes: logits; 0 for pooled features. A number other than the weights' own replaces the classifier by a
+            fresh one. Default: the weights' number, or the network's.
+        in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
+            summed for one channel, repeated in turn and rescaled for others. Default: the weights' number, or 3.
+        se: another gate in place of the standard one.
+        dropout: rate in the head, in training. Default: the network's own.
+        drop_path: stochastic depth, the rate of the last block, growing linearly from 0.
+        device: where the parameters live.
+        dtype: of the parameters and running statistics.
+
+    Returns:
+        The network; ``model.weights`` is the record of what was loaded, or None. ``model.train()`` readies it to train.
+
+    Raises:
+        UnknownModelError: no model of that name; the message lists the near misses.
+        UnknownWeightsError: pretrained weights were asked for and there are none, or none of that tag.
+        UsageError: arguments that contradict each other.
+        SpecError: the network cannot honour ``se`` or ``drop_path``.
+        WeightsError: the weights could not be had, or are not what they should be. Never a random start instead.
+
+    Example:
+        >>> model = create_model("se_resnet20", pretrained=True)
+        >>> model(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
+    """
+    model_name, tag = split_name(name)
+    model = registry.find(model_name)
+    if pretrained and weights is not None:
+        raise UsageError("pretrained=True and weights=... both say where weights come from; pass one of them")
+    if tag and not pretrained:
+        raise UsageError(f"{name!r} names the weights {tag!r}; add pretrained=True, or ask for {model.name!r}")
+    spec = model.spec(se)
+    if se is not None and se != model.se and pretrained:
+        raise UsageError(
+            f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
+        )
+    config = None if weights is None else config_beside(weights)
+    if config is not None:
+        _agree(config, model, se)
+        spec = config.spec
+
+    def build(*, num_classes: int | None, in_channels: int) -> ConvNet:
+        return ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
+
+    record = None
+    if pretrained:
+        record = get_weights(f"{model.name}.{tag}" if tag else model.name)
+        checkpoint, net = _published(model, spec, build, record)
+    elif weights is not None:
+        checkpoint = open_checkpoint(*resolve(weights))
+        net = checkpoint.fitted(model, spec, build)
+    else:
+        with unfilled(device):
+            net = build(num_classes=num_classes, in_channels=3 if in_channels is None else in_channels)
+        initialise(net)
+        return net.to(dtype).eval()
+    if config is not None:
+        _agree_in_size(config, checkpoint, spec)
+    if in_channels not in (None, net.in_channels):
+        with unfilled("meta"):
+            net = build(num_classes=net.num_classes, in_channels=in_channels)
+    checkpoint.load_into(net)
+    if num_classes not in (None, net.num_classes):
+        _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
+        net.reset_classifier(num_classes)
+    net.weights = record or config or _config_inside(checkpoint, model, spec)
+    return net.to(device=device, dtype=dtype).eval()
+
+
+def _config_inside(checkpoint: Checkpoint, model: Model, spec: NetworkSpec) -> FolderConfig | None:
+    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
+    return config_inside(shown, checkpoint.header.metadata, checkpoint.path)
+
+
+def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:
+    """Refuse a saved folder whose config is not what was asked for."""
+    if config.architecture != model.name:
+        raise WeightsMismatch(
+            f"weights load only into the function that they were trained in: {CONFIG} says {config.architecture}, not "
+            f"{model.name}. Ask for create_model({config.architecture!r}, weights=...)"
+        )
+    if se is not None and se != config.se:
+        raise UsageError(f"{CONFIG} beside the weights says {config.se}, not {se}; drop se=...")
+
+
+def _agree_in_size(config: FolderConfig, checkpoint: Checkpoint, spec: NetworkSpec) -> None:
+    """Refuse a config whose classes or channels are not those of the tensors beside it."""
+    for word, said, found in (
+        ("num_classes", config.num_classes, checkpoint.num_classes),
+        ("in_channels", config.in_channels, checkpoint.in_channels(spec)),
+    ):
+        if said != found:
+            raise WeightsMismatch(
+                f"{CONFIG} must say what the tensors beside it are, but {word} is {said} there and {found} in the "
+                f"file; save the model again"
+            )
+
+
+def _published(model: Model, spec: NetworkSpec, build: Build, record: Weights) -> tuple[Checkpoint, ConvNet]:
+    """The first of the published files that fits, and the network that it fills."""
+    fitted: list[tuple[Checkpoint, ConvNet]] = []
+
+    def accept(found: Located) -> None:
+        checkpoint = Checkpoint(found.path, found.dialect, found.header)
+        fitted.append((checkpoint, checkpoint.fitted(model, spec, build, record.row.num_classes)))
+
+    locate(record.row, accept)  # it ends with the first file that is accepted
+    return fitted[0]

@@ -1,0 +1,230 @@
+"""Files from a hub, through huggingface_hub, which checks the size of what it downloads but not the bytes."""
+
+import logging
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
+from senet_zoo.support import settings
+from senet_zoo.support.files import FileState, state_of
+from senet_zoo.weights import cache
+from senet_zoo.weights.cache import verify
+from senet_zoo.weights.hub_errors import explain_hub, http_library
+from senet_zoo.weights.sources import COMMIT, SHA256, HubFile
+
+_log = logging.getLogger("senet_zoo")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A verified safetensors file on this machine.
+
+    Args:
+        path: the file.
+        sha256: of the file.
+        revision: the commit that it came from; None: a release.
+        state: what the file was like when it was verified.
+    """
+
+    path: Path
+    sha256: str
+    revision: str | None
+    state: FileState
+
+
+def cached(source: HubFile) -> Found | None:
+    """The file where an earlier download left it, verified, without any request; None where it is not.
+
+    Raises:
+        WeightsCorrupted: it is there, but not as published.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    known = _with_pin(source)
+    path = try_to_load_from_cache(known.repo, known.filename, cache_dir=settings.hub_cache(), revision=_asked(known))
+    if not isinstance(path, str):
+        return None
+    if known.sha256 is None and _recorded_sha256(Path(path)) is None:
+        return None  # nothing to check it against without asking
+    return _verified(known, Path(path))
+
+
+def fetched(source: HubFile) -> Found:
+    """The file from the hub, verified; one that is not as published is downloaded once more.
+
+    Raises:
+        WeightsUnavailable, WeightsAccessDenied, WeightsNotFound: the hub did not deliver; the message says why.
+        WeightsCorrupted: it delivered other bytes than published, twice; they are removed.
+    """
+    known = _with_pin(source)
+    _log.info("fetching %s", describe(known))
+    path = _download(known)
+    try:
+        return _verified_or_removed(known, path)
+    except WeightsCorrupted as e:
+        _log.warning("%s; downloading it once more", e)
+    commit = _commit(path, known)
+    return _verified_or_removed(known, _download(replace(known, revision=commit)))
+
+
+def describe(source: HubFile) -> str:
+    """The file in words: ``repo@revision/filename``."""
+    asked = _asked(source)
+    return f"{source.repo}@{asked[:12] if re.fullmatch(COMMIT, asked) else asked}/{source.filename}"
+
+
+def endpoint() -> str:
+    """Address of the hub that is asked."""
+    from huggingface_hub import constants
+
+    return settings.hub_endpoint() or constants.ENDPOINT
+
+
+def _asked(source: HubFile) -> str:
+    return source.revision or "main"
+
+
+def _pin_name(source: HubFile) -> str:
+    return f"{endpoint()}/{source.repo}@{_asked(source)}/{source.filename}"
+
+
+def _with_pin(source: HubFile) -> HubFile:
+    if source.revision is not None and source.sha256 is not None:
+        return source
+    pin = cache.recall(_pin_name(source))
+    if pin is None:
+        return source
+    return replace(
+        source,
+        revision=pin.revision,
+        sha256=source.sha256 or pin.sha256,
+        size=source.size or pin.size,
+    )
+
+
+def _verified_or_removed(known: HubFile, path: Path) -> Found:
+    """What was downloaded, verified; where it is not as published it goes, for other programs read this cache too.
+
+    The client never downloads over a file that is there, unless it is forced to. So a good one, which another process
+    verified and is about to read, is never replaced by a bad one.
+    """
+    bad = _state(path)
+    try:
+        return _verified(known, path)
+    except WeightsCorrupted:
+        if _state(path) == bad:  # otherwise another process replaced it meanwhile
+            _remove(path)
+        raise
+
+
+def _state(path: Path) -> FileState | None:
+    try:
+        return state_of(path.stat())
+    except OSError:
+        return None
+
+
+def _verified(known: HubFile, path: Path) -> Found:
+    commit = _commit(path, known)
+    sha256 = known.sha256 or _reported_sha256(path, known, commit)
+    state = verify(path, sha256, known.size)
+    if known.sha256 is None or known.revision is None:
+        _log.info(
+            "%s is commit %s with sha256 %s; remembered. hf://%s@%s names it for good",
+            describe(known),
+            commit,
+            sha256,
+            known.repo,
+            commit,
+        )
+        cache.remember(cache.Pin(_pin_name(known), commit, sha256, state.size))
+    return Found(path, sha256, commit, state)
+
+
+def _commit(path: Path, source: HubFile) -> str:
+    # The client keeps a file as snapshots/COMMIT/FILENAME.
+    commit = path.parents[source.filename.count("/")].name
+    if re.fullmatch(COMMIT, commit) is None:
+        raise WeightsUnavailable(
+            f"{describe(source)}: {endpoint()} must name a commit of 40 hex digits, got {commit!r}"
+        )
+    return commit
+
+
+def _recorded_sha256(path: Path) -> str | None:
+    # The link's first target is named by the sha256 that the hub reported; on systems without links there is none.
+    target = _link_target(path)
+    return target.name if target is not None and re.fullmatch(SHA256, target.name) else None
+
+
+def _link_target(path: Path) -> Path | None:
+    """None where it is no link, or gone: another process may remove at any time what it refused."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
+
+
+def _reported_sha256(path: Path, source: HubFile, commit: str) -> str:
+    recorded = _recorded_sha256(path)
+    if recorded is not None:
+        return recorded
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=settings.hub_endpoint(), token=settings.hub_token())
+    try:
+        info = api.get_paths_info(source.repo, [source.filename], revision=commit)
+    except (OSError, ValueError, RuntimeError, http_library().HTTPError) as e:
+        raise _explained(e, source) from e
+    lfs = getattr(info[0], "lfs", None) if info else None
+    if lfs is None:
+        raise WeightsUnavailable(
+            f"{describe(source)}: neither the manifest nor {endpoint()} names its sha256, so that its bytes cannot be "
+            f"verified; give the file itself as weights= if you trust it"
+        )
+    return str(lfs.sha256)
+
+
+def _download(source: HubFile) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(
+            hf_hub_download(
+                source.repo,
+                source.filename,
+                revision=_asked(source),
+                cache_dir=settings.hub_cache(),
+                endpoint=settings.hub_endpoint(),
+                token=settings.hub_token(),
+                library_name="senet_zoo",
+            )
+        )
+    except (OSError, ValueError, RuntimeError, http_library().HTTPError) as e:
+        raise _explained(e, source) from e
+
+
+def _explained(error: Exception, source: HubFile) -> Exception:
+    from huggingface_hub import constants
+
+    return explain_hub(
+        error,
+        what=describe(source),
+        repo=source.repo,
+        revision=_asked(source),
+        endpoint=endpoint(),
+        cache=settings.hub_cache() or Path(constants.HF_HUB_CACHE),
+    )
+
+
+def _remove(path: Path) -> None:
+    targets = {path, Path(os.path.realpath(path))}
+    link = _link_target(path)
+    if link is not None:
+        targets.add(path.parent / link)
+    for target in targets:
+        with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
+            target.unlink()

@@ -1,0 +1,227 @@
+"""`push_to_hub`: a saved model, checked first, to a hub; with the manifest's row by which a zoo takes it up."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from senet_zoo.errors import ManifestError, PublishError
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights import upload as hub_room
+from senet_zoo.weights.cache import digest
+from senet_zoo.weights.card import CARD, model_card
+from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, read_config
+from senet_zoo.weights.create import create_model
+from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
+from senet_zoo.weights.load import Checkpoint, open_checkpoint
+from senet_zoo.weights.manifest_add import as_tag, credit_of, row_of
+from senet_zoo.weights.rows import WeightsRow
+from senet_zoo.weights.save import parameters_of, save_pretrained
+from senet_zoo.weights.sources import HubFile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be sent, checked.
+
+    Args:
+        repo: ``organisation/name``.
+        tag: of the commit.
+        files: by name: a path, or the bytes themselves.
+        sha256: of ``model.safetensors``.
+        row: the manifest's row, as a manifest of its own, with the commit still null; or None.
+        no_row: why there is no row; empty where there is one.
+    """
+
+    repo: str
+    tag: str
+    files: Mapping[str, Path | bytes]
+    sha256: str
+    row: WeightsRow | None
+    no_row: str
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file."""
+        return {
+            name: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for name, content in self.files.items()
+        }
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a hub holds now.
+
+    Args:
+        repo: ``organisation/name``.
+        hub: its address.
+        commit: 40 hex digits.
+        tag: of the commit.
+        sha256: of ``model.safetensors``, as the hub reports it and as it is here.
+        row: the manifest's row, or None where the manifest cannot say what the network is.
+        no_row: why there is no row; empty where there is one.
+    """
+
+    repo: str
+    hub: str
+    commit: str
+    tag: str
+    sha256: str
+    row: WeightsRow | None
+    no_row: str
+
+    @property
+    def address(self) -> str:
+        """What ``from_pretrained`` and ``create_model(weights=...)`` load for good."""
+        return f"{HUB}{self.repo}@{self.commit}"
+
+
+def push_to_hub(
+    model_or_folder: ConvNet | str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    hub: str | None = None,
+    token: str | None = None,
+    tag: str | None = None,
+) -> Publication:
+    """Publish a model: tensors, config and card in one commit, a tag on it, and the sha256 read back.
+
+    The folder is checked first: the card names a licence, and the network that the config spells is built and takes
+    every tensor. Publishing the same again changes nothing.
+
+    Args:
+        model_or_folder: a network, or a folder of `save_pretrained`. A network trained from scratch has no licence yet:
+            save it with one, and publish the folder.
+        repo: ``organisation/name``; made where there is none.
+        private: hide it from strangers; a repository that is public already is refused.
+        hub: address of the hub; by default SENET_ZOO_HUB, or huggingface_hub's own.
+        token: of a user who may write there; by default HF_TOKEN, or what ``hf auth login`` saved for
+            huggingface_hub's own hub.
+        tag: of the commit; it never moves. By default the first twelve digits of the tensors' sha256.
+
+    Raises:
+        UsageError: ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
+        PublishError: the folder lacks something, or the hub does not take it; the message says what to do.
+        WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
+        ManifestError: ``config.json`` breaks a rule.
+    """
+    if isinstance(model_or_folder, ConvNet):
+        with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
+            save_pretrained(model_or_folder, folder)
+            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag)
+    plan = plan_publication(model_or_folder, repo, tag=tag)
+    where = hub_room.target(repo, hub=hub, token=token)
+    done = hub_room.publish(
+        where, plan.files, checked=TENSORS, tag=plan.tag, message=f"Publish {plan.tag} with senet_zoo", private=private
+    )
+    row = None if plan.row is None else _pinned(plan.row, done.commit)
+    return Publication(repo, where.endpoint, done.commit, plan.tag, done.sha256, row, plan.no_row)
+
+
+def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -> Plan:
+    """Check a folder and say what `push_to_hub` would send; nothing is asked or changed anywhere.
+
+    Raises:
+        UsageError: ``repo`` or ``tag`` is not of the form that hubs take.
+        PublishError: the card lacks a licence, or speaks of other tensors than those of the folder.
+        WeightsError: a file is missing or damaged, or holds another network's tensors.
+        ManifestError: ``config.json`` breaks a rule.
+    """
+    path = Path(folder).expanduser()
+    config = read_config(path)
+    checkpoint = open_checkpoint(path / TENSORS)
+    sha256 = digest(checkpoint.path)
+    tag = f"sha256-{sha256[:12]}" if tag is None else tag
+    hub_room.check_names(repo, tag)
+    model = _built(path, config)
+    licence = _licence(path, config, sha256)
+    card = _card(path, config, model, repo)
+    _check_promise(path, config, model)
+    files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
+    config = replace(config, provenance=replace(config.provenance or Provenance(sha256), license=licence))
+    row, no_row = _row(checkpoint, config, model, repo, tag, sha256)
+    return Plan(repo, tag, MappingProxyType(files), sha256, row, no_row)
+
+
+def _built(path: Path, config: FolderConfig) -> ConvNet:
+    """The network of a folder, every tensor loaded and finite."""
+    model = create_model(config.architecture, weights=path)
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise PublishError(f"every value of a published network must be finite, but {name} has one that is not")
+    return model
+
+
+def _check_promise(path: Path, config: FolderConfig, model: ConvNet) -> None:
+    if config.fingerprint is None:
+        return
+    deviation = compare(model, config.preprocessing or UNSAID, config.fingerprint)
+    if not deviation.ok:
+        raise PublishError(
+            f"the network of {path} must answer what its {CONFIG} promises, but {deviation.where}; save the model again"
+        )
+
+
+def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
+    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it."""
+    from huggingface_hub import ModelCard
+
+    provenance = config.provenance
+    if provenance is not None and provenance.sha256 != sha256:
+        raise PublishError(
+            f"{path / CONFIG} and {CARD} speak of tensors of sha256 {provenance.sha256}, but {TENSORS} has {sha256}; "
+            f"save the model again"
+        )
+    file = path / CARD
+    if not file.is_file():
+        raise PublishError(f"a published model has a card, but there is no {file}; save the model again")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        licence = ModelCard(text, ignore_metadata_errors=False).data.get("license")
+    except Exception as e:  # the client raises ValueError, but lets errors of PyYAML through too
+        raise PublishError(f"{file} must begin with valid YAML between two lines of ---: {e}; correct it there") from e
+    if not licence:
+        raise PublishError(
+            f"a published model names its licence, but {file} does not; save it with save_pretrained(model, folder, "
+            f"license='apache-2.0') or another, or write license: into the card"
+        )
+    stated = provenance.license if provenance else None
+    if not isinstance(licence, str) or stated not in (None, licence):
+        raise PublishError(
+            f"card and {CONFIG} of a published model name one licence, but {file} says {licence} and {CONFIG} says "
+            f"{stated}; save it with the licence that holds, save_pretrained(model, folder, license=...)"
+        )
+    return licence
+
+
+def _card(path: Path, config: FolderConfig, model: ConvNet, repo: str) -> bytes:
+    """The card to send: the folder's own where a person wrote in it, otherwise one that names the repository."""
+    file = path / CARD
+    parameters = parameters_of(model)
+    if file.read_text(encoding="utf-8", errors="replace") != model_card(config, parameters=parameters):
+        return file.read_bytes()
+    return model_card(config, parameters=parameters, repo=repo).encode()
+
+
+def _row(
+    checkpoint: Checkpoint, config: FolderConfig, model: ConvNet, repo: str, tag: str, sha256: str
+) -> tuple[WeightsRow | None, str]:
+    """The manifest's row, or why there is none."""
+    source = HubFile(repo, None, TENSORS, sha256, checkpoint.path.stat().st_size, checkpoint.dialect.name)
+    if config.fingerprint is None and config.preprocessing is not None:
+        config = replace(config, fingerprint=fingerprint_if_any(model, config.preprocessing))
+    credit = credit_of(config, repo)
+    try:
+        return row_of(config, source, tag=as_tag(tag), parameters=parameters_of(model), credit=credit), ""
+    except ManifestError as e:
+        return None, str(e)
+
+
+def _pinned(row: WeightsRow, commit: str) -> WeightsRow:
+    sources = (replace(source, revision=commit) for source in row.sources if isinstance(source, HubFile))
+    return replace(row, sources=tuple(sources))

@@ -1,0 +1,166 @@
+"""Torch files of public releases: fetched once, their hash checked, and kept as safetensors from then on."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsUnavailable
+from senet_zoo.formats import safetensors
+from senet_zoo.formats.containers import MOST_BYTES, read_container
+from senet_zoo.support import settings
+from senet_zoo.support.files import disk_error, scratch_file
+from senet_zoo.weights import cache
+from senet_zoo.weights.cache import verify
+from senet_zoo.weights.hub_errors import explain_network, http_library, progress_bar
+from senet_zoo.weights.huggingface import Found
+from senet_zoo.weights.sources import ReleaseFile
+
+TRIES = 3
+
+_log = logging.getLogger("senet_zoo")
+
+
+def cached(source: ReleaseFile) -> Found | None:
+    """The converted file, verified, without any request; None where the release was not converted yet.
+
+    Raises:
+        WeightsCorrupted: it is there, but not as it was written.
+    """
+    pin, path = cache.recall(_pin_name(source)), _converted(source)
+    if pin is None or not path.is_file():
+        return None
+    return Found(path, pin.sha256, None, verify(path, pin.sha256, pin.size))
+
+
+def fetched(source: ReleaseFile) -> Found:
+    """The release's tensors as a safetensors file: downloaded, hash checked, read by `read_container`, written.
+
+    Raises:
+        WeightsUnavailable, WeightsAccessDenied, WeightsNotFound: the server did not deliver; the message says why.
+        WeightsCorrupted: it delivered other bytes than published, twice.
+        WeightsUnsafe: the file wants to run code.
+        WeightsMismatch: it holds no tensors by name.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise WeightsUnavailable(
+            f"{source.url}: HF_HUB_OFFLINE is set and the file was not converted before; unset it once to download, or "
+            f"give a local file as weights="
+        )
+    path = _converted(source)
+    try:
+        with scratch_file(path) as part:
+            sha256 = _download(source, part)
+            tensors = _tensors(part, source)
+            kept = safetensors.write(path, tensors, {"format": "pt", "source": source.url, "source_sha256": sha256})
+    except OSError as e:
+        raise disk_error(e, path.parent, "SENET_ZOO_CACHE") from e
+    state = verify(path, kept, None)
+    cache.remember(cache.Pin(_pin_name(source), None, kept, state.size))
+    _log.info("%s (sha256 %s) is kept as %s", source.url, sha256, path)
+    return Found(path, kept, None, state)
+
+
+def announced_size(source: ReleaseFile) -> int:
+    """How many bytes the server says that the file has; it is not downloaded.
+
+    Raises:
+        WeightsUnavailable, WeightsAccessDenied, WeightsNotFound: the server did not answer, or does not say.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise WeightsUnavailable(f"{source.url}: it is asked over the network, but HF_HUB_OFFLINE is set; unset it")
+    try:
+        with _client() as client:
+            response = client.head(source.url)
+            _require_https(source, response)
+            response.raise_for_status()
+    except http_library().HTTPError as e:
+        raise explain_network(e, what=source.filename, endpoint=source.url) from e
+    size = int(response.headers.get("Content-Length", 0))
+    if not 1 <= size <= MOST_BYTES:
+        raise WeightsUnavailable(
+            f"{source.url}: the server must announce a size of 1 to {MOST_BYTES} bytes, but says {size}"
+        )
+    return size
+
+
+def _pin_name(source: ReleaseFile) -> str:
+    return f"{source.url} {source.sha256_prefix}"
+
+
+def _converted(source: ReleaseFile) -> Path:
+    return settings.zoo_cache() / "releases" / f"{Path(source.filename).stem}.safetensors"
+
+
+def _download(source: ReleaseFile, part: Path) -> str:
+    """Write the release file to ``part`` and return its sha256, which has the published prefix."""
+    httpx = http_library()
+    transport_failures = 0
+    mismatches: list[str] = []
+    while len(mismatches) < 2:
+        try:
+            sha256 = _stream(source, part)
+        except httpx.HTTPError as e:
+            transport_failures += 1
+            if isinstance(e, httpx.HTTPStatusError) or transport_failures == TRIES:
+                raise explain_network(e, what=source.filename, endpoint=source.url) from e
+            continue
+        if sha256.startswith(source.sha256_prefix):
+            return sha256
+        mismatches.append(sha256)
+    raise WeightsCorrupted(
+        f"the sha256 of {source.url} must start with {source.sha256_prefix}, but two downloads gave "
+        f"{' and '.join(mismatches)}: a proxy or a disk alters data, or the release was replaced; give a local "
+        f"file as weights="
+    )
+
+
+def _stream(source: ReleaseFile, part: Path) -> str:
+    _log.info("fetching %s", source.url)
+    most, received, sha256 = source.size or MOST_BYTES, 0, hashlib.sha256()
+    with _client() as client, client.stream("GET", source.url) as response, part.open("wb") as file:
+        _require_https(source, response)
+        response.raise_for_status()
+        total = int(response.headers.get("Content-Length", 0)) or source.size
+        with progress_bar(total, source.filename) as bar:
+            for chunk in response.iter_raw():
+                received += len(chunk)
+                if received > most:
+                    raise WeightsCorrupted(
+                        f"{source.url} must have {most} bytes at most, but goes on; check the address"
+                    )
+                sha256.update(chunk)
+                file.write(chunk)
+                bar.update(len(chunk))
+    return sha256.hexdigest()
+
+
+def _client() -> Any:
+    from huggingface_hub import constants
+
+    return http_library().Client(
+        follow_redirects=True,
+        max_redirects=5,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+def _require_https(source: ReleaseFile, response: Any) -> None:
+    hops = [*response.history, response]
+    if source.url.startswith("https:") and any(hop.url.scheme != "https" for hop in hops):
+        raise WeightsUnavailable(f"{source.url}: https must not be redirected to {response.url}; check the network")
+
+
+def _tensors(part: Path, source: ReleaseFile) -> Mapping[str, Tensor]:
+    try:
+        return read_container(part).tensors
+    except WeightsError as e:
+        raise type(e)(str(e).replace(str(part), source.url)) from e  # the file's own name here is nobody's business

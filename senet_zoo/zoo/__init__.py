@@ -1,1 +1,0 @@
-"""Models with their weights: the only room that sees both the networks and the hub."""
