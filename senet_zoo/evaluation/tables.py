@@ -1,14 +1,19 @@
-"""An evaluation as files: a row for each class, and who is taken for whom."""
+"""An evaluation as files: a row for each class, and who is taken for whom, as CSV or as a picture."""
 
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.metrics import Evaluation
 from senet_zoo.support.files import atomic_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_NAMED = 40  # classes whose names fit beside a matrix
 
 
 def write_per_class(path: Path, evaluation: Evaluation) -> None:
@@ -52,6 +57,35 @@ def check_confusion(path: Path) -> None:
             ) from error
 
 
+def plot_confusion(
+    file: Path | BinaryIO, confusion: "Tensor", classes: Sequence[str], columns: Sequence[str] | None = None
+) -> None:
+    """Share of each class's pictures (row) that each class (column) was given.
+
+    Args:
+        file: a PNG.
+        confusion: counts, (classes, columns).
+        classes: names of the rows.
+        columns: names of the columns; those of the rows by default.
+    """
+    from matplotlib.figure import Figure
+
+    named = len(classes) <= MOST_NAMED
+    side = max(4.0, 0.34 * len(classes) + 2.0) if named else 12.0
+    shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0.0, vmax=1.0)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    axes.set_xlabel("first class of the network")
+    axes.set_ylabel("true class")
+    if named:
+        columns = classes if columns is None else columns
+        axes.set_xticks(range(len(columns)), [_plain(name) for name in columns], rotation=90)
+        axes.set_yticks(range(len(classes)), [_plain(name) for name in classes])
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+
+
 def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -63,8 +97,6 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 def _plot(file: BinaryIO, evaluation: Evaluation) -> None:
     import torch
 
-    from senet_zoo.training.plots import plot_confusion
-
     names = tuple(each.name for each in evaluation.classes)
     plot_confusion(file, torch.tensor(evaluation.confusion), names, evaluation.columns)
 
@@ -75,3 +107,9 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
             fill(file)
     except OSError as error:
         raise UsageError(f"{path} must be a file that can be written, and is not: {error}; name another") from error
+
+
+def _plain(name: str) -> str:
+    """A class's name on one short line, which matplotlib does not read as a formula."""
+    text = " ".join(name.split()).replace("$", r"\$")
+    return text if len(text) <= 24 else f"{text[:23]}\N{HORIZONTAL ELLIPSIS}"

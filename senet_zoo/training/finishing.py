@@ -7,11 +7,12 @@ from pathlib import Path
 from shlex import quote
 
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
+from senet_zoo.evaluation.tables import plot_confusion
 from senet_zoo.training.config import CHECKPOINTS, TrainConfig
 from senet_zoo.training.engine import Engine
 from senet_zoo.training.job import Job
 from senet_zoo.training.measuring import Scores
-from senet_zoo.training.plots import plot_confusion, plot_curves
+from senet_zoo.training.plots import plot_curves
 from senet_zoo.training.progress import History, as_csv, best
 from senet_zoo.weights.catalogue import split_name
 from senet_zoo.weights.config import TENSORS
