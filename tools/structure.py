@@ -5,7 +5,8 @@ Run in the tree, or with ``--package`` over another checkout's package; figures 
     python tools/structure.py
     python tools/structure.py --package ../before/senet_zoo
 
-Files "touched" by a call are those of the package in which at least one function ran; a first call has imported what is needed.
+Files "touched" by a call are those of the package in which at least one function ran; a first call has imported what
+is needed.
 """
 
 import argparse
