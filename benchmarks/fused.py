@@ -30,8 +30,8 @@ from senet_zoo.inference.benchmark_report import Sheet, row_of, save
 from senet_zoo.networks.fused.compiled import form_on
 from senet_zoo.networks.fused.switch import set_fused
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.support.machine import describe
-from senet_zoo.support.timing import DISTURBED, in_turns, timed
+from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.timing import DISTURBED, interleaved, timed
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
     own = device.type == "cpu" and args.threads == 1
     clock = time.process_time if own else time.perf_counter
     turns = {name: partial(timed, step, device, 1, clock) for name, step in steps.items()}
-    rounds = in_turns(turns, args.rounds, disturbed=math.inf if own else DISTURBED)
+    rounds = interleaved(turns, args.rounds, disturbed=math.inf if own else DISTURBED)
     rows = []
     for each in candidates:
         step = steps[str(each)]
@@ -112,7 +112,7 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
             )
         )
     title = f"training step, batch {args.batch}, {args.size} px, {precision}, clock: {'cpu' if own else 'wall'}"
-    return Sheet(title, describe(device) | {"timm": timm.__version__}, "timm", str(rounds), tuple(rows))
+    return Sheet(title, describe_machine(device) | {"timm": timm.__version__}, "timm", str(rounds), tuple(rows))
 
 
 def saved_bytes(forward: Callable[[], torch.Tensor], without: set[torch.Tensor]) -> int:

@@ -36,8 +36,8 @@ from senet_zoo.inference.benchmark import TrainingStep
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
 from senet_zoo.networks.fused.switch import set_fused
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.support.machine import describe, find_device
-from senet_zoo.support.timing import in_turns, timed
+from senet_zoo.support.machine import describe_machine, find_device
+from senet_zoo.support.timing import interleaved, timed
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PEERS = {
@@ -130,7 +130,7 @@ def table(
             continue
         repeats = max(1, math.ceil(TURN / timed(work, place)))
         turns[name] = partial(_once, work, place, repeats)
-    rounds = in_turns(turns, args.rounds, limit=TABLE)
+    rounds = interleaved(turns, args.rounds, limit=TABLE)
     base = next(iter(turns))
     rows = []
     for name in turns:
@@ -141,7 +141,7 @@ def table(
         names = (model, name)
         plain = None if name.endswith(", plain") else f"{name}, plain"
         rows.append(row_of(rounds, name, names=names, base=base, plain=plain, pictures=batch, figures=figures))
-    machine = describe(place) | {"timm": timm.__version__}
+    machine = describe_machine(place) | {"timm": timm.__version__}
     if out:
         machine["left out"] = "; ".join(f"{name} ({why})" for name, why in out.items())
     if ceiling:
@@ -187,7 +187,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/gpu.json")
     args = parser.parse_args(words)
     try:
-        machine = describe(find_device(args.device))
+        machine = describe_machine(find_device(args.device))
         args.model = senet_zoo.model_info(args.model).name
         if not MODELS[args.model].se:
             raise UsageError(f"{args.model} has no gates: name its gated form, which is measured beside {args.model}")

@@ -47,8 +47,8 @@ from senet_zoo.inference.passes.trace import trace
 from senet_zoo.inference.report import Network
 from senet_zoo.inference.rewriting import rewrite
 from senet_zoo.networks.registry import ALIASES, MODELS
-from senet_zoo.support.machine import describe
-from senet_zoo.support.timing import DISTURBED, in_turns, timed
+from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.timing import DISTURBED, interleaved, timed
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 TORCHVISION = {"se_resnet50b": "resnet50", "se_resnet101b": "resnet101", "se_resnext50b_32x4d": "resnext50_32x4d"}
@@ -261,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return first if repeats == 1 else timed(work, x.device, repeats, clock) / repeats
 
     turns = {name: partial(turn, network) for name, network in built.items()}
-    rounds = in_turns(turns, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
+    rounds = interleaved(turns, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
     rows = [
         row_of(
             rounds,
@@ -276,7 +276,7 @@ def main(words: Sequence[str] | None = None) -> int:
     ]
     libraries = ["timm", *(packages[-1] for tool, packages in PACKAGES.items() if any(tool in name for name in chosen))]
     title = f"inference, batch {args.batch}, {size} px, clock: {args.clock}"
-    machine = describe(x.device) | {library: version(library) for library in libraries}
+    machine = describe_machine(x.device) | {library: version(library) for library in libraries}
     sheet = Sheet(title, machine, base(model.name), str(rounds), tuple(rows))
     print(sheet)
     if args.output:

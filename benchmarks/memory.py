@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
 from senet_zoo.networks.registry import ALIASES
-from senet_zoo.support.machine import describe
-from senet_zoo.support.timing import in_turns
+from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.timing import interleaved
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 OURS, THEIRS = "from senet_zoo import create_model, optimize", "from timm import create_model"
@@ -79,7 +79,7 @@ def main() -> None:
             )
             for candidate, (imports, create) in CANDIDATES.items()
         }
-        rounds = in_turns(turns, args.rounds, own=lambda: sum(os.times()[:4]))
+        rounds = interleaved(turns, args.rounds, own=lambda: sum(os.times()[:4]))
     medians = {
         name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in peaks.items()
     }
@@ -96,7 +96,7 @@ def main() -> None:
         for name, (peak, ready) in medians.items()
     ]
     title = f"speed and memory in processes of their own, batch {args.batch}, 224 px"
-    machine = describe(torch.device("cpu")) | {"timm": timm.__version__}
+    machine = describe_machine(torch.device("cpu")) | {"timm": timm.__version__}
     sheet = Sheet(title, machine, "timm", str(rounds), tuple(rows))
     print(sheet)
     if args.output:

@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
 from senet_zoo.networks.registry import ALIASES
-from senet_zoo.support.machine import describe
-from senet_zoo.support.timing import in_turns
+from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.timing import interleaved
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
 LIBRARIES = {
@@ -96,7 +96,7 @@ def measure(model: str, rounds: int) -> Sheet:
         for library, (imports, create, _) in LIBRARIES.items():
             code = PREDICT.format(imports=imports, create=create.format(**names))
             turns[library] = partial(whole, code, inside[library])
-        found = in_turns(turns, rounds, own=lambda: sum(os.times()[:4]))
+        found = interleaved(turns, rounds, own=lambda: sum(os.times()[:4]))
         rows = []
         for library, (imports, create, name) in LIBRARIES.items():
             random = [run(RANDOM.format(imports=imports, name=name.format(**names))) for _ in range(rounds)]
@@ -109,7 +109,7 @@ def measure(model: str, rounds: int) -> Sheet:
                 row_of(found, library, names=(model, library), base="timm", plain=None, pictures=1, figures=figures)
             )
     title = "cold start to the first prediction, seconds"
-    machine = describe(torch.device("cpu")) | {"timm": timm.__version__}
+    machine = describe_machine(torch.device("cpu")) | {"timm": timm.__version__}
     return Sheet(title, machine, "timm", str(found), tuple(rows))
 
 

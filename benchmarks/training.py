@@ -29,8 +29,8 @@ from torch import nn
 
 from senet_zoo.inference.benchmark import TrainingStep
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
-from senet_zoo.support.machine import describe
-from senet_zoo.support.timing import in_turns, timed
+from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.timing import interleaved, timed
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
         return seconds
 
     turns = {name: partial(turn, name) for name in pipes}
-    rounds = in_turns(turns, args.rounds, own=lambda: time.process_time() + sum(used.values()))
+    rounds = interleaved(turns, args.rounds, own=lambda: time.process_time() + sum(used.values()))
     rows = []
     for candidate, process in zip(candidates, processes, strict=True):
         name = str(candidate)
@@ -114,7 +114,7 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
         base = str(candidates[0])
         rows.append(row_of(rounds, name, names=names, base=base, plain=None, pictures=pictures, figures=figures))
     title = f"training step, batch {args.batch}, {args.size} px, {precision}"
-    machine = describe(torch.device(args.device)) | {"timm": timm.__version__}
+    machine = describe_machine(torch.device(args.device)) | {"timm": timm.__version__}
     return Sheet(title, machine, "timm, channels_last", str(rounds), tuple(rows))
 
 

@@ -13,8 +13,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is
 
 PAGES = """
 import resource, torch
-from senet_zoo.support.memory import keep_freed
-kept = keep_freed()
+from senet_zoo.support.memory import keep_freed_memory
+kept = keep_freed_memory()
 def fresh():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(64, 256, 56, 56)

@@ -31,7 +31,7 @@ from senet_zoo.cli import (
 )
 from senet_zoo.cli.parser import Parser, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
-from senet_zoo.support.memory import keep_freed
+from senet_zoo.support.memory import keep_freed_memory
 
 COMMANDS = {
     "list": list_names,
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
-    keep_freed()  # many pictures at once are answered sooner so on a CPU
+    keep_freed_memory()  # many pictures at once are answered sooner so on a CPU
     words = sys.argv[1:] if argv is None else list(argv)
     command = "senet-zoo"
     try:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from senet_zoo import create_model, optimize
     from senet_zoo.inference.optimize import default_sizes
-    from senet_zoo.support.machine import describe
+    from senet_zoo.support.machine import describe_machine
 
     tagged = "." in arguments.model
     if tagged and arguments.weights:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         rounds=arguments.rounds,
     )
-    machine = describe(fast.device)
+    machine = describe_machine(fast.device)
     if arguments.json:
         print_json({"model": arguments.model, "machine": machine, "report": fast.report})
         return 0

@@ -19,14 +19,21 @@ from torch import Tensor, fx
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference.report import Network, measure
 from senet_zoo.support.files import atomic_file
-from senet_zoo.support.machine import describe
+from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.settings import zoo_cache
 
 
 def place(network: fx.GraphModule, x: Tensor) -> Path:
     """Where the answer for this network, input and machine is kept."""
     shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
-    words = (sorted(describe(x.device).items()), _runtimes(), network.code, shapes, tuple(x.shape), str(x.dtype))
+    words = (
+        sorted(describe_machine(x.device).items()),
+        _runtimes(),
+        network.code,
+        shapes,
+        tuple(x.shape),
+        str(x.dtype),
+    )
     return zoo_cache() / "backends" / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:32]}.json"
 
 

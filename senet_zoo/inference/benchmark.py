@@ -27,8 +27,8 @@ from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.fused.switch import residual_units, set_fused
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.support.machine import describe, find_device
-from senet_zoo.support.timing import Turn, in_turns, timed
+from senet_zoo.support.machine import describe_machine, find_device
+from senet_zoo.support.timing import Candidate, interleaved, timed
 from senet_zoo.weights.create import create_model
 
 
@@ -208,15 +208,15 @@ def benchmark(
     needed = dict.fromkeys(
         name for model in models for name in ([model.name, model.twin] if model.se else [model.name])
     )
-    turns = dict[str, Turn]()
+    turns = dict[str, Candidate]()
     with _threads(threads), torch.set_grad_enabled(load.train):
         for number, name in enumerate(needed):
             progress("preparing", number, len(needed))
             works = dict(treatments(name, load, place))
             repeats = max(1, math.ceil(TURN / timed(works[EAGER], place)))
             turns |= {_key(name, how): partial(_once, work, place, repeats) for how, work in works.items()}
-        measured = in_turns(_told(turns, progress, len(turns) * (rounds + 1)), rounds)
-        machine = describe(place)
+        measured = interleaved(_told(turns, progress, len(turns) * (rounds + 1)), rounds)
+        machine = describe_machine(place)
     rows = [
         row_of(
             measured,
@@ -251,11 +251,11 @@ def _once(work: Work, place: torch.device, repeats: int) -> float:
     return timed(work, place, repeats) / repeats
 
 
-def _told(turns: Mapping[str, Turn], progress: Progress, total: int) -> dict[str, Turn]:
+def _told(turns: Mapping[str, Candidate], progress: Progress, total: int) -> dict[str, Candidate]:
     """The same turns, each told to ``progress``."""
     done = itertools.count(1)
 
-    def told(turn: Turn) -> float:
+    def told(turn: Candidate) -> float:
         seconds = turn()
         progress("measuring", next(done), total)
         return seconds

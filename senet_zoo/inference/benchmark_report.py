@@ -90,10 +90,10 @@ def row_of(
     pictures: int,
     figures: Mapping[str, float] | None = None,
 ) -> Row:
-    """The row of a candidate of `in_turns`.
+    """The row of a candidate of `interleaved`.
 
     Args:
-        rounds: of `in_turns`.
+        rounds: of `interleaved`.
         key: the candidate's there.
         names: of the model, and of how it is run.
         base: key of the candidate that the ratio is to.

@@ -24,7 +24,7 @@ from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.report import Network, OptimizationReport, gain, measure
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.networks.specs import NetworkSpec
-from senet_zoo.support.memory import given_back, keep_freed
+from senet_zoo.support.memory import given_back, keep_freed_memory
 
 CPU_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -271,7 +271,7 @@ def optimize(
         check(whole(built.compiled_from), "before it was compiled")
         check(fast, name, first=1)
         notes.append("what the compiler was given was compared on all of these inputs, and what it made on the first")
-    if like.device.type == "cpu" and keep_freed():
+    if like.device.type == "cpu" and keep_freed_memory():
         notes.append("this process keeps the memory of freed maps for the next ones, up to 1 GiB")
     measured = measure({"original": model, "optimised": fast}, example, rounds)
     fast.report = OptimizationReport(

@@ -12,7 +12,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from senet_zoo.support.timing import Rounds, in_turns, timed
+from senet_zoo.support.timing import Rounds, interleaved, timed
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ SECONDS = 4.0
 def measure(networks: Mapping[str, Network], x: Tensor, rounds: int) -> Rounds:
     """Networks in turns on ``x``, for a few seconds at most."""
     turns = {name: partial(timed, partial(network, x), x.device) for name, network in networks.items()}
-    return in_turns(turns, rounds, limit=SECONDS)
+    return interleaved(turns, rounds, limit=SECONDS)
 
 
 def gain(rounds: Rounds, original: str, faster: str, x: Tensor) -> Gain:

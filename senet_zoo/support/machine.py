@@ -9,7 +9,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.version import __version__
 
 
-def describe(device: torch.device) -> dict[str, str | int]:
+def describe_machine(device: torch.device) -> dict[str, str | int]:
     """Processor or GPU, threads and versions."""
     return {
         "processor": _processor(),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT = 1 << 30
-"""Bytes of freed memory that `keep_freed` leaves to the process."""
+"""Bytes of freed memory that `keep_freed_memory` leaves to the process."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def given_back() -> Iterator[None]:
             trim(0)
 
 
-def keep_freed() -> bool:
+def keep_freed_memory() -> bool:
     """Let this process use the memory of freed maps again, up to `KEPT`; says whether that could be arranged.
 
     glibc maps every block of more than 32 MiB anew and unmaps it when it is freed: the system then clears fresh pages

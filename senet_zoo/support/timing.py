@@ -1,7 +1,7 @@
-"""Candidates in turns, another one first in each round: what each took, and ratios of the same round.
+"""Interleaved timing: every round runs each candidate once, and another one is first in each round.
 
-Ratios of one round stay true where the machine's speed drifts. A round in which other processes worked is disturbed;
-such rounds are dropped as long as enough others remain.
+Ratios within a round stay true when the machine's speed drifts. A round in which other processes worked is disturbed;
+disturbed rounds are dropped as long as enough others remain.
 """
 
 import math
@@ -14,14 +14,14 @@ from statistics import quantiles
 
 import torch
 
-Turn = Callable[[], float]
-"""What a candidate does once a round, and the seconds that took."""
+Candidate = Callable[[], float]
+"""Runs once and returns the seconds that it took."""
 LEAST = 3
-"""Rounds, whatever the limit."""
+"""Rounds that are run whatever the limit."""
 DISTURBED = 0.1
-"""Processors that others may use in a round."""
+"""Processors that other processes may use in a round."""
 TICK = 0.02
-"""Seconds by which the system's count of processor time may be wrong: it counts in hundredths."""
+"""Seconds by which the system's count of processor time may be wrong, because it counts in hundredths."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """The spread of one value or more."""
         lower, middle, upper = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
         return cls(middle, lower, upper)
 
@@ -47,9 +47,9 @@ class Rounds:
     """Seconds of each candidate in the rounds that count.
 
     Args:
-        seconds: by candidate, in the order of the rounds.
-        disturbed: rounds in which other processes worked.
-        dropped: how many of these do not count: all, or none where too few would have remained.
+        seconds: of each candidate by name, in the order of the rounds.
+        disturbed: number of rounds in which other processes worked.
+        dropped: how many of these do not count: all of them, or none if too few rounds would have remained.
     """
 
     seconds: Mapping[str, tuple[float, ...]]
@@ -60,11 +60,11 @@ class Rounds:
         return len(next(iter(self.seconds.values())))
 
     def ratio(self, over: str, under: str) -> Spread:
-        """Times that ``over`` takes as long as ``under``, round by round."""
+        """The time of ``over`` divided by that of ``under``, round by round."""
         return Spread.of([a / b for a, b in zip(self.seconds[over], self.seconds[under], strict=True)])
 
     def rate(self, name: str, pictures: int) -> Spread:
-        """Pictures a second, for so many in a turn."""
+        """Pictures a second of a candidate that handles ``pictures`` in each round."""
         return Spread.of([pictures / seconds for seconds in self.seconds[name]])
 
     def __str__(self) -> str:
@@ -74,32 +74,32 @@ class Rounds:
         return f"{len(self)} rounds in turns; {self.disturbed} disturbed by other processes and {fate}"
 
 
-def in_turns(
-    turns: Mapping[str, Turn],
+def interleaved(
+    candidates: Mapping[str, Candidate],
     rounds: int,
     *,
     limit: float = math.inf,
     disturbed: float = DISTURBED,
     own: Callable[[], float] = time.process_time,
 ) -> Rounds:
-    """Let candidates take their turns, after one each that does not count.
+    """Time candidates in turns, after a first run of each that does not count.
 
     Args:
-        turns: the candidates by name.
+        candidates: what is timed, by name.
         rounds: how many.
         limit: seconds after which no further round begins, once there are `LEAST`.
-        disturbed: processors that others may use in a round; infinity where the turns count no time but their own.
-        own: seconds of processor time that are the candidates' up to now.
+        disturbed: processors that other processes may use in a round; infinity if candidates measure their own time.
+        own: processor seconds that the candidates have used up to now.
     """
-    for turn in turns.values():
-        turn()
-    names, taken, calm = list(turns), list[dict[str, float]](), list[bool]()
+    for candidate in candidates.values():
+        candidate()
+    names, taken, calm = list(candidates), list[dict[str, float]](), list[bool]()
     began = time.perf_counter()
     for number in range(rounds):
         if number >= LEAST and time.perf_counter() - began > limit:
             break
         first, start, foreign = number % len(names), time.perf_counter(), busy() - own()
-        taken.append({name: turns[name]() for name in names[first:] + names[:first]})
+        taken.append({name: candidates[name]() for name in names[first:] + names[:first]})
         foreign = busy() - own() - foreign
         calm.append(foreign <= disturbed * (time.perf_counter() - start) + TICK)
     enough = sum(calm) >= max(LEAST, len(calm) / 2)
@@ -109,7 +109,7 @@ def in_turns(
 
 
 def busy() -> float:
-    """Seconds that all processors have worked since the machine started; 0 where the system does not tell."""
+    """Seconds that all processors together have worked since the machine started; 0 if the system does not tell."""
     try:
         fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
     except OSError:
@@ -123,7 +123,7 @@ def timed(
     repeats: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds of ``work``, done so many times, until the device has finished."""
+    """Seconds until the device has finished ``repeats`` runs of ``work``."""
     _wait(device)
     start = clock()
     for _ in range(repeats):

@@ -20,14 +20,14 @@ def known_seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         "se_resnet20, eager": 0.5, "resnet20, eager": 0.4, "se_resnet20, optimised": 0.25, "resnet20, optimised": 0.25,
     }  # fmt: skip
 
-    def in_turns(turns, rounds):
+    def interleaved(turns, rounds):
         assert list(turns) == [
             "se_resnet20, eager", "se_resnet20, optimised", "resnet20, eager", "resnet20, optimised",
         ]  # fmt: skip
         assert all(turn() > 0 for turn in turns.values())
         return Rounds({name: (seconds[name],) * rounds for name in turns}, 0, 0)
 
-    monkeypatch.setattr(module, "in_turns", in_turns)
+    monkeypatch.setattr(module, "interleaved", interleaved)
     monkeypatch.setattr(module, "TURN", 0.0)
     return seconds
 

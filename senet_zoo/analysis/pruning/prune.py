@@ -12,7 +12,7 @@ from senet_zoo.analysis.excitation.excite import batches
 from senet_zoo.analysis.pruning.activity import GateActivity, Selection, observe
 from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
 from senet_zoo.analysis.pruning.gates import fold_gates
-from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport, interleaved
+from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport, measure_latency
 from senet_zoo.data.labelled import Labelled, subset
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
@@ -128,7 +128,7 @@ def prune(
         se=pruned.spec.se,
         before=_figures(model, size, found[0]),
         after=_figures(pruned, size, found[1]),
-        latency=interleaved(model, pruned, (model.in_channels, size, size)),
+        latency=measure_latency(model, pruned, (model.in_channels, size, size)),
         calibrated_on=calibrated_on,
         measured_on=found[0].count,
         unreadable=tuple(unreadable),

@@ -13,7 +13,7 @@ from torch import nn
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.specs import SE
-from senet_zoo.support.timing import in_turns, timed
+from senet_zoo.support.timing import interleaved, timed
 
 TURN = 0.05
 """Seconds that a turn takes at least, so that the clock and the loop do not count."""
@@ -41,7 +41,7 @@ class Latency:
 
 
 @torch.inference_mode()
-def interleaved(before: nn.Module, after: nn.Module, shape: tuple[int, int, int], rounds: int = 15) -> Latency:
+def measure_latency(before: nn.Module, after: nn.Module, shape: tuple[int, int, int], rounds: int = 15) -> Latency:
     """Time two networks on one picture in eval mode, where their parameters lie.
 
     Args:
@@ -60,7 +60,7 @@ def interleaved(before: nn.Module, after: nn.Module, shape: tuple[int, int, int]
     works = {"before": partial(before, x), "after": partial(after, x)}
     once = max(timed(work, x.device, repeats=2) / 2 for work in works.values())  # the first runs also warm up
     runs = max(1, math.ceil(TURN / once))
-    measured = in_turns({name: partial(timed, work, x.device, runs) for name, work in works.items()}, rounds)
+    measured = interleaved({name: partial(timed, work, x.device, runs) for name, work in works.items()}, rounds)
     ratio = measured.ratio("after", "before")
     first, second = (1000.0 * median(measured.seconds[name]) / runs for name in works)
     return Latency(first, second, ratio.median, ratio.lower, ratio.upper, len(measured))

@@ -19,7 +19,7 @@ from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.fused.compiled import form_on
 from senet_zoo.networks.fused.operation import fused_end
 from senet_zoo.networks.gate import SqueezeExcite
-from senet_zoo.support.timing import in_turns, timed
+from senet_zoo.support.timing import interleaved, timed
 
 SHAPE = (4, 256, 28, 28)
 ROUNDS = 9
@@ -45,7 +45,7 @@ def gain(device: torch.device, dtype: torch.dtype) -> float:
         turns = {name: partial(timed, partial(_step, end, y, shortcut, gradient), device) for name, end in ends.items()}
         for turn in turns.values():  # the compiler's
             turn()
-        return in_turns(turns, ROUNDS).ratio("layers", "operation").median
+        return interleaved(turns, ROUNDS).ratio("layers", "operation").median
 
 
 def _step(end: Callable[[Tensor, Tensor], Tensor], y: Tensor, shortcut: Tensor, gradient: Tensor) -> None:

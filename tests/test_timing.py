@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from senet_zoo.support import timing
-from senet_zoo.support.timing import Spread, in_turns
+from senet_zoo.support.timing import Spread, interleaved
 
 
 class FakeMachine:
@@ -30,7 +30,7 @@ class FakeMachine:
 
     def measure(self, rounds: int, limit: float = float("inf")) -> timing.Rounds:
         candidates = {name: (lambda name=name: self.turn(name)) for name in self.names}
-        return in_turns(candidates, rounds, limit=limit, own=lambda: self.own)
+        return interleaved(candidates, rounds, limit=limit, own=lambda: self.own)
 
 
 def test_another_one_is_first_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
