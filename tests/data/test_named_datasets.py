@@ -197,7 +197,6 @@ def test_processes_that_open_a_set_together_download_it_once(tmp_path: Path, mon
     assert (tmp_path / "downloads").read_text() == "1"
 
 
-@pytest.mark.usefixtures("without_plots")
 def test_a_set_is_trained_and_measured_on_once_its_download_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
