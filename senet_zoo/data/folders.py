@@ -1,7 +1,4 @@
-"""Folders of pictures: a folder a class, with or without train and val; or one flat folder and a file of labels.
-
-Pictures in a tar file, read where they lie: the official ILSVRC validation set.
-"""
+"""Pictures in folders and tars: a folder for each class, or one flat folder or tar with a file of labels."""
 
 import tarfile
 from dataclasses import dataclass
@@ -9,43 +6,56 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from senet_zoo.data.labelled import PARTS, FileReader, Labelled, Part, Source
-from senet_zoo.data.labels import labelled_names
+from senet_zoo.data.labelled import SPLITS, DataSource, FileReader, Labelled, Split
+from senet_zoo.data.labels import read_labels
 from senet_zoo.data.pictures import SUFFIXES, decode_picture, find_pictures
 from senet_zoo.errors import DataError, PictureError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-def class_folders(folder: Path) -> Source:
-    """A folder whose subfolders are classes, or parts (train, val, test) with a subfolder a class.
 
-    Classes are the names of the subfolders in the order of their characters, as torchvision's ImageFolder sorts them;
-    pictures are searched in each to its depth.
+def class_folders(folder: Path) -> DataSource:
+    """A folder with a subfolder for each class, or with train, val or test above them.
+
+    Classes are the subfolders' names, sorted as torchvision's ImageFolder sorts them; each is searched to its depth.
     """
     names = {path.name for path in _subfolders(folder)}
-    parts = tuple(part for part in PARTS if part in names and _subfolders(folder / part))
-    return Source(str(folder), parts, partial(_open, folder))
+    splits = tuple(split for split in SPLITS if split in names and _subfolders(folder / split))
+    return DataSource(str(folder), splits, partial(_open_folders, folder))
 
 
-def flat_folder(folder: Path, labels: Path, classes: Path | None) -> Source:
-    """A folder of pictures that a file of labels names.
+def flat_folder(folder: Path, labels: Path, classes: Path | None) -> DataSource:
+    """A folder of pictures with a file of labels.
 
     Args:
-        folder: the file's names are relative to it; a file without names labels its pictures in natural order.
-        labels: as `labelled_names` reads it.
-        classes: likewise.
+        folder: the names in ``labels`` are relative to it.
+        labels: the file that `read_labels` reads.
+        classes: the file of class names that `read_labels` reads.
     """
 
-    def open_whole(_: Part | None) -> Labelled:
-        found = _pictures(folder)
-        paths = {path.relative_to(folder).as_posix(): path for path in found}
-        names, numbers, known = labelled_names(labels, classes, tuple(paths))
+    def open_whole(_: Split | None) -> Labelled:
+        paths = {path.relative_to(folder).as_posix(): path for path in _pictures(folder)}
+        names, numbers, known = read_labels(labels, classes, tuple(paths))
         return Labelled(known, numbers, names, FileReader(tuple(paths[name] for name in names)))
 
-    return Source(str(folder), (), open_whole)
+    return DataSource(str(folder), (), open_whole)
 
 
-def _open(folder: Path, part: Part | None) -> Labelled:
-    root = folder / part if part else folder
+def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
+    """An uncompressed tar of pictures, such as ``ILSVRC2012_img_val.tar``, which are read in place.
+
+    Args:
+        path: the tar.
+        labels: the file that `read_labels` reads. The development kit's ``ILSVRC2012_validation_ground_truth.txt``
+            counts classes from 1, in an order of its own.
+        classes: the file of that order, ``map_clsloc.txt``.
+    """
+    return DataSource(str(path), (), partial(_open_tar, path, labels, classes))
+
+
+def _open_folders(folder: Path, split: Split | None) -> Labelled:
+    root = folder / split if split else folder
     classes = sorted(path.name for path in _subfolders(root))
     if not classes:
         raise DataError(
@@ -72,26 +82,10 @@ def _pictures(folder: Path) -> list[Path]:
         raise DataError(f"every class must have a picture, and {folder.name} has none: {error}") from error
 
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-def tar_file(path: Path, labels: Path, classes: Path | None) -> Source:
-    """An uncompressed tar of pictures, such as ``ILSVRC2012_img_val.tar``.
-
-    Args:
-        path: of the tar.
-        labels: as `labelled_names` reads it. The development kit's ``ILSVRC2012_validation_ground_truth.txt`` counts
-            classes from 1, in an order of its own, that of ``map_clsloc.txt``.
-        classes: that order.
-    """
-    return Source(str(path), (), partial(_open_tar, path, labels, classes))
-
-
-def _open_tar(path: Path, labels: Path, classes: Path | None, _: Part | None) -> Labelled:
+def _open_tar(path: Path, labels: Path, classes: Path | None, _: Split | None) -> Labelled:
     try:
         with tarfile.open(path, "r:") as tar:
-            places = {
+            spans = {
                 member.name: (member.offset_data, member.size)
                 for member in tar
                 if member.isreg() and PurePosixPath(member.name).suffix.lower() in SUFFIXES
@@ -101,23 +95,22 @@ def _open_tar(path: Path, labels: Path, classes: Path | None, _: Part | None) ->
             f"{path} must be a tar that is not compressed, for its pictures are read in place, and is not ({error}): "
             "unpack it, or pack it again without compression"
         ) from error
-    if not places:
+    if not spans:
         raise DataError(f"a tar of labelled pictures must hold one, and {path} holds none")
-    names, numbers, known = labelled_names(labels, classes, tuple(places), first=1)
-    return Labelled(known, numbers, names, TarReader(path, names, tuple(places[name] for name in names)))
+    names, numbers, known = read_labels(labels, classes, tuple(spans), first=1)
+    return Labelled(known, numbers, names, TarReader(path, names, tuple(spans[name] for name in names)))
 
 
 @dataclass(frozen=True)
 class TarReader:
-    """Pictures inside a tar file by offset and size, in bytes."""
+    """Reads pictures inside a tar by their offsets and sizes, in bytes."""
 
     path: Path
     names: tuple[str, ...]
-    places: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...]
 
     def __call__(self, index: int) -> "Image":
-        """One of them, as `read_picture` reads it."""
-        offset, size = self.places[index]
+        offset, size = self.spans[index]
         with self.path.open("rb") as file:
             file.seek(offset)
             return decode_picture(file.read(size), self.names[index])

@@ -1,11 +1,11 @@
-"""Data sets on the Hugging Face hub."""
+"""Data sets on the Hugging Face hub, read by the library ``datasets``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from senet_zoo.data.labelled import PARTS, Labelled, Part, Source
+from senet_zoo.data.labelled import SPLITS, DataSource, Labelled, Split
 from senet_zoo.data.pictures import decode_picture, read_picture
 from senet_zoo.errors import DataError
 
@@ -13,18 +13,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PREFIX = "hf:"
-_SPLITS: dict[str, Part] = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+_SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
-def hugging_face_set(address: str) -> Source:
-    """A data set with a column of pictures and one of class labels; it is downloaded when a part is opened.
+def huggingface_dataset(address: str) -> DataSource:
+    """A data set with a column of pictures and one of class labels; a split is downloaded when it is opened.
 
     Args:
-        address: ``hf:owner/name``, ``hf:owner/name@revision``; with ``#column`` behind it where several columns are
-            class labels.
+        address: ``hf:owner/name`` or ``hf:owner/name@revision``, then ``#column`` if several columns are class labels.
 
     Raises:
-        DataError: the library ``datasets`` is missing, or the hub does not have the set.
+        DataError: the library ``datasets`` is missing, or the hub does not have the data set.
     """
     repo, _, column = address.removeprefix(PREFIX).partition("#")
     repo, _, revision = repo.partition("@")
@@ -34,28 +33,28 @@ def hugging_face_set(address: str) -> Source:
         raise DataError(
             f"{address} is read by the library datasets, which is not installed: pip install 'senet-zoo[datasets]'"
         ) from error
-    splits = _ask(address, lambda: datasets.get_dataset_split_names(repo, revision=revision or None))
-    by_part = {_SPLITS[split]: split for split in splits if split in _SPLITS}
+    splits = _from_hub(address, lambda: datasets.get_dataset_split_names(repo, revision=revision or None))
+    theirs = {_SPLITS[split]: split for split in splits if split in _SPLITS}
 
-    def open_part(part: Part | None) -> Labelled:
-        if part is None:
+    def open_split(split: Split | None) -> Labelled:
+        if split is None:
             raise DataError(f"{address} must have a split named train, validation or test, and has {', '.join(splits)}")
-        table = _ask(address, partial(datasets.load_dataset, repo, split=by_part[part], revision=revision or None))
-        return labelled_table(table, address, column)
+        table = _from_hub(address, partial(datasets.load_dataset, repo, split=theirs[split], revision=revision or None))
+        return labelled_dataset(table, address, column)
 
-    return Source(address, tuple(part for part in PARTS if part in by_part), open_part)
+    return DataSource(address, tuple(split for split in SPLITS if split in theirs), open_split)
 
 
-def labelled_table(table: Any, address: str, column: str = "") -> Labelled:
+def labelled_dataset(table: Any, address: str, column: str = "") -> Labelled:
     """The pictures of a ``datasets.Dataset``.
 
     Args:
-        table: with one column of the type Image.
-        address: for messages.
-        column: of the labels, of the type ClassLabel; may be empty where there is one only.
+        table: the data set, with one column of the type Image.
+        address: what messages call it.
+        column: the column of labels, of the type ClassLabel; may be empty where there is only one.
 
     Raises:
-        DataError: the columns are others.
+        DataError: it has other columns.
     """
     import datasets
 
@@ -71,27 +70,29 @@ def labelled_table(table: Any, address: str, column: str = "") -> Labelled:
     table = table.cast_column(pictures[0], datasets.Image(decode=False))
     names = tuple(f"{address}[{index}]" for index in range(len(table)))
     return Labelled(
-        tuple(table.features[chosen[0]].names), tuple(table[chosen[0]]), names, TableReader(table, pictures[0], address)
+        tuple(table.features[chosen[0]].names),
+        tuple(table[chosen[0]]),
+        names,
+        DatasetReader(table, pictures[0], address),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class TableReader:
-    """Pictures in a column of a ``datasets.Dataset``."""
+class DatasetReader:
+    """Reads pictures out of a column of a ``datasets.Dataset``."""
 
     table: Any
     column: str
     address: str
 
     def __call__(self, index: int) -> "Image":
-        """One of them, as `read_picture` reads it."""
         cell = self.table[index][self.column]
         if cell["bytes"] is None:
             return read_picture(cell["path"])
         return decode_picture(cell["bytes"], f"{self.address}[{index}]")
 
 
-def _ask(address: str, question: Callable[[], Any]) -> Any:
+def _from_hub(address: str, question: Callable[[], Any]) -> Any:
     try:
         return question()
     # The hub's client, the builders and the disk fail with errors of many types.

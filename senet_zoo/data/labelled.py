@@ -1,32 +1,31 @@
-"""Labelled pictures as a value: what each is called, what it shows, and how it is opened when its turn comes.
-
-What every kind of data gives: the names of its parts, and each part opened.
-"""
+"""Labelled pictures: `Labelled`, the value that every kind of data becomes, and what is done with it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
-
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled pictures; none is opened before it is asked for.
+    """Labelled pictures, each opened when it is read.
 
     Args:
-        classes: names in the order of the labels.
-        labels: of each picture, an index into ``classes``.
-        names: of each picture, for messages.
-        read: from an index to the upright RGB picture; raises `PictureError`, which names it. It can be pickled, and
-            called by several threads at once.
+        classes: names of the classes; a label is an index into them.
+        labels: one for each picture.
+        names: one for each picture, for messages.
+        read: takes a picture's index and returns it upright as RGB, or raises a `PictureError` that names it. It can be
+            pickled, and several threads may call it at once.
 
     Raises:
         DataError: there is no picture, names and labels do not pair, two classes share a name, or a label is out of
@@ -61,23 +60,26 @@ def subset(data: Labelled, indices: Sequence[int]) -> Labelled:
     """The pictures of these indices, in this order, under the same classes."""
     chosen = tuple(indices)
     labels, names = tuple(data.labels[i] for i in chosen), tuple(data.names[i] for i in chosen)
-    return replace(data, labels=labels, names=names, read=_Chosen(data.read, chosen))
+    return replace(data, labels=labels, names=names, read=SubsetReader(data.read, chosen))
 
 
-def split_off(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """The pictures without a share of every class, and that share; the same at every call.
+def stratified_split(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Split a share of every class off: the pictures that stay, and the share.
 
-    Both keep the order of the pictures. A class of one picture keeps it; any larger class gives at least one.
+    Both keep the order of the pictures, and are the same at every call. A class of one picture keeps it; any larger
+    class gives at least one.
 
     Args:
-        data: what is split.
-        share: of each class's pictures, above 0 and below 1.
-        seed: of the choice.
+        data: the pictures to split.
+        share: part of each class's pictures, above 0 and below 1.
+        seed: chooses the pictures.
 
     Raises:
         UsageError: ``share`` is out of range.
         DataError: no class has two pictures.
     """
+    import torch
+
     if not 0.0 < share < 1.0:
         raise UsageError(f"the share split off must be above 0 and below 1, got {share}")
     generator = torch.Generator().manual_seed(seed)
@@ -95,8 +97,8 @@ def split_off(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
     return subset(data, kept), subset(data, sorted(off))
 
 
-def with_classes(data: Labelled, classes: Sequence[str]) -> Labelled:
-    """The same pictures labelled by another list of classes, which holds all of theirs by name.
+def relabelled(data: Labelled, classes: Sequence[str]) -> Labelled:
+    """The same pictures, labelled by another list of classes that has all of theirs by name.
 
     Raises:
         DataError: a class is missing from the list.
@@ -105,20 +107,53 @@ def with_classes(data: Labelled, classes: Sequence[str]) -> Labelled:
     missing = [name for name in data.classes if name not in place]
     if missing:
         raise DataError(
-            f"every class must be among the {len(classes)} known ones, and {some(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not: those are {some(classes)}"
+            f"every class must be among the {len(classes)} known ones, and {first_few(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not: those are {first_few(classes)}"
         )
     labels = tuple(place[data.classes[label]] for label in data.labels)
     return replace(data, classes=tuple(classes), labels=labels)
 
 
-def some(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first names of a list, and how many more there are, for a message."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class DataSource:
+    """Data that was found and is not open yet.
+
+    Args:
+        address: what the user calls it.
+        splits: what it is divided into; empty where it is in one piece.
+        open_split: opens one split, or for None the one piece.
+    """
+
+    address: str
+    splits: tuple[Split, ...]
+    open_split: Callable[[Split | None], Labelled]
+
+    def open(self, split: Split | None) -> Labelled:
+        """Open one split; for None the one piece, or where there are splits the one to measure on: val, else test.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if split is None and self.splits:
+            split = next((name for name in ("val", "test") if name in self.splits), None)
+        if split not in (self.splits or (None,)):
+            raise DataError(
+                f"{self.address} has "
+                + (f"the parts {', '.join(self.splits)}" if self.splits else "no parts")
+                + f", and not {split or 'val or test'}: choose another (--split, or split=), or none"
+            )
+        return self.open_split(split)
+
+
+@dataclass(frozen=True)
+class SubsetReader:
+    """Reads the pictures of these indices by another reader."""
+
     read: "Callable[[int], Image]"
     indices: tuple[int, ...]
 
@@ -126,64 +161,23 @@ class _Chosen:
         return self.read(self.indices[index])
 
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
-
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Data that is found, and not yet opened.
-
-    Args:
-        address: what the user called it.
-        parts: what it is divided into; empty for data in one piece.
-        open_part: one part, or the one piece for None.
-    """
-
-    address: str
-    parts: tuple[Part, ...]
-    open_part: Callable[[Part | None], Labelled]
-
-    def open(self, part: Part | None) -> Labelled:
-        """One part; for None the one piece, or of several parts the one to measure on: val, else test.
-
-        Raises:
-            DataError: there is no such part.
-        """
-        if part is None and self.parts:
-            part = next((name for name in ("val", "test") if name in self.parts), None)
-        if part not in (self.parts or (None,)):
-            raise DataError(
-                f"{self.address} has "
-                + (f"the parts {', '.join(self.parts)}" if self.parts else "no parts")
-                + f", and not {part or 'val or test'}: choose another (--split, or split=), or none"
-            )
-        return self.open_part(part)
-
-
 @dataclass(frozen=True)
 class FileReader:
-    """Pictures in files of their own."""
+    """Reads pictures that are files of their own."""
 
     paths: tuple[Path, ...]
 
     def __call__(self, index: int) -> "Image":
-        """One of them, as `read_picture` reads it."""
         return read_picture(self.paths[index])
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayReader:
-    """Pictures in one array, (N, H, W, 3) uint8."""
+    """Reads pictures out of one array, (N, H, W, 3) uint8."""
 
     images: "np.ndarray"
 
     def __call__(self, index: int) -> "Image":
-        """One of them."""
         from PIL import Image
 
         return Image.fromarray(self.images[index])

@@ -1,7 +1,4 @@
-"""Names of classes, in the order of the logits.
-
-Files of labels, in the forms that evaluation sets come with.
-"""
+"""Names of classes, and the files of labels that evaluation sets come with."""
 
 import csv
 import re
@@ -24,16 +21,18 @@ IMAGENETTE = {
     "n03888257": "parachute",
 }
 """Ten of ImageNet's classes by their WordNet ids, which name the folders of the data set."""
+SYNSET = re.compile(r"n\d{8}")
+MAX_CLASSES = 10**6
 
 
 def categories(labels: str, num_classes: int) -> tuple[str, ...]:
-    """Class names of a label set.
+    """Names of the classes in the order of the logits.
 
     Args:
-        labels: ``cifar10``, ``imagenette``, ``imagenet-1k``, or another set, whose classes are then named by number.
+        labels: ``cifar10``, ``imagenette`` or ``imagenet-1k``; the classes of any other set are named by number.
         num_classes: how many there are.
 
-    Source: CIFAR-10's own names; torchvision's metadata for ImageNet-1k, from which Imagenette's names are, too.
+    Source: CIFAR-10's own names; torchvision's metadata for ImageNet-1k and Imagenette.
     """
     if labels == "cifar10":
         return CIFAR10
@@ -47,29 +46,24 @@ def categories(labels: str, num_classes: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(num_classes))
 
 
-SYNSET = re.compile(r"n\d{8}")
-MOST_CLASSES = 10**6
-
-
-def labelled_names(
+def read_labels(
     labels: Path, classes: Path | None, pictures: tuple[str, ...], first: int = 0
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
-    """Which pictures a file labels, and how.
+    """Read a file of labels.
 
     A line is ``name label``, with a tab between them where the name has blanks; or ``name,label`` in a ``.csv``, whose
-    first line may be a head; or a label alone, for the pictures in the order of their names. A label is a class's name
-    or its number.
+    first line may be a head; or a label alone, for the pictures sorted by name. A label is a class's name or number.
 
     Args:
         labels: the file.
-        classes: a class a line in the order of the numbers; of a line that starts with a WordNet synset
-            (``n02119789 1 kit_fox``), the synset. Without it, named classes are sorted, and numbered ones are called by
-            their number.
-        pictures: names of those that lie there.
-        first: number of the first class in a file of labels alone; one that is not 0 needs ``classes``.
+        classes: a file with a line for each class in the order of the numbers; a line that starts with a WordNet
+            synset (``n02119789 1 kit_fox``) names the class by it. Without the file, named classes are sorted, and
+            numbered ones are called by their number.
+        pictures: names of the pictures that lie there.
+        first: number of the first class in a file of labels alone; any but 0 needs ``classes``.
 
     Returns:
-        Names, labels and classes.
+        Names of the labelled pictures, their labels, and the classes.
 
     Raises:
         DataError: a file breaks these rules, or names a picture that is not there.
@@ -102,8 +96,8 @@ def labelled_names(
                 "map_clsloc.txt of the development kit (--classes, or classes=)"
             )
         numbers = [int(word) - first for word in words]
-        if max(numbers) >= MOST_CLASSES:
-            raise DataError(f"{labels} must number classes below {MOST_CLASSES}, and has {max(numbers)}")
+        if max(numbers) >= MAX_CLASSES:
+            raise DataError(f"{labels} must number classes below {MAX_CLASSES}, and has {max(numbers)}")
         return names, tuple(numbers), known or tuple(str(number) for number in range(max(numbers) + 1))
     known = known or tuple(sorted(set(words)))
     place = {name: index for index, name in enumerate(known)}

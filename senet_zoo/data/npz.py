@@ -1,4 +1,4 @@
-"""Pictures in numpy's ``.npz`` files."""
+"""Labelled pictures in numpy's ``.npz`` files."""
 
 import zipfile
 from glob import glob
@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from senet_zoo.data.labelled import ArrayReader, Labelled, Part, Source
+from senet_zoo.data.labelled import ArrayReader, DataSource, Labelled, Split
 from senet_zoo.errors import DataError
 
 
-def npz_files(pattern: str) -> Source:
-    """One file, or several that shell wildcards name (``cifar10_train_*.npz``), joined in the order of their names.
+def npz_files(pattern: str) -> DataSource:
+    """One file, or all that match shell wildcards (``cifar10_train_*.npz``), joined in the order of their names.
 
-    Each holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) of whole numbers, and ``classes``, the names in label
-    order, equal in all files.
+    Each holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) of whole numbers, and ``classes``, the names in the
+    order of the labels, equal in all files.
     """
     paths = [Path(pattern)] if Path(pattern).is_file() else [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - an absolute pattern
     if not paths:
         raise DataError(f"an .npz of labelled pictures must exist, and nothing lies at {pattern}: check the path")
 
-    def open_whole(_: Part | None) -> Labelled:
+    def open_whole(_: Split | None) -> Labelled:
         parts = [_read(path) for path in paths]
         images, labels, classes = parts[0]
         for path, part in zip(paths[1:], parts[1:], strict=True):
@@ -31,7 +31,7 @@ def npz_files(pattern: str) -> Source:
         names = [f"{path.name}[{i}]" for path, part in zip(paths, parts, strict=True) for i in range(len(part[1]))]
         return Labelled(classes, tuple(labels.tolist()), names, ArrayReader(images))
 
-    return Source(pattern, (), open_whole)
+    return DataSource(pattern, (), open_whole)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

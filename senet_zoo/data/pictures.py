@@ -1,4 +1,4 @@
-"""Where pictures lie, and how any of their forms becomes 8-bit RGB."""
+"""Find picture files, and read any of them as 8-bit RGB."""
 
 import io
 import os
@@ -21,11 +21,11 @@ SUFFIXES = frozenset(
 
 
 def find_pictures(source: str | os.PathLike[str]) -> list[Path]:
-    """The picture files that a user's words mean.
+    """The picture files at a path.
 
     Args:
         source: a file, whatever its suffix; a folder, searched to its depth for the suffixes in `SUFFIXES`; or a
-            ``file:`` URL of either. Hidden names (``.x``) and links to folders inside a folder are passed over.
+            ``file:`` URL of either. Inside a folder, hidden names (``.x``) and links to folders are skipped.
 
     Returns:
         The files in natural order (``2.png`` before ``10.png``), those of a folder before those of its subfolders.
@@ -53,22 +53,22 @@ def read_picture(path: str | os.PathLike[str]) -> "Image":
     Grey, palette, CMYK and YCbCr pictures are what Pillow's ``convert("RGB")`` makes of them; colour profiles are not
     applied; of an animation, the first frame.
 
-    Differs from ``convert("RGB")`` where that shows something else than a viewer would:
-
-    - transparency (alpha channel, palette or colour key) is laid over white, not dropped, since any colour may hide
-      under a transparent pixel;
-    - 16-bit grey keeps its high byte, as Pillow does for 16-bit colour, and is not cut off at 255;
-    - a camera's EXIF orientation is applied.
-
     Raises:
         PictureError: the file cannot be opened, is no picture, is damaged or cut short, is larger than Pillow's limit
             against decompression bombs, or holds numbers without an agreed white (32-bit grey).
+
+    Differs from ``convert("RGB")`` where that shows something else than a viewer would:
+
+    - transparency (alpha channel, palette or colour key) is laid over white, not dropped, because any colour may hide
+      under a transparent pixel;
+    - 16-bit grey keeps its high byte, as Pillow does for 16-bit colour, and is not cut off at 255;
+    - a camera's EXIF orientation is applied.
     """
     return _decode(path, os.fspath(path))
 
 
 def decode_picture(data: bytes, name: str) -> "Image":
-    """One picture out of the bytes of its file, as `read_picture` reads it.
+    """One picture from the bytes of its file, as `read_picture` reads it.
 
     Args:
         data: the whole file.

@@ -1,8 +1,7 @@
-"""How a picture becomes the tensor that a checkpoint was trained on, as a value.
+"""`Preprocessing`: how a picture becomes the tensor that a checkpoint was trained on; importing it needs no torch.
 
-It belongs to the weights, not to the network: the same network trained twice may want two of them.
-
-`Preprocessing` as JSON: in the manifest, in configs and in exported networks. It needs no torch.
+It belongs to the weights and not to the network, because the same network trained twice may want two of them. Its JSON
+form stands in the manifest, in configs and in exported networks.
 """
 
 import math
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Interpolation(Enum):
-    """How pixels are weighed when a picture is resized; always antialiased. The values are the manifest's words."""
+    """How a picture is resized, always antialiased; the values are those of the manifest."""
 
     BILINEAR = "bilinear"
     BICUBIC = "bicubic"
 
     @classmethod
     def _missing_(cls, value: object) -> "Interpolation":
-        words = ", ".join(repr(member.value) for member in cls)
-        raise UsageError(f"interpolation must be one of {words}, got {value!r}")
+        known = ", ".join(repr(member.value) for member in cls)
+        raise UsageError(f"interpolation must be one of {known}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,11 @@ class Preprocessing:
     """Resize, crop and normalise, as the weights' authors did when they measured them; by default, ImageNet's way.
 
     Args:
-        size: side of the square that the network sees, in pixels, cut from the centre.
+        size: side of the square that is cut from the centre, in pixels.
         resize: the picture's shorter side before the cut, in pixels; at least ``size``.
-        interpolation: of the resize.
-        mean: of each channel (R, G, B) over the training pictures, with pixels scaled to [0, 1].
-        std: of each channel, likewise; above 0.
+        interpolation: how the picture is resized.
+        mean: mean of each channel (R, G, B) over the training pictures, with pixels scaled to [0, 1].
+        std: standard deviation of each channel over the same pixels; above 0.
 
     Raises:
         UsageError: a value breaks one of these rules.
@@ -116,7 +115,7 @@ def _require(name: str, value: object, holds: bool, rule: str) -> None:
 
 
 def read_preprocessing(value: object, where: str) -> Preprocessing:
-    """The JSON object ``preprocessing`` of a manifest's row or a model's config.
+    """Read the JSON object ``preprocessing`` of a manifest's row or a model's config.
 
     Raises:
         ManifestError: it breaks a rule.
@@ -124,7 +123,7 @@ def read_preprocessing(value: object, where: str) -> Preprocessing:
     fields = Fields(value, f"{where}.preprocessing")
     size = fields.whole("size", 8, 1024)
     resize = fields.whole("resize", size, 2048)
-    interpolation = fields.choice("interpolation", tuple(word.value for word in Interpolation))
+    interpolation = fields.choice("interpolation", tuple(member.value for member in Interpolation))
     mean, std = _rgb(fields, "mean", 0.0), _rgb(fields, "std", 0.001)
     fields.done()
     try:

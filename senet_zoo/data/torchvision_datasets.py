@@ -8,24 +8,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from senet_zoo.data.labelled import ArrayReader, FileReader, Labelled, Part, Source
+from senet_zoo.data.labelled import ArrayReader, DataSource, FileReader, Labelled, Split
 from senet_zoo.errors import DataError
 
 
 @dataclass(frozen=True)
-class Entry:
+class TorchvisionDataset:
     """How one of torchvision's classes gives labelled pictures.
 
     Args:
-        option: the argument that chooses a part.
-        parts: its value for each part.
-        read: from an instance to its pictures.
-        by_path: whether it takes a loader, and so tells paths without opening pictures.
-        downloads: whether it can.
+        option: the argument that chooses a split.
+        splits: its value for each split.
+        read: turns an instance into labelled pictures.
+        by_path: whether the class takes a loader, and so gives paths without opening pictures.
+        downloads: whether the class can download.
     """
 
     option: str
-    parts: dict[Part, str | bool]
+    splits: dict[Split, str | bool]
     read: "Callable[[Any], Labelled]"
     by_path: bool = True
     downloads: bool = True
@@ -55,53 +55,47 @@ def _array(dataset: Any) -> Labelled:
     return Labelled(tuple(dataset.classes), tuple(dataset.targets), names, ArrayReader(dataset.data))
 
 
-_TRAIN_TEST: dict[Part, str | bool] = {"train": "train", "test": "test"}
-_TRAIN_VAL: dict[Part, str | bool] = {"train": "train", "val": "val"}
-_ALL_THREE: dict[Part, str | bool] = {"train": "train", "val": "val", "test": "test"}
-_FLAG: dict[Part, str | bool] = {"train": True, "test": False}
+_TRAIN_TEST: dict[Split, str | bool] = {"train": "train", "test": "test"}
+_TRAIN_VAL: dict[Split, str | bool] = {"train": "train", "val": "val"}
+_ALL_THREE: dict[Split, str | bool] = {"train": "train", "val": "val", "test": "test"}
+_FLAG: dict[Split, str | bool] = {"train": True, "test": False}
 
-SETS = MappingProxyType(
+DATASETS = MappingProxyType(
     {
-        "CIFAR10": Entry("train", _FLAG, _array, by_path=False),
-        "CIFAR100": Entry("train", _FLAG, _array, by_path=False),
-        "Country211": Entry("split", {"train": "train", "val": "valid", "test": "test"}, _files),
-        "DTD": Entry("split", _ALL_THREE, _files),
-        "FGVCAircraft": Entry("split", _ALL_THREE, _files),
-        "Flowers102": Entry("split", _ALL_THREE, _files),
-        "Food101": Entry("split", _TRAIN_TEST, _files),
-        "ImageNet": Entry("split", _TRAIN_VAL, _files, downloads=False),
-        "Imagenette": Entry("split", _TRAIN_VAL, _files),
-        "OxfordIIITPet": Entry("split", {"train": "trainval", "test": "test"}, _pets, by_path=False),
-        "Places365": Entry("split", {"train": "train-standard", "val": "val"}, _files),
-        "StanfordCars": Entry("split", _TRAIN_TEST, _files),
+        "CIFAR10": TorchvisionDataset("train", _FLAG, _array, by_path=False),
+        "CIFAR100": TorchvisionDataset("train", _FLAG, _array, by_path=False),
+        "Country211": TorchvisionDataset("split", {"train": "train", "val": "valid", "test": "test"}, _files),
+        "DTD": TorchvisionDataset("split", _ALL_THREE, _files),
+        "FGVCAircraft": TorchvisionDataset("split", _ALL_THREE, _files),
+        "Flowers102": TorchvisionDataset("split", _ALL_THREE, _files),
+        "Food101": TorchvisionDataset("split", _TRAIN_TEST, _files),
+        "ImageNet": TorchvisionDataset("split", _TRAIN_VAL, _files, downloads=False),
+        "Imagenette": TorchvisionDataset("split", _TRAIN_VAL, _files),
+        "OxfordIIITPet": TorchvisionDataset("split", {"train": "trainval", "test": "test"}, _pets, by_path=False),
+        "Places365": TorchvisionDataset("split", {"train": "train-standard", "val": "val"}, _files),
+        "StanfordCars": TorchvisionDataset("split", _TRAIN_TEST, _files),
     }
 )
 """By torchvision's own names."""
 
 
-def torchvision_set(name: str, root: Path, download: bool) -> Source:
-    """One of `SETS`.
-
-    Args:
-        name: of the set.
-        root: the folder in which torchvision keeps it.
-        download: let torchvision fetch it where it is not there.
-    """
-    return Source(name, tuple(SETS[name].parts), partial(_open, name, root, download))
+def torchvision_dataset(name: str, root: Path, download: bool) -> DataSource:
+    """One of `DATASETS`, kept by torchvision in the folder ``root``; ``download`` lets it fetch what is not there."""
+    return DataSource(name, tuple(DATASETS[name].splits), partial(_open, name, root, download))
 
 
-def _open(name: str, root: Path, download: bool, part: Part | None) -> Labelled:
+def _open(name: str, root: Path, download: bool, split: Split | None) -> Labelled:
     from torchvision import datasets
 
-    entry = SETS[name]
-    assert part is not None  # every entry has parts
-    options: dict[str, Any] = {entry.option: entry.parts[part]}
+    entry = DATASETS[name]
+    assert split is not None  # every data set here has splits
+    options: dict[str, Any] = {entry.option: entry.splits[split]}
     if entry.by_path:
         options["loader"] = str
     if entry.downloads:
         options["download"] = download
     try:
-        with _alone(root, name) if download and entry.downloads else nullcontext():
+        with _locked(root, name) if download and entry.downloads else nullcontext():
             dataset = getattr(datasets, name)(root, **options)
     # torchvision tells what is missing by errors of several types.
     except (RuntimeError, OSError, ImportError) as error:
@@ -113,8 +107,8 @@ def _open(name: str, root: Path, download: bool, part: Part | None) -> Labelled:
     return entry.read(dataset)
 
 
-def _alone(root: Path, name: str) -> AbstractContextManager[object]:
-    """One process at a time: of those that open a set together, the first fetches it and the others find it."""
+def _locked(root: Path, name: str) -> AbstractContextManager[object]:
+    """One process at a time: of those that open a data set together, the first downloads it for all."""
     from filelock import FileLock
 
     root.mkdir(parents=True, exist_ok=True)

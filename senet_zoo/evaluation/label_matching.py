@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from senet_zoo.data.labelled import some
+from senet_zoo.data.labelled import first_few
 from senet_zoo.data.labels import IMAGENETTE, categories
 from senet_zoo.errors import DataError, UsageError
 
@@ -71,8 +71,8 @@ def match(classes: Sequence[str], logits: Logits) -> tuple[int, ...]:
     strange = [name for name in classes if name not in known and _plain(name) not in known]
     raise DataError(
         f"every class of the data must be one that the network tells apart, by name"
-        f"{' or synset' if logits.synsets else ''}, and {len(strange)} of {len(classes)} are not: {some(strange)}. The "
-        f"network knows {some(logits.names)}"
+        f"{' or synset' if logits.synsets else ''}, and {len(strange)} of {len(classes)} are not: "
+        f"{first_few(strange)}. The network knows {first_few(logits.names)}"
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from senet_zoo.data.datasets import open_data, train_and_val
-from senet_zoo.data.labelled import Labelled, split_off, subset, with_classes
+from senet_zoo.data.labelled import Labelled, relabelled, stratified_split, subset
 from senet_zoo.errors import DataError, PictureError, UsageError
 
 
@@ -89,28 +89,28 @@ def test_a_part_that_is_not_there_is_named_with_those_that_are(folder: Path, tmp
 
 def test_a_share_of_every_class_is_split_off_and_always_the_same(folder: Path) -> None:
     data = open_data(str(folder))
-    kept, off = split_off(data, 0.25, seed=1)
+    kept, off = stratified_split(data, 0.25, seed=1)
     assert (counts(kept), counts(off)) == ([4, 3, 1], [2, 1, 1])
     assert sorted([*kept.names, *off.names]) == sorted(data.names)
     assert [data.names[data.names.index(name)] for name in kept.names] == list(kept.names)
-    assert split_off(data, 0.25, seed=1) == (kept, off)
-    assert split_off(data, 0.25, seed=2) != (kept, off)
+    assert stratified_split(data, 0.25, seed=1) == (kept, off)
+    assert stratified_split(data, 0.25, seed=2) != (kept, off)
     assert grey_of(off, 3) == 20 + int(Path(off.names[3]).stem)
 
 
 def test_a_class_of_one_picture_keeps_it_and_a_share_is_below_one(folder: Path) -> None:
     alone = subset(open_data(str(folder)), [0, 6, 7])
-    kept, off = split_off(alone, 0.9, seed=0)
+    kept, off = stratified_split(alone, 0.9, seed=0)
     assert (counts(kept), counts(off)) == ([1, 1, 0], [0, 1, 0])
     with pytest.raises(DataError, match="every class here has one"):
-        split_off(subset(alone, [0, 1]), 0.5, seed=0)
+        stratified_split(subset(alone, [0, 1]), 0.5, seed=0)
     with pytest.raises(UsageError, match=r"above 0 and below 1, got 1\.0"):
-        split_off(alone, 1.0, seed=0)
+        stratified_split(alone, 1.0, seed=0)
 
 
 def test_to_train_a_share_is_split_off_where_there_is_no_val_and_test_is_left_alone(folder: Path) -> None:
     train, val = train_and_val(str(folder), share=0.25, seed=1)
-    assert (train, val) == split_off(open_data(str(folder)), 0.25, seed=1)
+    assert (train, val) == stratified_split(open_data(str(folder)), 0.25, seed=1)
     for part in ("train", "test"):
         (folder.parent / "parts").mkdir(exist_ok=True)
         for name in ("a", "b"):
@@ -143,7 +143,7 @@ def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
 
 
 def test_other_classes_are_matched_by_name(folder: Path) -> None:
-    data = with_classes(open_data(str(folder)), ["zebra", "bee", "ant", "Cat"])
+    data = relabelled(open_data(str(folder)), ["zebra", "bee", "ant", "Cat"])
     assert counts(data) == [0, 2, 4, 6]
     assert data.names[-1] == str(Path("bee", "1.png"))
 

@@ -17,8 +17,8 @@ from torchvision.datasets import cifar
 
 from senet_zoo.cli import main
 from senet_zoo.data.datasets import open_data
-from senet_zoo.data.huggingface_datasets import labelled_table
-from senet_zoo.data.torchvision_datasets import SETS
+from senet_zoo.data.huggingface_datasets import labelled_dataset
+from senet_zoo.data.torchvision_datasets import DATASETS
 from senet_zoo.errors import DataError
 
 
@@ -112,9 +112,9 @@ def test_cifar_is_opened_by_name(
     np.testing.assert_array_equal(np.asarray(data.read(1)), images[1].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_name_is_a_class_of_torchvision_that_takes_what_it_is_given(name: str) -> None:
-    entry = SETS[name]
+    entry = DATASETS[name]
     words = set(inspect.signature(getattr(theirs, name)).parameters)
     assert entry.option in words
     assert not entry.downloads or "download" in words
@@ -156,11 +156,11 @@ def test_columns_of_a_hub_s_set_are_found_by_type(tmp_path: Path) -> None:
         "coarse": [0, 0],
     }
     table = datasets.Dataset.from_dict(rows, features=features)
-    data = labelled_table(table, "hf:me/mine", "fine")
+    data = labelled_dataset(table, "hf:me/mine", "fine")
     assert (data.classes, data.labels) == (("cat", "dog"), (1, 0))
     assert [int(np.asarray(data.read(i))[0, 0, 0]) for i in range(2)] == [60, 70]
     with pytest.raises(DataError, match=r"of labels \['fine', 'coarse'\].*#column"):
-        labelled_table(table, "hf:me/mine")
+        labelled_dataset(table, "hf:me/mine")
 
 
 class Fetched:
