@@ -62,8 +62,8 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.insertion import remove_se as remove_se
     from senet_zoo.networks.network import ConvNet as ConvNet
     from senet_zoo.networks.specs import SE as SE
-    from senet_zoo.prediction.exported import ExportedModel as ExportedModel
-    from senet_zoo.prediction.exported import load_exported as load_exported
+    from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
+    from senet_zoo.prediction.exported_model import load_exported as load_exported
     from senet_zoo.weights.catalogue import Weights as Weights
     from senet_zoo.weights.catalogue import get_weights as get_weights
     from senet_zoo.weights.catalogue import list_models as list_models
@@ -92,7 +92,7 @@ _HOMES = {
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",
     "networks.specs": "SE",
-    "prediction.exported": "ExportedModel load_exported",
+    "prediction.exported_model": "ExportedModel load_exported",
     "weights.catalogue": "Weights get_weights list_models list_weights",
     "weights.checks": "Verification",
     "weights.config": "FolderConfig",

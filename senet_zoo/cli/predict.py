@@ -14,7 +14,7 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.prediction.predictions import Failure, Prediction
+    from senet_zoo.prediction.pipeline import Failure, Prediction
 
     Answers = tuple[str, Sequence[str], Iterator[Prediction | Failure]]
     """Whose they are, the names that they choose from, and the answers themselves."""
@@ -101,7 +101,7 @@ def _in_torch(arguments: argparse.Namespace) -> "Answers":
 
 
 def _exported(arguments: argparse.Namespace) -> "Answers":
-    from senet_zoo.prediction.exported import load_exported
+    from senet_zoo.prediction.exported_model import load_exported
     from senet_zoo.prediction.runtimes import Runtime
 
     for word in ("model", "weights", "device"):
@@ -122,7 +122,7 @@ def _expand(sources: list[str]) -> Iterator[str]:
 
 
 def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[Failure]") -> "Iterator[Prediction]":
-    from senet_zoo.prediction.predictions import Failure
+    from senet_zoo.prediction.pipeline import Failure
 
     for result in results:
         if isinstance(result, Failure):

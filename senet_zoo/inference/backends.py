@@ -30,7 +30,7 @@ from senet_zoo.inference.lowering import channels_last, lower
 from senet_zoo.inference.passes.lean_gate import LeanGate
 from senet_zoo.inference.passes.trace import opaque_parts
 from senet_zoo.inference.report import Network
-from senet_zoo.prediction.runtimes import Runtime, need
+from senet_zoo.prediction.runtimes import Runtime, import_extra
 
 
 def straight(network: fx.GraphModule) -> Network:
@@ -144,7 +144,7 @@ def in_onnx_runtime(network: fx.GraphModule, x: Tensor) -> Network:
     """
     if x.is_cuda or x.dtype is not torch.float32:
         raise OptimizationError(f"ONNX Runtime computes in float32 on the CPU here, not in {x.dtype} on {x.device}")
-    onnxruntime: Any = need("onnxruntime", Runtime.ONNX)
+    onnxruntime: Any = import_extra("onnxruntime", Runtime.ONNX)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
@@ -167,7 +167,7 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
     precisions = {torch.float32: "f32", torch.bfloat16: "bf16"}
     if x.is_cuda or x.dtype not in precisions:
         raise OptimizationError(f"OpenVINO computes in float32 or bfloat16 on the CPU, not in {x.dtype} on {x.device}")
-    openvino: Any = need("openvino", Runtime.OPENVINO)
+    openvino: Any = import_extra("openvino", Runtime.OPENVINO)
     settings = {"INFERENCE_PRECISION_HINT": precisions[x.dtype], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(_onnx(network.float(), x, Runtime.OPENVINO)), "CPU", settings)
@@ -180,7 +180,7 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
 
 def _onnx(network: fx.GraphModule, x: Tensor, extra: Runtime) -> bytes:
     for module in ("onnx", "onnxscript"):
-        need(module, extra)
+        import_extra(module, extra)
     mark_in_graph(network)
     return bytes(onnx_model(program_of(network, x.shape[1], None)).SerializeToString())
 

@@ -1,1 +1,5 @@
-"""Pictures in, classes out; what reads an exported network needs no torch."""
+"""Pictures in, classes out.
+
+`predictor` classifies with a PyTorch network, `exported_model` with an exported file and without torch; both use
+`pipeline`.
+"""

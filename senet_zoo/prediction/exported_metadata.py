@@ -1,4 +1,4 @@
-"""What an exported file says of its network: whose it is, how pictures become its input, what its logits mean."""
+"""What an exported file says about its network: which it is, how pictures are prepared, what its logits mean."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from senet_zoo.support.json_fields import Fields, no_duplicates
 
 
 class Precision(Enum):
-    """Of the convolutions; gates and classifier are computed in float32 in either."""
+    """Arithmetic of the convolutions; gates and classifier are computed in float32 in either case."""
 
     FLOAT32 = "float32"
     INT8 = "int8"
@@ -19,20 +19,20 @@ class Precision(Enum):
 
 @dataclass(frozen=True)
 class Metadata:
-    """The remarks of an exported file.
+    """The metadata of an exported file.
 
     Args:
-        model: name of the network, or of its class where it is none of the zoo's.
-        se: its gate, every choice spelt out; None for a plain twin, and for networks of others.
-        weights_sha256: of the original's tensors, as `senet_zoo.inference.export.metadata` takes it.
-        num_classes: logits.
-        in_channels: of the pictures.
-        side: of the only pictures that it takes, in pixels; None where any size goes.
-        precision: of the arithmetic.
-        preprocessing: from a picture to the input; None where nobody said.
-        categories: class names in the order of the logits; None where nobody said.
-        senet_zoo: version that wrote it.
-        widths: channels of the network's maps, where some were removed; None for those of ``model``.
+        model: name of the network, or its class name if it is not from the zoo.
+        se: every choice of its gate; None for a plain twin, and for networks of other libraries.
+        weights_sha256: hash of the original's tensors, as `senet_zoo.inference.export.export` computes it.
+        num_classes: number of logits.
+        in_channels: channels of the pictures.
+        side: the only size of pictures that it takes, in pixels; None if it takes any size.
+        precision: arithmetic of the convolutions.
+        preprocessing: from a picture to the input; None if unknown.
+        categories: class names in the order of the logits; None if unknown.
+        senet_zoo: version of the library that wrote the file.
+        widths: channels of the network's maps if some were removed; None for those of ``model``.
     """
 
     model: str
@@ -49,11 +49,11 @@ class Metadata:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for each logit; its number where nobody said."""
+        """A name for each logit: its category, or its number if categories are unknown."""
         return self.categories or tuple(f"class {index}" for index in range(self.num_classes))
 
     def text(self) -> str:
-        """As JSON, the same for the same values."""
+        """JSON, the same for the same values."""
         fields = {
             **vars(self),
             "precision": self.precision.value,
@@ -63,14 +63,14 @@ class Metadata:
 
 
 def read_metadata(text: str | None, where: str) -> Metadata:
-    """What a file says, every field checked.
+    """The metadata of a file, every field checked.
 
     Args:
-        text: of `Metadata.text`; None where the file says nothing.
+        text: what `Metadata.text` wrote; None if the file carries none.
         where: the file, for messages.
 
     Raises:
-        ExportError: it says nothing, or what this zoo does not write.
+        ExportError: there is no metadata, or senet_zoo did not write it.
     """
     if text is None:
         raise ExportError(
@@ -80,7 +80,9 @@ def read_metadata(text: str | None, where: str) -> Metadata:
     try:
         return _read(Fields(json.loads(text, object_pairs_hook=no_duplicates), where))
     except (ManifestError, ValueError) as error:
-        raise ExportError(f"the remarks of {where} are not as senet_zoo writes them: {error}; export again") from error
+        raise ExportError(
+            f"the metadata fields of {where} are not as senet_zoo writes them: {error}; export again"
+        ) from error
 
 
 def _read(fields: Fields) -> Metadata:
@@ -95,7 +97,7 @@ def _read(fields: Fields) -> Metadata:
         num_classes=num_classes,
         in_channels=fields.whole("in_channels", 1, 10**4),
         side=fields.whole_or_null("side", 1, 10**5),
-        precision=Precision(fields.choice("precision", tuple(word.value for word in Precision))),
+        precision=Precision(fields.choice("precision", tuple(each.value for each in Precision))),
         preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
         categories=None if categories is None else _names(categories, num_classes, fields),
         senet_zoo=fields.text("senet_zoo"),

@@ -1,7 +1,4 @@
-"""Classes and probabilities of many pictures.
-
-A network ready to classify pictures: with the preprocessing and the labels that belong to its weights.
-"""
+"""`predict`: classes and probabilities of pictures by a PyTorch network; `load_predictor`: such a network, ready."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +12,7 @@ from torch import Tensor, nn
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.prediction.predictions import Failure, Prediction, answers, require_counts
+from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
 from senet_zoo.support.machine import find_device
 from senet_zoo.weights.catalogue import default_preprocessing, get_weights, list_weights
 from senet_zoo.weights.config import FolderConfig
@@ -40,7 +37,7 @@ def predict(
     Args:
         model: in eval mode; (N, 3, size, size) -> (N, len(categories)) logits.
         sources: files, folders and ``file:`` URLs, as `find_pictures` reads them.
-        preprocessing: that of the model's weights.
+        preprocessing: the one that the model's weights were trained with.
         categories: a label for each logit.
         top: classes in each prediction, or all of them where the model has fewer.
         batch: pictures that the network sees at once.
@@ -60,7 +57,7 @@ def predict(
     if model.training:
         raise UsageError("predict needs a model in eval mode, and this one is in training mode: call model.eval()")
     classify = partial(_classify, model, categories=categories, top=top)
-    return answers(sources, preprocessing.transforms(), classify, batch=batch, workers=workers)
+    return classify_pictures(sources, preprocessing.transforms(), classify, batch=batch, workers=workers)
 
 
 @torch.inference_mode()
@@ -87,15 +84,15 @@ def _classify(
 
 
 EMBEDDED = "se_resnet20.cifar10"
-"""The checkpoint inside the package: it needs neither network nor cache."""
+"""The checkpoint inside the package, which needs neither internet nor cache."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with all that `predict` needs.
+    """A network with everything that `predict` needs.
 
     Args:
-        name: ``model.tag``, or the model and the file that its weights came from.
+        name: ``model.tag``, or the model and the file of its weights.
         model: in eval mode.
         preprocessing: from a picture to the network's input.
         categories: a label for each logit.
@@ -110,31 +107,29 @@ class Predictor:
 def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: str | None = None) -> Predictor:
     """A published checkpoint, or a file of the user's own, ready to classify.
 
-    A file's pictures are prepared and its classes labelled as it says itself. Where it says nothing, both are done like
-    the model's published weights; where these have another number of classes, or there are none, classes are called by
-    their numbers.
+    A file of weights may say how pictures are prepared and what the classes are called. If it does not, both are taken
+    from the model's published weights; if these have another number of classes, or do not exist, classes are numbered.
 
     Args:
         name: ``model`` or ``model.tag``.
-        weights: a safetensors file for ``model``, or another place that `senet_zoo.create_model` reads.
-        device: such as ``cpu`` or ``cuda:1``; by default the first CUDA device, or the CPU where there is none.
+        weights: a safetensors file for ``model``, or whatever else `senet_zoo.create_model` reads.
+        device: such as ``cpu`` or ``cuda:1``; default: the first CUDA device, or the CPU if there is none.
 
     Raises:
-        UsageError: no such device, or all that `senet_zoo.create_model` raises.
-        WeightsError: the weights could not be had, or are not what they should be.
+        UsageError: no such device, or as in `senet_zoo.create_model`.
+        WeightsError: the weights cannot be fetched, or are not the published ones.
     """
-    place = find_device(device)
     if weights is None:
         published = get_weights(name)
-        model = create_model(published.name, pretrained=True, device=place)
+        model = create_model(published.name, pretrained=True, device=find_device(device))
         return Predictor(published.name, model, published.preprocessing, published.categories)
-    model = create_model(name, weights=weights, device=place)
-    said = model.weights if isinstance(model.weights, FolderConfig) else None
+    model = create_model(name, weights=weights, device=find_device(device))
+    config = model.weights if isinstance(model.weights, FolderConfig) else None
     return Predictor(
         f"{name} from {weights}",
         model,
-        (said and said.preprocessing) or default_preprocessing(name),
-        (said and said.categories) or _categories(name, model.num_classes),
+        (config and config.preprocessing) or default_preprocessing(name),
+        (config and config.categories) or _categories(name, model.num_classes),
     )
 
 

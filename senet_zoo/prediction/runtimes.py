@@ -1,7 +1,4 @@
-"""The forms that a network is exported in, and the runtimes that read them.
-
-Each runtime: from a file to the text that it carries and a function that computes logits.
-"""
+"""The file formats of exported networks, and the runtimes that compute them without torch: ONNX Runtime, OpenVINO."""
 
 import importlib
 import re
@@ -19,70 +16,70 @@ from numpy.typing import NDArray
 
 from senet_zoo.errors import ExportError, UsageError
 
-METADATA = "senet_zoo"
-"""Under which name a file carries what `senet_zoo.prediction.exported_metadata` describes."""
+METADATA_KEY = "senet_zoo"
+"""The key under which a file carries `senet_zoo.prediction.exported_metadata.Metadata`."""
 
 
-class Form(Enum):
-    """A form of file; its value is the suffix."""
+class ExportFormat(Enum):
+    """A file format; its value is the suffix."""
 
     ONNX = ".onnx"
     TORCH = ".pt2"
     OPENVINO = ".xml"
 
     @classmethod
-    def of(cls, path: Path) -> "Form":
-        """The form that a file's name asks for.
+    def of(cls, path: Path) -> "ExportFormat":
+        """The format that a file's suffix names.
 
         Raises:
-            UsageError: none has that suffix.
+            UsageError: an unknown suffix.
         """
-        for form in cls:
-            if path.suffix.lower() == form.value:
-                return form
+        for each in cls:
+            if path.suffix.lower() == each.value:
+                return each
         raise UsageError(
             f"an exported network is named .onnx (ONNX), .xml (OpenVINO) or .pt2 (torch.export), got {path.name!r}"
         )
 
 
 class Runtime(Enum):
-    """What computes logits from a file; its value is the word on the command line, and the extra that installs it."""
+    """A program that computes logits from a file; its value names it on the command line, and the extra to install."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"
 
     @classmethod
     def of(cls, path: Path) -> "Runtime":
-        """The runtime at home with a file's form.
+        """The usual runtime for a file.
 
         Raises:
-            UsageError: the form needs torch, or is none.
+            UsageError: the file needs torch, or has an unknown suffix.
         """
-        form = Form.of(path)
-        if form is Form.TORCH:
+        file_format = ExportFormat.of(path)
+        if file_format is ExportFormat.TORCH:
             raise UsageError(
                 f"a .pt2 is run by PyTorch itself: torch.export.load({str(path)!r}).module(); export .onnx or .xml to "
                 "predict without it"
             )
-        return cls.ONNX if form is Form.ONNX else cls.OPENVINO
+        return cls.ONNX if file_format is ExportFormat.ONNX else cls.OPENVINO
 
 
-def need(module: str, extra: Runtime) -> ModuleType:
-    """A module that comes with an extra.
+def import_extra(module: str, extra: Runtime) -> ModuleType:
+    """Import a module that an extra installs.
 
     Raises:
         UsageError: it is not installed.
     """
     try:
-        with _unreported():
+        with _without_telemetry():
             return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(f"{module} is not installed ({error}): pip install 'senet-zoo[{extra.value}]'") from error
 
 
 @contextmanager
-def _unreported() -> Iterator[None]:
-    """OpenVINO reports its import to its makers, unless that part is not installed: then it has a stub for it."""
+def _without_telemetry() -> Iterator[None]:
+    """OpenVINO reports its import to its makers, except where its package for that cannot be imported."""
     name = "openvino_telemetry"
     before = sys.modules.get(name)
     sys.modules[name] = cast("ModuleType", before)  # None: not to be found
@@ -93,8 +90,8 @@ def _unreported() -> Iterator[None]:
             del sys.modules[name]
 
 
-def reason(error: Exception) -> str:
-    """What lies at the root of another library's error, in a line."""
+def root_cause(error: Exception) -> str:
+    """The first line of the error that caused another library's error."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
@@ -102,39 +99,40 @@ def reason(error: Exception) -> str:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedFile:
     """A file that a runtime has read.
 
     Args:
-        text: what it says of itself; None where it says nothing.
-        run: (N, C, H, W) -> (N, classes).
+        metadata: the text under `METADATA_KEY`; None if there is none.
+        run: computes logits, (N, C, H, W) -> (N, classes).
     """
 
-    text: str | None
+    metadata: str | None
     run: Callable[[NDArray[float32]], NDArray[float32]]
 
 
-def open_file(path: Path, runtime: Runtime) -> Opened:
+def open_file(path: Path, runtime: Runtime) -> OpenedFile:
     """Read an exported file.
 
     Raises:
-        UsageError: the runtime is not installed, or does not read files of that form.
+        UsageError: the runtime is not installed, or does not read files of that format.
         ExportError: there is no such file, or it is damaged.
     """
-    if Form.of(path) is Form.TORCH or (runtime is Runtime.ONNX and Form.of(path) is not Form.ONNX):
-        raise UsageError(f"the runtime {runtime.value} does not read {Form.of(path).value}, got {str(path)!r}")
+    file_format = ExportFormat.of(path)
+    if file_format is ExportFormat.TORCH or (runtime is Runtime.ONNX and file_format is not ExportFormat.ONNX):
+        raise UsageError(f"the runtime {runtime.value} does not read {file_format.value}, got {str(path)!r}")
     if not path.is_file():
         raise ExportError(f"an exported network must be a file, and {str(path)!r} is none: check the path")
-    module = need(_MODULES[runtime], runtime)
+    module = import_extra(_MODULES[runtime], runtime)
     try:
         return _OPENERS[runtime](module, path)
-    except Exception as error:  # each runtime meets damaged bytes in ways of its own
-        raise ExportError(f"{module.__name__} cannot read {path}: {reason(error)}. Export it again") from error
+    except Exception as error:  # each runtime raises other errors for damaged bytes
+        raise ExportError(f"{module.__name__} cannot read {path}: {root_cause(error)}. Export it again") from error
 
 
-def _with_onnx_runtime(onnxruntime: Any, path: Path) -> Opened:
+def _with_onnx_runtime(onnxruntime: Any, path: Path) -> OpenedFile:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; it warns of what its own optimiser leaves behind
+    options.log_severity_level = 3  # errors only; it warns about its own optimiser
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (x,) = session.get_inputs()
 
@@ -142,24 +140,25 @@ def _with_onnx_runtime(onnxruntime: Any, path: Path) -> Opened:
         (logits,) = session.run(None, {x.name: pictures})
         return logits  # type: ignore[no-any-return]
 
-    return Opened(session.get_modelmeta().custom_metadata_map.get(METADATA), run)
+    return OpenedFile(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), run)
 
 
-def _with_openvino(openvino: Any, path: Path) -> Opened:
+def _with_openvino(openvino: Any, path: Path) -> OpenedFile:
     core = openvino.Core()
     model = core.read_model(path)
-    place = [METADATA] if Form.of(path) is Form.OPENVINO else ["framework", METADATA]  # where it keeps ONNX's remarks
-    text = model.get_rt_info(place).value if model.has_rt_info(place) else None
-    # It would choose bfloat16 by itself where the processor has it, and that is another answer.
+    is_onnx = ExportFormat.of(path) is ExportFormat.ONNX
+    keys = ["framework", METADATA_KEY] if is_onnx else [METADATA_KEY]
+    metadata = model.get_rt_info(keys).value if model.has_rt_info(keys) else None
+    # by default it computes in bfloat16 where the processor can, which gives other logits
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(pictures: NDArray[float32]) -> NDArray[float32]:
         return compiled(pictures)[0]  # type: ignore[no-any-return]
 
-    return Opened(text, run)
+    return OpenedFile(metadata, run)
 
 
 _MODULES = {Runtime.ONNX: "onnxruntime", Runtime.OPENVINO: "openvino"}
-_OPENERS: Mapping[Runtime, Callable[[Any, Path], Opened]] = MappingProxyType(
+_OPENERS: Mapping[Runtime, Callable[[Any, Path], OpenedFile]] = MappingProxyType(
     {Runtime.ONNX: _with_onnx_runtime, Runtime.OPENVINO: _with_openvino}
 )

@@ -17,7 +17,7 @@ from senet_zoo import Interpolation, Preprocessing
 from senet_zoo.cli import main
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.inference.export.files import ExportReport
-from senet_zoo.prediction.exported import pixels
+from senet_zoo.prediction.exported_model import pixels
 from senet_zoo.prediction.runtimes import Runtime
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -311,7 +311,7 @@ def test_what_cannot_be_looked_into_may_change_after_it_was_compiled() -> None:
 
 
 def test_predict_takes_it(caplog: pytest.LogCaptureFixture) -> None:
-    from senet_zoo.prediction.predictions import Prediction
+    from senet_zoo.prediction.pipeline import Prediction
     from senet_zoo.prediction.predictor import predict
 
     caplog.set_level(logging.WARNING)

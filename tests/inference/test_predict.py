@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
-from senet_zoo.prediction.predictions import Failure, Prediction
+from senet_zoo.prediction.pipeline import Failure, Prediction
 from senet_zoo.prediction.predictor import predict
 
 PREPROCESSING = Preprocessing(8, 8, Interpolation.BILINEAR, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -27,13 +27,13 @@ from senet_zoo.inference.optimize import admit, default_sizes
 from senet_zoo.inference.parity import pictures
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.prediction.exported_metadata import Metadata, Precision
-from senet_zoo.prediction.runtimes import Form, Runtime, need, reason
+from senet_zoo.prediction.runtimes import ExportFormat, Runtime, import_extra, root_cause
 from senet_zoo.support.files import aside
 
 MODULES = {
-    Form.ONNX: ("onnx", "onnxscript", "onnxruntime"),
-    Form.OPENVINO: ("onnx", "onnxscript", "openvino"),  # it is read from ONNX
-    Form.TORCH: (),
+    ExportFormat.ONNX: ("onnx", "onnxscript", "onnxruntime"),
+    ExportFormat.OPENVINO: ("onnx", "onnxscript", "openvino"),  # it is read from ONNX
+    ExportFormat.TORCH: (),
 }
 
 LOADS = ("import torchao.quantization.pt2e before torch.export.load, which needs its operators",)
@@ -83,7 +83,7 @@ def export(
         (None, True)
     """
     file = Path(path).expanduser()
-    form = Form.of(file)
+    form = ExportFormat.of(file)
     _need(form, int8)
     admit(model)
     model = copy.deepcopy(model).cpu().float()
@@ -95,11 +95,11 @@ def export(
     metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
     with aside(file) as part:
-        plain = part.with_suffix(Form.ONNX.value) if int8 and form is not Form.TORCH else part
+        plain = part.with_suffix(ExportFormat.ONNX.value) if int8 and form is not ExportFormat.TORCH else part
         metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
         if int8 is not None and calibration is not None:
             metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
-            notes += LOADS if form is Form.TORCH else ()
+            notes += LOADS if form is ExportFormat.TORCH else ()
         size_in_bytes = sum(made.stat().st_size for made in part.parent.iterdir())
     return ExportReport(file, size_in_bytes, metadata, parity, rewriting.early, rewriting.late, notes)
 
@@ -115,7 +115,7 @@ def _in_float32(
     except OSError:
         raise
     except Exception as error:
-        why = reason(error)
+        why = root_cause(error)
         metadata = replace(metadata, side=side)
     else:
         return metadata, parity, ()
@@ -124,7 +124,7 @@ def _in_float32(
     except (ExportError, OSError):
         raise
     except Exception as error:  # of many types, by exporters that meet what they cannot write
-        raise ExportError(f"{metadata.model} cannot be written as {path.suffix}: {reason(error)}") from error
+        raise ExportError(f"{metadata.model} cannot be written as {path.suffix}: {root_cause(error)}") from error
     return metadata, parity, (f"pictures of one size only, for the exporter says: {why}",)
 
 
@@ -146,13 +146,13 @@ def _in_int8(
     """Turn a checked file, ONNX or that of torch.export, into the asked form in eight bits; check that."""
     ranges, answers = split(calibration)
     metadata = replace(metadata, precision=Precision.INT8)
-    if Form.of(path) is Form.TORCH:
+    if ExportFormat.of(path) is ExportFormat.TORCH:
         network = quantise_program(torch.export.load(plain), ranges)
         write(program_of(network, metadata.in_channels, metadata.side), path, metadata.text())
     else:
         proto = quantise(plain, ranges)
         plain.unlink()
-        FROM_ONNX[Form.of(path)](proto, path, metadata.text())
+        FROM_ONNX[ExportFormat.of(path)](proto, path, metadata.text())
     run = read_back(path, metadata.text())
     parity = compare(run, model, answers)
     return metadata, replace(parity, agreement=agreement(run, model, answers, least))
@@ -173,13 +173,13 @@ def _num_classes(model: nn.Module, x: Tensor) -> int:
     return y.shape[1]
 
 
-def _need(form: Form, int8: Int8 | None) -> None:
+def _need(form: ExportFormat, int8: Int8 | None) -> None:
     """Refuse before minutes of work what is missing at their end."""
-    if int8 is not None and form is Form.TORCH:
+    if int8 is not None and form is ExportFormat.TORCH:
         need_torchao()
         return
-    extra = Runtime.OPENVINO if form is Form.OPENVINO else Runtime.ONNX
+    extra = Runtime.OPENVINO if form is ExportFormat.OPENVINO else Runtime.ONNX
     for module in MODULES[form]:
-        need(module, extra)
+        import_extra(module, extra)
     if int8 is not None:
-        need("onnxruntime.quantization", Runtime.ONNX)
+        import_extra("onnxruntime.quantization", Runtime.ONNX)

@@ -27,7 +27,7 @@ from torch.export import Dim, ExportedProgram
 
 from senet_zoo.errors import ExportError
 from senet_zoo.prediction.exported_metadata import Metadata
-from senet_zoo.prediction.runtimes import METADATA, Form, Opened, Runtime, need, open_file
+from senet_zoo.prediction.runtimes import METADATA_KEY, ExportFormat, OpenedFile, Runtime, import_extra, open_file
 
 DIMENSIONS = ("batch", "height", "width")
 BATCH = 2  # a batch of one would be taken for a constant
@@ -64,7 +64,7 @@ def _silent(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-EXTRA_FILE = f"{METADATA}.json"
+EXTRA_FILE = f"{METADATA_KEY}.json"
 """Under which name a .pt2 carries the remarks."""
 
 
@@ -87,7 +87,7 @@ def onnx_model(program: ExportedProgram) -> Any:
 def _save_onnx(proto: Any, path: Path, text: str) -> None:
     """Write an ``onnx.ModelProto`` with its remarks."""
     entry = proto.metadata_props.add()
-    entry.key, entry.value = METADATA, text
+    entry.key, entry.value = METADATA_KEY, text
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -96,9 +96,9 @@ def _save_openvino(proto: Any, path: Path, text: str) -> None:
 
     Its runtime reads ONNX by itself. ``openvino.convert_model`` would take the program, and report it to its makers.
     """
-    openvino = need("openvino", Runtime.OPENVINO)
+    openvino = import_extra("openvino", Runtime.OPENVINO)
     model = openvino.Core().read_model(proto.SerializeToString())
-    model.set_rt_info(text, METADATA)
+    model.set_rt_info(text, METADATA_KEY)
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
@@ -115,16 +115,16 @@ def _renamed(graph: Any, old: str, new: str) -> str:
     return new
 
 
-FROM_ONNX: Mapping[Form, Callable[[Any, Path, str], None]] = MappingProxyType(
-    {Form.ONNX: _save_onnx, Form.OPENVINO: _save_openvino}
+FROM_ONNX: Mapping[ExportFormat, Callable[[Any, Path, str], None]] = MappingProxyType(
+    {ExportFormat.ONNX: _save_onnx, ExportFormat.OPENVINO: _save_openvino}
 )
 """By form: from an ``onnx.ModelProto``, a path and remarks to a file."""
 
 
 def write(program: ExportedProgram, path: Path, text: str) -> None:
     """Write a program in the form that the path asks for, with its remarks."""
-    form = Form.of(path)
-    if form is Form.TORCH:
+    form = ExportFormat.of(path)
+    if form is ExportFormat.TORCH:
         _save_torch(program, path, text)
     else:
         FROM_ONNX[form](onnx_model(program), path, text)
@@ -160,14 +160,16 @@ class Parity:
 
 def read_back(path: Path, text: str) -> Run:
     """What computes logits from a file, which must carry ``text``."""
-    if Form.of(path) is Form.TORCH:
+    if ExportFormat.of(path) is ExportFormat.TORCH:
         kept = {EXTRA_FILE: ""}
         program = torch.export.load(path, extra_files=kept)
-        opened = Opened(kept[EXTRA_FILE], partial(_in_torch, program.module()))
+        opened = OpenedFile(kept[EXTRA_FILE], partial(_in_torch, program.module()))
     else:
         opened = open_file(path, Runtime.of(path))
-    if opened.text != text:
-        raise ExportError(f"{path.name} must carry its remarks under {METADATA!r}, and does not: please report this")
+    if opened.metadata != text:
+        raise ExportError(
+            f"{path.name} must carry its remarks under {METADATA_KEY!r}, and does not: please report this"
+        )
     return opened.run
 
 

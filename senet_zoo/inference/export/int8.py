@@ -22,8 +22,8 @@ from senet_zoo.data.pictures import find_pictures, read_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export.files import Run
-from senet_zoo.prediction.exported import pixels
-from senet_zoo.prediction.runtimes import Runtime, need
+from senet_zoo.prediction.exported_model import pixels
+from senet_zoo.prediction.runtimes import Runtime, import_extra
 
 EIGHT_BITS = ("Conv", "MaxPool")
 MEANS = ("ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool")
@@ -84,8 +84,8 @@ def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
         path: of the network in float32; a file may be written beside it for a while.
         inputs: that the ranges of the maps are found on.
     """
-    onnx = need("onnx", Runtime.ONNX)
-    quantization = need("onnxruntime.quantization", Runtime.ONNX)
+    onnx = import_extra("onnx", Runtime.ONNX)
+    quantization = import_extra("onnxruntime.quantization", Runtime.ONNX)
     proto = onnx.load(path)
     del proto.metadata_props[:]
 

@@ -1,7 +1,4 @@
-"""`Preprocessing` with Pillow and numpy: what its torchvision transform makes of a Pillow picture, to the last bit.
-
-`load_exported`: from a file to a network that classifies pictures, without torch.
-"""
+"""`load_exported`: an ONNX or OpenVINO file as a network that classifies pictures, without torch."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.prediction.exported_metadata import Metadata, read_metadata
-from senet_zoo.prediction.predictions import Failure, Prediction, answers, require_counts
+from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
 from senet_zoo.prediction.runtimes import Runtime, open_file
 
 if TYPE_CHECKING:
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pixels(picture: "Image", preprocessing: Preprocessing) -> NDArray[numpy.float32]:
-    """A picture as the network's input.
+    """A picture as the network's input, bit for bit what `Preprocessing.transforms` makes of it with torchvision.
 
     Shape:
         RGB -> (3, size, size).
@@ -40,7 +37,7 @@ def pixels(picture: "Image", preprocessing: Preprocessing) -> NDArray[numpy.floa
         picture = picture.resize((width, height), filters[preprocessing.interpolation])
     left, top = round((width - size) / 2), round((height - size) / 2)
     cut = numpy.asarray(picture.crop((left, top, left + size, top + size)))  # (size, size, 3)
-    x = cut.transpose(2, 0, 1).astype(numpy.float32) * numpy.float32(1 / 255)  # a product, as there
+    x = cut.transpose(2, 0, 1).astype(numpy.float32) * numpy.float32(1 / 255)  # a product, as in torchvision
     mean, std = (numpy.array(v, numpy.float32)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
     return numpy.ascontiguousarray((x - mean) / std)
 
@@ -51,8 +48,8 @@ class ExportedModel:
 
     Args:
         path: its file.
-        metadata: what the file says of it.
-        run: what computes logits.
+        metadata: what the file says about it.
+        run: computes logits in a runtime.
 
     Shape:
         float32 (N, in_channels, H, W) -> float32 (N, num_classes), as numpy arrays.
@@ -79,7 +76,7 @@ class ExportedModel:
 
         Raises:
             UsageError: a number below 1.
-            ExportError: the file says nothing of preprocessing, or the network gives no finite scores.
+            ExportError: the file does not say how pictures are prepared, or the network gives no finite scores.
         """
         require_counts(top, batch, workers)
         preprocessing = self.metadata.preprocessing
@@ -89,7 +86,7 @@ class ExportedModel:
                 "the network with arrays of your own"
             )
         prepare = partial(pixels, preprocessing=preprocessing)
-        return answers(sources, prepare, partial(self._classify, top=top), batch=batch, workers=workers)
+        return classify_pictures(sources, prepare, partial(self._classify, top=top), batch=batch, workers=workers)
 
     def _classify(self, pictures: Sequence[tuple[Path, NDArray[numpy.float32]]], top: int) -> list[Prediction]:
         logits = self(numpy.stack([x for _, x in pictures]))  # (N, classes)
@@ -113,7 +110,7 @@ def load_exported(path: str | os.PathLike[str], *, runtime: Runtime | None = Non
 
     Args:
         path: a ``.onnx`` file, or an OpenVINO ``.xml`` with its ``.bin`` beside it.
-        runtime: what computes; by default ONNX Runtime for ONNX and OpenVINO for its own form. OpenVINO reads both.
+        runtime: default: ONNX Runtime for ``.onnx``, OpenVINO for ``.xml``. OpenVINO reads both.
 
     Raises:
         UsageError: the runtime is not installed (the message names the extra), or does not read such files.
@@ -121,7 +118,7 @@ def load_exported(path: str | os.PathLike[str], *, runtime: Runtime | None = Non
     """
     file = Path(path).expanduser()
     opened = open_file(file, Runtime.of(file) if runtime is None else runtime)
-    metadata = read_metadata(opened.text, str(file))
+    metadata = read_metadata(opened.metadata, str(file))
     if metadata.preprocessing is not None and metadata.side not in (None, metadata.preprocessing.size):
         raise UsageError(
             f"{file} takes pictures of {metadata.side} pixels and prepares them at {metadata.preprocessing.size}: "

@@ -1,4 +1,4 @@
-"""Pictures in, answers out: decoded in threads, classified in batches, answered in order, whatever computes."""
+"""Pictures are decoded in threads and classified in batches, and come out in order, whatever computes the logits."""
 
 import os
 from collections import deque
@@ -25,7 +25,7 @@ class Prediction:
 
     Args:
         path: the file.
-        classes: (label, probability) of the likeliest classes, the likeliest first.
+        classes: (label, probability), the likeliest class first.
     """
 
     path: str
@@ -34,18 +34,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture without an answer.
+    """A picture that could not be read.
 
     Args:
-        path: the file, or the user's words where they lead to no file.
-        error: why; its message names the file.
+        path: the file, or what the user gave if it leads to no file.
+        error: the reason; its message names the file.
     """
 
     path: str
     error: PictureError
 
 
-def answers(
+def classify_pictures(
     sources: Iterable[str | os.PathLike[str]],
     prepare: "Callable[[Image], Item]",
     classify: Callable[[Sequence[tuple[Path, Item]]], Iterable[Prediction]],
@@ -60,8 +60,8 @@ def answers(
 
     Args:
         sources: files, folders and ``file:`` URLs, as `find_pictures` reads them.
-        prepare: what a thread does to each picture.
-        classify: answers for a batch of prepared pictures, never an empty one, in their order.
+        prepare: turns a picture into the network's input; it runs in a thread.
+        classify: turns a batch of at least one (path, input) into predictions, in the same order.
         batch: pictures that are classified at once.
         workers: threads that decode pictures.
     """
@@ -86,10 +86,10 @@ def answers(
 
 
 def require_counts(top: int, batch: int, workers: int) -> None:
-    """Refuse a number that asks for nothing.
+    """Check numbers that must be at least 1.
 
     Raises:
-        UsageError: one is below 1.
+        UsageError: one is smaller.
     """
     for name, value in (("top", top), ("batch", batch), ("workers", workers)):
         if value < 1:
@@ -107,7 +107,7 @@ def _find(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]
 def _map_ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    # Like pool.map, which would read all items and start all work at once.
+    # pool.map would read all items and start all work at once
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
