@@ -104,7 +104,7 @@ def dilate(model: ConvNet, output_stride: int) -> ConvNet:
                 blocks.append(Dilated(block, dilation))
                 dilation *= block.stride
         stages.append(StageSpec(tuple(blocks)))
-    copy.spec = replace(model.spec, stages=tuple(stages))
+    copy.spec = replace(model.spec, stages=tuple(stages), name=None)
     return copy
 
 

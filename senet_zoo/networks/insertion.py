@@ -1,7 +1,6 @@
 """`insert_se` and `remove_se`: two verbs over any network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.excitations import Gated
 from senet_zoo.networks.gate import Placement, SqueezeExcite, Start, gates
-from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.registry import model_of
 from senet_zoo.networks.residual_branches import DryRun, default_example, residual_branches
 from senet_zoo.networks.specs import SE, NetworkSpec
 
@@ -170,6 +169,9 @@ def _instead(model: nn.Module) -> str:
     spec = getattr(model, "spec", None)
     if not isinstance(spec, NetworkSpec):
         return belong
-    plain = replace(spec, se=None)
-    twin = next((model for model in MODELS.values() if model.spells(plain)), None)
-    return belong if twin is None else f"{belong}: without them it is {twin.name}, create_model({twin.name!r})"
+    found = model_of(spec)
+    if found is None or found[1] is not None:  # of widths that no plain twin has
+        return belong
+    entry = found[0]
+    plain = entry.name if entry.se is None else entry.twin
+    return f"{belong}: without them it is {plain}, create_model({plain!r})"

@@ -116,15 +116,22 @@ def find(name: str) -> Model:
     return model
 
 
-def spelt(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
-    """The model of that architecture, whatever its gate, and its widths where they are not the model's own.
+def model_of(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
+    """The model that a spec is of, whatever its gate, and its widths where they are not the model's own.
 
-    None where no name spells it.
+    The spec's own name is asked first. A spec that was made by hand, or changed until its name no longer holds, is
+    compared with every model.
+
+    Returns:
+        None where no model of the zoo has this architecture.
     """
-    for widths in (None, widths_of(spec)):
-        for model in MODELS.values():
-            if model.spells(spec, widths):
-                return model, widths
+    named = [MODELS[spec.name]] if spec.name in MODELS else []
+    widths = widths_of(spec)
+    for models in (named, MODELS.values()):
+        for changed in (None, widths):
+            for model in models:
+                if model.matches(spec, changed):
+                    return model, changed
     return None
 
 

@@ -5,7 +5,7 @@ classifier. Each block is a value of its own that knows how to build its module;
 flag.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Protocol
 
@@ -274,6 +274,8 @@ class NetworkSpec:
         num_classes: logits of the classifier, unless asked otherwise.
         input_size: side of the square pictures it was made for, in pixels.
         auxiliary: classifiers that its paper adds in training, in ascending order; a `ConvNet` builds none of them.
+        name: the model of the registry that built it; None for a spec made by hand. It takes no part in comparisons,
+            and `senet_zoo.networks.registry.model_of` tells whether it still holds after a change.
 
     Raises:
         SpecError: a stage without block, or a gate chosen for stages or blocks that are not there.
@@ -288,6 +290,7 @@ class NetworkSpec:
     num_classes: int = 1000
     input_size: int = 224
     auxiliary: tuple[AuxiliarySpec, ...] = ()
+    name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.stages or not all(stage.blocks for stage in self.stages):

@@ -164,7 +164,7 @@ def architecture_of(spec: NetworkSpec) -> tuple[Model, Widths | None]:
     Raises:
         UsageError: none does.
     """
-    found = registry.spelt(spec)
+    found = registry.model_of(spec)
     if found is None:
         raise UsageError(
             "a network is saved under the name that rebuilds it, and no model of the zoo has this architecture; "

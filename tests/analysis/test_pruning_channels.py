@@ -25,7 +25,7 @@ from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.blocks.widths import narrowed, widths_of
 from senet_zoo.networks.gate import Placement, Squeeze, SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.networks.registry import MODELS, spelt
+from senet_zoo.networks.registry import MODELS, model_of
 
 KINDS = [
     "se_resnet20",  # the stem's map and the first stage's are one sum
@@ -201,7 +201,7 @@ def test_what_reads_a_spec_reads_this_one(slim: ConvNet) -> None:
             assert ours.multiply_adds == theirs.multiply_adds * left
     assert cost.multiply_adds(slim.spec) == cost.multiply_adds(slim)
     assert cost.gate_formula(slim).value == cost.se_parameters(slim)
-    model, widths = spelt(slim.spec)
+    model, widths = model_of(slim.spec)
     assert (model.name, widths) == ("se_resnet20", (12, 12, 24, 48))
 
 

@@ -1,4 +1,6 @@
-"""Names: found, listed, refused with near misses."""
+"""Names: found, listed, refused with near misses, and known to the networks that were built from them."""
+
+import dataclasses
 
 import pytest
 
@@ -97,3 +99,30 @@ def test_info_counts_what_the_paper_counts() -> None:
     assert info.multiply_adds == 3_860_488_192
     assert info.gate_parameters == info.parameters - senet_zoo.model_info("resnet50").parameters
     assert info.feature_channels == {2: 64, 4: 256, 8: 512, 16: 1024, 32: 2048}
+
+
+def test_a_network_knows_its_name_without_asking_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [
+        senet_zoo.create_model("se_resnet20").spec,
+        senet_zoo.create_model("legacy_seresnet18", se=SE(reduction=8)).spec,
+        registry.MODELS["resnet20"].spec(widths=(16, 16, 24, 48)),
+    ]
+    names = {"se_resnet20", "se_resnet18", "resnet20"}
+    monkeypatch.setattr(registry, "MODELS", {name: registry.MODELS[name] for name in sorted(names)})
+    found = [registry.model_of(spec) for spec in specs]
+    assert [(model.name, widths) for model, widths in found] == [
+        ("se_resnet20", None),
+        ("se_resnet18", None),
+        ("resnet20", (16, 16, 24, 48)),
+    ]
+
+
+def test_a_spec_of_another_name_or_of_none_is_found_by_what_it_is() -> None:
+    spec = registry.MODELS["se_resnet20"].spec()
+    by_hand = NetworkSpec(**{f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name != "name"})
+    assert by_hand == spec
+    for changed, name in ((by_hand, "se_resnet20"), (dataclasses.replace(spec, se=None), "resnet20")):
+        model, widths = registry.model_of(changed)
+        assert (model.name, widths) == (name, None)
+    assert registry.model_of(dataclasses.replace(spec, stages=spec.stages[:2])) is None
+    assert registry.model_of(senet_zoo.dilate(senet_zoo.create_model("se_resnet18"), 8).spec) is None

@@ -71,7 +71,7 @@ def describe(
     if categories is not None and len(categories) != num_classes:
         raise UsageError(f"categories must name each logit: {num_classes} of them, got {len(categories)}")
     gate = model.spec.se if isinstance(model, ConvNet) else None
-    found = _spelt(model)
+    found = _model_of(model)
     return Metadata(
         model=name_of(model),
         se=None if gate is None else to_json(gate),
@@ -89,12 +89,12 @@ def describe(
 
 def name_of(model: nn.Module) -> str:
     """The name in the zoo, or else of the class."""
-    found = _spelt(model)
+    found = _model_of(model)
     return type(model).__name__ if found is None else found[0].name
 
 
-def _spelt(model: nn.Module) -> tuple[Model, Widths | None] | None:
-    return registry.spelt(model.spec) if isinstance(model, ConvNet) else None
+def _model_of(model: nn.Module) -> tuple[Model, Widths | None] | None:
+    return registry.model_of(model.spec) if isinstance(model, ConvNet) else None
 
 
 def _record(model: nn.Module) -> Weights | FolderConfig | None:

@@ -5,7 +5,7 @@ The table that every ImageNet ResNet shares: four stages of 64, 128, 256 and 512
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from senet_zoo.errors import SpecError, UsageError
@@ -52,10 +52,10 @@ class Model:
         """
         if se is not None and self.se is None:
             raise UsageError(f"{self.name} is the plain twin and has no gate to change; se=... goes with {self.twin}")
-        spec = self.build(self.se if se is None else se)
+        spec = replace(self.build(self.se if se is None else se), name=self.name)
         return spec if widths is None else narrowed(spec, widths)
 
-    def spells(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
+    def matches(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
         """Whether this name builds that architecture, whatever its gate, at these widths."""
         if (self.se is None) != (spec.se is None):
             return False
