@@ -13,18 +13,13 @@ from senet_zoo.networks.families import (
     bn_inception,
     densenet,
     googlenet,
-    inception_resnet,
-    inception_v3,
-    inception_v4,
+    inception,
     mnasnet,
     mobilenet,
     nin,
     preresnet,
-    preresnet_cifar,
     resnet,
-    resnet_b,
     resnet_cifar,
-    resnet_d,
     shakeshake,
     shufflenet,
     vgg,
@@ -34,9 +29,9 @@ from senet_zoo.networks.families.family import Family, Model
 from senet_zoo.networks.specs import NetworkSpec
 
 FAMILIES = (
-    resnet.FAMILY,
-    resnet_b.FAMILY,
-    resnet_d.FAMILY,
+    resnet.RELEASED,
+    resnet.B_FORM,
+    resnet.D_FORM,
     mobilenet.FAMILY,
     shufflenet.FAMILY,
     resnet_cifar.FAMILY,
@@ -46,14 +41,13 @@ FAMILIES = (
     densenet.FAMILY,
     mnasnet.FAMILY,
     preresnet.FAMILY,
-    preresnet_cifar.FAMILY,
     wide_resnet.FAMILY,
     shakeshake.FAMILY,
     googlenet.FAMILY,
     bn_inception.FAMILY,
-    inception_v3.FAMILY,
-    inception_v4.FAMILY,
-    inception_resnet.FAMILY,
+    inception.INCEPTION_V3,
+    inception.INCEPTION_V4,
+    inception.INCEPTION_RESNET,
 )
 
 
@@ -125,9 +119,8 @@ def model_of(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
     Returns:
         None where no model of the zoo has this architecture.
     """
-    named = [MODELS[spec.name]] if spec.name in MODELS else []
-    widths = widths_of(spec)
-    for models in (named, MODELS.values()):
+    named, widths = MODELS.get(spec.name or ""), widths_of(spec)
+    for models in ([named] if named else [], MODELS.values()):
         for changed in (None, widths):
             for model in models:
                 if model.matches(spec, changed):
