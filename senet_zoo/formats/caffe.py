@@ -51,7 +51,7 @@ from torch import Tensor
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import WeightsMismatch, WeightsUnsafe
 from senet_zoo.formats.dialects.caffe import FIRST, RGB
-from senet_zoo.formats.metadata import Remarks
+from senet_zoo.formats.metadata import FileMetadata
 from senet_zoo.formats.protobuf import Field, Wire, WireReader
 from senet_zoo.formats.safetensors import MOST_DIMENSIONS, MOST_TENSORS
 from senet_zoo.support.files import read_whole
@@ -222,7 +222,7 @@ PREPROCESSING = Preprocessing(size=224, resize=256, mean=(123 / 255, 117 / 255, 
 _log = logging.getLogger("senet_zoo")
 
 
-def read_caffe(path: Path) -> tuple[dict[str, Tensor], Remarks]:
+def read_caffe(path: Path) -> tuple[dict[str, Tensor], FileMetadata]:
     """The tensors of a .caffemodel for RGB pictures and with classes in the usual order, and what is known of them.
 
     A classifier of 1000 classes is the authors'. Of any other nothing says what its classes are, or which mean its
@@ -235,7 +235,7 @@ def read_caffe(path: Path) -> tuple[dict[str, Tensor], Remarks]:
     tensors = take_rgb(read_caffemodel(path))
     classes = tensors["classifier.weight"].shape[:1] if "classifier.weight" in tensors else None
     if classes == (len(synsets()),):
-        return usual_label_order(tensors), Remarks(PREPROCESSING, labels="imagenet-1k")
+        return usual_label_order(tensors), FileMetadata(PREPROCESSING, labels="imagenet-1k")
     _log.warning(
         "%s has not the authors' %d classes: they stay in their order, and pictures go in as RGB from 0 to 1 minus the "
         "mean of their training / 255, divided by %s",
@@ -243,7 +243,7 @@ def read_caffe(path: Path) -> tuple[dict[str, Tensor], Remarks]:
         len(synsets()),
         PREPROCESSING.std,
     )
-    return tensors, Remarks()
+    return tensors, FileMetadata()
 
 
 def take_rgb(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

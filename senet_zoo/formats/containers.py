@@ -57,7 +57,7 @@ class Contents:
 
     Args:
         tensors: on the CPU, under the file's names without the prefixes of wrappers.
-        metadata: of a safetensors file, its own remarks; of others, what their kind settles, in the same words.
+        metadata: of a safetensors file, its header's; of others, what their kind settles, in the same form.
         dialect: where the kind of file fixes how its tensors are named; None where their names must tell.
     """
 
@@ -100,8 +100,8 @@ def read_container(path: Path) -> Contents:
 
 
 def _caffe(path: Path) -> Contents:
-    tensors, remarks = read_caffe(path)
-    return Contents(tensors, remarks.metadata(), CAFFE)
+    tensors, metadata = read_caffe(path)
+    return Contents(tensors, metadata.texts(), CAFFE)
 
 
 def _paddle(path: Path) -> Contents:

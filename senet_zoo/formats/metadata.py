@@ -43,8 +43,8 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Remarks:
-    """What is known beside the tensors; None for what nothing says.
+class FileMetadata:
+    """What a file says of its network; None where it does not say it.
 
     Args:
         preprocessing: how a picture becomes the network's input.
@@ -56,8 +56,8 @@ class Remarks:
     labels: str | None = None
     fingerprint: Fingerprint | None = None
 
-    def metadata(self) -> dict[str, str]:
-        """What `read_remarks` reads; nothing of what is not known."""
+    def texts(self) -> dict[str, str]:
+        """What `parse_metadata` reads; nothing of what is not known."""
         metadata = {}
         if self.preprocessing is not None:
             metadata[_PREPROCESSING] = _text(preprocessing_json(self.preprocessing))
@@ -68,7 +68,7 @@ class Remarks:
         return metadata
 
 
-def read_remarks(metadata: Mapping[str, str], num_classes: int, path: Path) -> Remarks:
+def parse_metadata(metadata: Mapping[str, str], num_classes: int, path: Path) -> FileMetadata:
     """What the metadata of a file's header says.
 
     Args:
@@ -83,7 +83,7 @@ def read_remarks(metadata: Mapping[str, str], num_classes: int, path: Path) -> R
     try:
         if labels is not None and labels not in LABELS:
             raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels[:80]!r}")
-        return Remarks(
+        return FileMetadata(
             None if prepared is None else read_preprocessing(_parsed(prepared), "senet_zoo"),
             labels,
             None if answer is None else read_fingerprint(_parsed(answer), "senet_zoo", num_classes),

@@ -44,7 +44,7 @@ class Header:
 
     Args:
         tensors: by name.
-        metadata: the file's own remarks.
+        metadata: texts by name, which the file says of itself.
         state: what the file was like when it was checked; None where it lies elsewhere.
     """
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, TypeGuard
 from senet_zoo.data.labels import categories
 from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
 from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsNotFound
-from senet_zoo.formats.metadata import LABELS, Fingerprint, Remarks, fingerprint_json, read_fingerprint, read_remarks
+from senet_zoo.formats.metadata import (
+    LABELS,
+    FileMetadata,
+    Fingerprint,
+    fingerprint_json,
+    parse_metadata,
+    read_fingerprint,
+)
 from senet_zoo.networks import registry
 from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.specs import SE, NetworkSpec
@@ -250,12 +257,12 @@ def config_inside(config: FolderConfig, metadata: Mapping[str, str], path: Path)
     Raises:
         WeightsCorrupted: the metadata is not as this zoo writes it.
     """
-    remarks = read_remarks(metadata, config.num_classes, path)
-    if remarks == Remarks():
+    found = parse_metadata(metadata, config.num_classes, path)
+    if found == FileMetadata():
         return None
-    names = None if remarks.labels is None else categories(remarks.labels, LABELS[remarks.labels])
+    names = None if found.labels is None else categories(found.labels, LABELS[found.labels])
     fitting = names if names is not None and len(names) == config.num_classes else None
-    return replace(config, preprocessing=remarks.preprocessing, categories=fitting, fingerprint=remarks.fingerprint)
+    return replace(config, preprocessing=found.preprocessing, categories=fitting, fingerprint=found.fingerprint)
 
 
 def write_config(folder: Path, config: FolderConfig) -> None:

@@ -156,9 +156,9 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         tensors = target_there.tensors(net, tensors)
     # Tensors that share memory would otherwise be refused.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    said = foreign.remarks
-    remarks = dataclasses.replace(said, fingerprint=fingerprint_if_any(net, said.preprocessing))
-    sha256 = safetensors.write(target, copies, {"format": "pt", "model": entry.name, **remarks.metadata()})
+    metadata = foreign.file_metadata
+    metadata = dataclasses.replace(metadata, fingerprint=fingerprint_if_any(net, metadata.preprocessing))
+    sha256 = safetensors.write(target, copies, {"format": "pt", "model": entry.name, **metadata.texts()})
     return Conversion(
         model=entry.name,
         variant=None if net.spec.se == entry.se or net.spec.se is None else words(net.spec.se),
@@ -170,8 +170,8 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         path=target,
         sha256=sha256,
         size=target.stat().st_size,
-        preprocessing=remarks.preprocessing,
-        fingerprint=remarks.fingerprint,
+        preprocessing=metadata.preprocessing,
+        fingerprint=metadata.fingerprint,
     )
 
 
@@ -182,9 +182,9 @@ def _new(entry: Model, foreign: Foreign) -> ConvNet:
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     match(foreign.shapes, expected, foreign.dialect)
     require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
-    doubt = foreign.dialect.doubt(foreign.shapes)
-    if doubt:
-        _log.warning("%s: %s; taken for %s, as asked", foreign.path, doubt, entry.name)
+    ambiguity = foreign.dialect.ambiguity(foreign.shapes)
+    if ambiguity:
+        _log.warning("%s: %s; taken for %s, as asked", foreign.path, ambiguity, entry.name)
     net.load_state_dict(translate(foreign.tensors, foreign.dialect), strict=True, assign=True)
     return net.float().eval()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats.containers import read_container
 from senet_zoo.formats.dialects import NATIVE, Dialect, Shape, recognise, translate
-from senet_zoo.formats.metadata import Remarks, read_remarks
+from senet_zoo.formats.metadata import FileMetadata, parse_metadata
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
@@ -32,7 +32,7 @@ class Foreign:
         path: the file.
         dialect: how its tensors are named.
         tensors: under its own names.
-        metadata: its own remarks.
+        metadata: texts by name, which it says of itself.
     """
 
     path: Path
@@ -56,9 +56,9 @@ class Foreign:
         return (self.native_shapes.get(CLASSIFIER) or (0,))[0]
 
     @property
-    def remarks(self) -> Remarks:
+    def file_metadata(self) -> FileMetadata:
         """What its metadata says."""
-        return read_remarks(self.metadata, self.num_classes, self.path)
+        return parse_metadata(self.metadata, self.num_classes, self.path)
 
     def on_meta(self, spec: NetworkSpec) -> ConvNet:
         """A network of that architecture with the file's classes and channels; it has no values yet."""
@@ -82,9 +82,9 @@ def open_foreign(file: str | Path) -> Foreign:
                 f"{tensor.layout}; save the network before it is quantised"
             )
     foreign = Foreign(path, contents.dialect or recognise(contents.tensors), contents.tensors, contents.metadata)
-    beside = [name for name in contents.tensors if foreign.dialect.beside(name)]
-    if beside:
-        _log.info("%s: %d tensors beside the function are left out, such as %s", path, len(beside), beside[0])
+    auxiliary = [name for name in contents.tensors if foreign.dialect.auxiliary(name)]
+    if auxiliary:
+        _log.info("%s: %d tensors beside the function are left out, such as %s", path, len(auxiliary), auxiliary[0])
     return foreign
 
 
@@ -112,11 +112,11 @@ def identify(foreign: Foreign) -> Model:
     if said is not None and said in registry.MODELS:
         return registry.find(said)
     candidates = _candidates(foreign)
-    doubt = foreign.dialect.doubt(foreign.shapes)
-    if len(candidates) == 1 and not doubt:
+    ambiguity = foreign.dialect.ambiguity(foreign.shapes)
+    if len(candidates) == 1 and not ambiguity:
         return candidates[0]
     if candidates:
-        reason = doubt or "they share names and shapes of all tensors"
+        reason = ambiguity or "they share names and shapes of all tensors"
         raise UsageError(
             f"the tensors of {foreign.path} (names of {foreign.dialect.name}) fit "
             f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Name "
@@ -124,8 +124,9 @@ def identify(foreign: Foreign) -> Model:
         )
     raise WeightsMismatch(
         f"{foreign.path} holds {len(foreign.tensors)} tensors named as by {foreign.dialect.used_by}, but no network of "
-        f"the zoo has exactly these names and shapes and that library's function{f' ({doubt})' if doubt else ''}. Name "
-        f"the network that they should be (--model NAME) to see what differs"
+        f"the zoo has exactly these names and shapes and that library's function"
+        f"{f' ({ambiguity})' if ambiguity else ''}. Name the network that they should be (--model NAME) to "
+        f"see what differs"
     )
 
 

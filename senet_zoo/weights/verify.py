@@ -10,7 +10,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import Dialect
-from senet_zoo.formats.metadata import Fingerprint, read_remarks
+from senet_zoo.formats.metadata import Fingerprint, parse_metadata
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
@@ -250,5 +250,5 @@ def _promised(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing,
     if network.config is not None:
         return network.config.preprocessing or UNSAID, network.config.fingerprint
     file = network.checkpoint
-    said = read_remarks(file.header.metadata, file.num_classes, file.path)
+    said = parse_metadata(file.header.metadata, file.num_classes, file.path)
     return said.preprocessing or UNSAID, said.fingerprint

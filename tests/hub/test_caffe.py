@@ -190,8 +190,8 @@ def test_filters_over_bgr_are_never_taken_for_filters_over_rgb(tmp_path: Path) -
     file = tmp_path / "net.caffemodel"
     file.write_bytes(caffemodel(NETS["se_resnet50"].tiny().random()))
     tensors = read_caffemodel(file)
-    assert CAFFE.strangers(tensors) == ["conv1/7x7_s2.weight"]
-    assert CAFFE.strangers(take_rgb(tensors)) == []
+    assert CAFFE.unknown(tensors) == ["conv1/7x7_s2.weight"]
+    assert CAFFE.unknown(take_rgb(tensors)) == []
 
 
 def test_black_white_and_borders_are_exact_where_another_mean_is_not(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_file_of_an_unknown_kind_is_refused(suffix: str, tmp_path: Path) -> No
         ("senet_zoo.preprocessing", "[" * 100_000, "must be what senet-zoo writes"),
     ],
 )
-def test_remarks_that_this_zoo_does_not_write_are_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
+def test_metadata_that_this_zoo_does_not_write_are_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
     tensors = ConvNet(MODELS["se_resnet20"].spec()).state_dict()
     safetensors.write(tmp_path / "a.safetensors", tensors, {"format": "pt", "model": "se_resnet20", key: value})
     for read in (

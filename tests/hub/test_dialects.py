@@ -224,7 +224,7 @@ def test_densenets_of_before_torchvision_0_3_are_read():
 )
 def test_two_functions_of_one_library_under_the_same_names_are_doubted(name, doubt):
     theirs = shapes(foreign(name))
-    said = recognise(theirs).doubt(theirs)
+    said = recognise(theirs).ambiguity(theirs)
     assert said is None if doubt is None else doubt in said
 
 

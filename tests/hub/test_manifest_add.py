@@ -24,7 +24,7 @@ from senet_zoo.errors import (
     WeightsUnsafe,
 )
 from senet_zoo.formats import safetensors as tensor_files
-from senet_zoo.formats.metadata import Remarks
+from senet_zoo.formats.metadata import FileMetadata
 from senet_zoo.weights.manifest_add import row_of_repository
 from senet_zoo.weights.manifest_pin import add_row
 from senet_zoo.weights.publish import plan_publication
@@ -103,7 +103,7 @@ def test_a_repository_of_timm_gives_the_row_that_was_written_by_hand(hub, tmp_pa
 def test_a_file_that_convert_wrote_speaks_for_itself(hub, folder, tmp_path):
     weights = senet_zoo.get_weights("se_resnet20")
     tensors = tensor_files.read(folder / "model.safetensors", tensor_files.check(folder / "model.safetensors"))
-    said = Remarks(weights.preprocessing, "cifar10", weights.row.fingerprint).metadata()
+    said = FileMetadata(weights.preprocessing, "cifar10", weights.row.fingerprint).texts()
     for metadata, model in (({"model": "se_resnet20"}, None), ({}, "se_resnet20")):
         tensor_files.write(tmp_path / "converted.safetensors", tensors, {**said, **metadata})
         hub.add(REPO, (tmp_path / "converted.safetensors").read_bytes())

@@ -6,6 +6,7 @@ the first batch norm of a plain stem and the last of a deep one.
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 from typing import overload
@@ -17,11 +18,16 @@ from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.formats.dialects.dialect import Dialect, Names, Shape
 from senet_zoo.formats.dialects.inception import TIMM_INCEPTION_RESNET, TIMM_INCEPTION_V4, TORCHVISION_INCEPTION
-from senet_zoo.formats.dialects.mnasnet import TIMM_MNASNET
-from senet_zoo.formats.dialects.others import other_function
 from senet_zoo.formats.dialects.paddle import PADDLE
 from senet_zoo.formats.dialects.pytorchcv import PYTORCHCV
-from senet_zoo.formats.dialects.residual import CADENE, MMPRETRAIN, MOSKOMULE, NVIDIA, TIMM_RESNET
+from senet_zoo.formats.dialects.residual import (
+    CADENE,
+    MMPRETRAIN,
+    MOSKOMULE,
+    NVIDIA,
+    TIMM_MNASNET,
+    TIMM_RESNET,
+)
 from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
@@ -74,24 +80,69 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 """By name. Where two know every name of a file, the first one has it: a plain ResNet of many libraries."""
 
 
+@dataclass(frozen=True)
+class _OtherNetwork:
+    """A network that no model of the zoo is.
+
+    Args:
+        network: whose, and what they call it.
+        telltales: tensors that it alone has, all of them.
+        reason: how the zoo's differs.
+    """
+
+    network: str
+    telltales: frozenset[str]
+    reason: str
+
+
+_OTHERS = (
+    _OtherNetwork(
+        "torchvision's googlenet",
+        frozenset({"inception3a.branch3.1.conv.weight", "inception5b.branch4.1.bn.weight"}),
+        "it has batch norms, and 3x3 convolutions where the zoo's googlenet, the original of 2014, has 5x5",
+    ),
+    _OtherNetwork(
+        "timm's resnet*c",
+        frozenset({"conv1.0.weight", "layer1.0.downsample.0.weight"}),
+        "it has a deep stem and shortcuts without an average, the C form; the zoo has the B form and the D form",
+    ),
+    _OtherNetwork(
+        "pytorchcv's inceptionresnetv1",
+        frozenset({"output.fc1.weight", "output.bn.weight"}),
+        "it was made for faces and has a layer of 512 features before its classifier; the zoo's has the paper's head",
+    ),
+    _OtherNetwork(
+        "pytorchcv's bninception",
+        frozenset({"features.init_block.conv1.conv.bias", "features.stage3.unit3.branches.branch1.bn.weight"}),
+        "its convolutions have a bias before each batch norm; the zoo's bn_inception, the one of the SENet paper's "
+        "authors, has none",
+    ),
+)
+
+
+def _other_network(keys: Collection[str]) -> _OtherNetwork | None:
+    """The network that a file with these names holds, where it is one of those that the zoo is known not to have."""
+    return next((other for other in _OTHERS if other.telltales <= set(keys)), None)
+
+
 def recognise(keys: Collection[str]) -> Dialect:
     """The dialect that knows every one of ``keys``.
 
     Raises:
         WeightsMismatch: none does; the message says how far each came, or whose other function the file is.
     """
-    found = next((dialect for dialect in DIALECTS.values() if keys and not dialect.strangers(keys)), None)
+    found = next((dialect for dialect in DIALECTS.values() if keys and not dialect.unknown(keys)), None)
     if found is not None:
         return found
-    other = other_function(keys)
+    other = _other_network(keys)
     if other is not None:
         raise WeightsMismatch(
             f"weights load only into the function that they were trained in, but these are of {other.network}: "
             f"{other.reason}. Run them in that library"
         )
-    known = {dialect: len(keys) - len(dialect.strangers(keys)) for dialect in DIALECTS.values()}
+    known = {dialect: len(keys) - len(dialect.unknown(keys)) for dialect in DIALECTS.values()}
     best = max(known, key=lambda dialect: known[dialect])
-    unknown = sorted(best.strangers(keys))
+    unknown = sorted(best.unknown(keys))
     counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items() if n) or "none"
     raise WeightsMismatch(
         f"tensor names must all be of one dialect; of these {len(keys)} are known: {counts}. {best.name} does not know "
@@ -163,7 +214,7 @@ def match(
     """
     found = translate(shapes, dialect)
     missing = sorted(set(expected) - set(found) - set(allow_missing))
-    unexpected = sorted({*dialect.strangers(shapes), *(set(found) - set(expected) - set(allow_missing))})
+    unexpected = sorted({*dialect.unknown(shapes), *(set(found) - set(expected) - set(allow_missing))})
     wrong = [
         f"{key} {found[key]} instead of {expected[key]}"
         for key in sorted(set(expected) & set(found) - set(allow_missing))
@@ -203,9 +254,9 @@ def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
     ):
         if any(key.startswith(prefix) for key in keys):
             return f" Names that start with {prefix!r} were written by {writer}: remove the prefix."
-    if dialect is not None and dialect.strangers(keys):
+    if dialect is not None and dialect.unknown(keys):
         for other in DIALECTS.values():
-            if not other.strangers(keys):
+            if not other.unknown(keys):
                 return f" These look like {other.name} names ({other.used_by})."
     return ""
 

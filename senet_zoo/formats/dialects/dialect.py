@@ -11,14 +11,14 @@ Names = dict[str, str]
 
 _NORM = "weight|bias|running_mean|running_var|num_batches_tracked"
 _FIELDS = {"bn": _NORM, "wb": "weight|bias", "cn": rf"conv\.weight|bn\.(?:{_NORM})"}
-_PLACE = re.compile(r"\{(?P<field>[a-z]+)(?P<offset>[+-]\d+)?\}")
+_PLACEHOLDER = re.compile(r"\{(?P<field>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 
-def _no_doubt(shapes: Mapping[str, Shape]) -> str | None:
+def _unambiguous(shapes: Mapping[str, Shape]) -> str | None:
     return None
 
 
-def _none_beside(key: str) -> bool:
+def _none(key: str) -> bool:
     return False
 
 
@@ -29,35 +29,33 @@ class Dialect:
     Args:
         name: as in the manifest.
         used_by: which libraries write it.
-        reader: what `names` asks. No two foreign names have the same native one, so that the dictionary can be
-            turned round.
+        reader: what `names` asks. No two foreign names have the same native one, so that the map can be inverted.
         foreign: back, from all native names of a network and those of its average pools, ``{native: foreign}``; None
             where nothing is written in this scheme.
-        doubt: from a file's shapes to what makes it doubtful whose function it is: another network of the same library
-            with the same names and shapes, in words; None where there is none.
-        beside: names of tensors that the function does without, and that are left out: those of an auxiliary
-            classifier, which only training has.
+        ambiguity: from a file's shapes to another network of the same library that has the same names and shapes but
+            is another function, in words; None where there is none.
+        auxiliary: whether a tensor belongs to an auxiliary classifier, which only training has; those are left out.
     """
 
     name: str
     used_by: str
     reader: Callable[[Collection[str]], Names]
     foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
-    doubt: Callable[[Mapping[str, Shape]], str | None] = _no_doubt
-    beside: Callable[[str], bool] = _none_beside
+    ambiguity: Callable[[Mapping[str, Shape]], str | None] = _unambiguous
+    auxiliary: Callable[[str], bool] = _none
 
     def names(self, keys: Collection[str]) -> Mapping[str, str]:
         """From all names in a file to those of the zoo, ``{foreign: native}``, without those that it does not know."""
-        return _remembered(self.reader, tuple(keys))
+        return _cached_names(self.reader, tuple(keys))
 
-    def strangers(self, keys: Collection[str]) -> list[str]:
+    def unknown(self, keys: Collection[str]) -> list[str]:
         """Those of ``keys`` that the scheme does not know, in their order."""
         known = self.names(keys)
-        return [key for key in keys if key not in known and not self.beside(key)]
+        return [key for key in keys if key not in known and not self.auxiliary(key)]
 
 
 @lru_cache(maxsize=4)
-def _remembered(reader: Callable[[Collection[str]], Names], keys: tuple[str, ...]) -> Mapping[str, str]:
+def _cached_names(reader: Callable[[Collection[str]], Names], keys: tuple[str, ...]) -> Mapping[str, str]:
     # A file's names are asked for from its recognition to its reading, and cost 10 ms a thousand.
     return MappingProxyType(reader(keys))
 
@@ -77,6 +75,11 @@ class Rule:
 
     foreign: str
     native: str
+
+
+def conv_bn(theirs: str, ours: str) -> Rule:
+    """A convolution and its batch norm, which either library keeps as ``conv`` and ``bn`` of one layer."""
+    return Rule(f"{theirs}.{{cn}}", f"{ours}.{{cn}}")
 
 
 def forward(rules: Sequence[Rule], keys: Collection[str]) -> Names:
@@ -114,27 +117,27 @@ def _rewrite(pairs: Sequence[tuple[str, str]], keys: Collection[str]) -> Names:
 @cache
 def _expression(pattern: str) -> re.Pattern[str]:
     parts, end = [], 0
-    for place in _PLACE.finditer(pattern):
-        field = place["field"]
-        parts.append(re.escape(pattern[end : place.start()]))
+    for placeholder in _PLACEHOLDER.finditer(pattern):
+        field = placeholder["field"]
+        parts.append(re.escape(pattern[end : placeholder.start()]))
         parts.append(f"(?P<{field}>{_FIELDS.get(field, '0|[1-9][0-9]{0,3}')})")
-        end = place.end()
+        end = placeholder.end()
     return re.compile("".join(parts) + re.escape(pattern[end:]))
 
 
 def _fill(match: re.Match[str], source: str, target: str) -> str | None:
     """``target`` with the values that ``match`` found in ``source``; None where a number would be negative."""
-    offsets = {place["field"]: int(place["offset"] or 0) for place in _PLACE.finditer(source)}
+    offsets = {placeholder["field"]: int(placeholder["offset"] or 0) for placeholder in _PLACEHOLDER.finditer(source)}
     parts, end = [], 0
-    for place in _PLACE.finditer(target):
-        field = place["field"]
-        parts.append(target[end : place.start()])
+    for placeholder in _PLACEHOLDER.finditer(target):
+        field = placeholder["field"]
+        parts.append(target[end : placeholder.start()])
         if field in _FIELDS:
             parts.append(match[field])
         else:
-            number = int(match[field]) - offsets[field] + int(place["offset"] or 0)
+            number = int(match[field]) - offsets[field] + int(placeholder["offset"] or 0)
             if number < 0 or int(match[field]) < offsets[field]:
                 return None
             parts.append(str(number))
-        end = place.end()
+        end = placeholder.end()
     return "".join(parts) + target[end:]

@@ -67,7 +67,7 @@ def _by_stage(key: str, starts: list[int]) -> str:
     return f"bb_{stage}_{int(block[1]) - starts[stage]}.{key[block.end() :]}" if block and stage >= 0 else key
 
 
-def _another(shapes: Mapping[str, Shape]) -> str | None:
+def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     if shapes.get("conv1_1._conv.weight", ())[:1] == (64,):
         return (
             "the stem of SE_ResNeXt50_vd_32x4d and the first 1x1 of SENet154_vd and SE_ResNeXt152_64x4d are twice as "
@@ -79,4 +79,4 @@ def _another(shapes: Mapping[str, Shape]) -> str | None:
     return None
 
 
-PADDLE = Dialect("paddle", "PaddleClas resnet, resnext, se_resnet, se_resnext", _names, doubt=_another)
+PADDLE = Dialect("paddle", "PaddleClas resnet, resnext, se_resnet, se_resnext", _names, ambiguity=_ambiguity)

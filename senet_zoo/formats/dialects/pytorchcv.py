@@ -1,13 +1,12 @@
 """pytorchcv: ``features.stage1.unit1``, the same for all of its networks of our functions.
 
 Its networks that are other functions share these names: SE-ResNet-50 with its stride in the first 1x1 and a padded
-pool is neither the authors' nor the B form. Where shapes cannot tell, `_doubt` says so.
+pool is neither the authors' nor the B form. Where shapes cannot tell, `_ambiguity` says so.
 """
 
 from collections.abc import Collection, Mapping
 
-from senet_zoo.formats.dialects import pytorchcv_inception
-from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, Shape, forward
+from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, Shape, conv_bn, forward
 
 _UNIT, _OURS = "features.stage{s+1}.unit{u+1}", "stages.{s}.{u}"
 _HEAD = [
@@ -16,19 +15,14 @@ _HEAD = [
     Rule("output.final_conv.conv.{wb}", "classifier.{wb}"),
 ]
 _STEM = [
-    Rule("features.init_block.conv.conv.weight", "stem.0.conv.weight"),
-    Rule("features.init_block.conv.bn.{bn}", "stem.0.bn.{bn}"),
-    Rule("features.init_block.conv{n+1}.conv.weight", "stem.{n}.conv.weight"),
-    Rule("features.init_block.conv{n+1}.bn.{bn}", "stem.{n}.bn.{bn}"),
-    Rule("features.init_block.conv.weight", "stem.0.conv.weight"),
-    Rule("features.init_block.bn.{bn}", "stem.0.bn.{bn}"),
+    conv_bn("features.init_block.conv", "stem.0"),
+    conv_bn("features.init_block.conv{n+1}", "stem.{n}"),
+    conv_bn("features.init_block", "stem.0"),
 ]
 _RESIDUAL = [
     *_STEM,
-    Rule(f"{_UNIT}.body.conv{{n}}.conv.weight", f"{_OURS}.branch.conv{{n}}.conv.weight"),
-    Rule(f"{_UNIT}.body.conv{{n}}.bn.{{bn}}", f"{_OURS}.branch.conv{{n}}.bn.{{bn}}"),
-    Rule(f"{_UNIT}.identity_conv.conv.weight", f"{_OURS}.shortcut.conv.weight"),
-    Rule(f"{_UNIT}.identity_conv.bn.{{bn}}", f"{_OURS}.shortcut.bn.{{bn}}"),
+    conv_bn(f"{_UNIT}.body.conv{{n}}", f"{_OURS}.branch.conv{{n}}"),
+    conv_bn(f"{_UNIT}.identity_conv", f"{_OURS}.shortcut"),
     Rule(f"{_UNIT}.se.conv{{n}}.{{wb}}", f"{_OURS}.se.fc{{n}}.{{wb}}"),
     *_HEAD,
 ]
@@ -45,10 +39,8 @@ _PREACTIVATION = [
 ]
 _MOBILE = [
     *_STEM,
-    Rule(f"{_UNIT}.dw_conv.conv.weight", f"{_OURS}.depthwise.conv.weight"),
-    Rule(f"{_UNIT}.dw_conv.bn.{{bn}}", f"{_OURS}.depthwise.bn.{{bn}}"),
-    Rule(f"{_UNIT}.pw_conv.conv.weight", f"{_OURS}.pointwise.conv.weight"),
-    Rule(f"{_UNIT}.pw_conv.bn.{{bn}}", f"{_OURS}.pointwise.bn.{{bn}}"),
+    conv_bn(f"{_UNIT}.dw_conv", f"{_OURS}.depthwise"),
+    conv_bn(f"{_UNIT}.pw_conv", f"{_OURS}.pointwise"),
     *[
         rule
         for number, (theirs, ours) in enumerate(
@@ -70,9 +62,9 @@ _NETWORK_IN_NETWORK = [
 ]
 _DENSE = [
     *_STEM,
-    Rule("features.stage1.unit{u+1}.conv{n}.{cn}", "stages.0.{u}.conv{n}.{cn}"),
-    *[Rule(f"features.stage{s}.trans{s}.conv.{{cn}}", f"stages.{s - 1}.0.conv1.{{cn}}") for s in (2, 3, 4)],
-    Rule("features.stage{s+1}.unit{u}.conv{n}.{cn}", "stages.{s}.{u}.conv{n}.{cn}"),  # behind the transition
+    conv_bn("features.stage1.unit{u+1}.conv{n}", "stages.0.{u}.conv{n}"),
+    *[conv_bn(f"features.stage{s}.trans{s}.conv", f"stages.{s - 1}.0.conv1") for s in (2, 3, 4)],
+    conv_bn("features.stage{s+1}.unit{u}.conv{n}", "stages.{s}.{u}.conv{n}"),  # behind the transition
     Rule("features.post_activ.bn.{bn}", "head.bn.{bn}"),
     *_HEAD,
 ]
@@ -96,15 +88,15 @@ _ALEXNET = [
 
 def _inverted(theirs: str, ours: str) -> list[Rule]:
     return [
-        Rule(f"{theirs}.exp_conv.{{cn}}", f"{ours}.expand.{{cn}}"),
-        Rule(f"{theirs}.dw_conv.{{cn}}", f"{ours}.depthwise.{{cn}}"),
+        conv_bn(f"{theirs}.exp_conv", f"{ours}.expand"),
+        conv_bn(f"{theirs}.dw_conv", f"{ours}.depthwise"),
         Rule(f"{theirs}.se.conv{{n}}.{{wb}}", f"{ours}.se.fc{{n}}.{{wb}}"),
-        Rule(f"{theirs}.pw_conv.{{cn}}", f"{ours}.project.{{cn}}"),
+        conv_bn(f"{theirs}.pw_conv", f"{ours}.project"),
     ]
 
 
 _MNASNET = [
-    Rule("features.init_block.conv1.{cn}", "stem.0.{cn}"),
+    conv_bn("features.init_block.conv1", "stem.0"),
     *_inverted("features.init_block.conv2", "stages.0.0"),
     *_inverted("features.stage1.unit1", "stages.1.0"),
     *_inverted("features.stage2.unit1", "stages.2.0"),
@@ -115,7 +107,75 @@ _MNASNET = [
     *_inverted("features.stage4.unit{u+1}", "stages.5.{u}.branch"),
     *_inverted("features.stage{s}.unit{u+1}", "stages.{s}.{u}.branch"),
     *_inverted("features.final_block.conv1", "stages.6.0"),
-    Rule("features.final_block.conv2.{cn}", "head.conv1.{cn}"),
+    conv_bn("features.final_block.conv2", "head.conv1"),
+    *_HEAD,
+]
+
+
+def _module(theirs: str, ours: str, singles: dict[int, str], forks: dict[int, str] | None = None) -> list[Rule]:
+    """Rules of a module.
+
+    Args:
+        theirs: its name there.
+        ours: its name here.
+        singles: branches of one convolution, from 1, and its position here, which a pool before it moves on.
+        forks: branches that end in 1x3 and 3x1 side by side, from 1, and the position of both here.
+    """
+    branch = f"{theirs}.branches.branch"
+    rules = [
+        conv_bn(f"{branch}{number}.{name}", f"{ours}.branches.{position}")
+        for number, position in singles.items()
+        for name in ("conv", "conv_list.conv1")
+    ]
+    for number, position in (forks or {}).items():
+        rules.append(conv_bn(f"{branch}{number}.conv1x3", f"{ours}.branches.{position}.branches.0"))
+        rules.append(conv_bn(f"{branch}{number}.conv3x1", f"{ours}.branches.{position}.branches.1"))
+    return [*rules, conv_bn(f"{branch}{{k+1}}.conv_list.conv{{n+1}}", f"{ours}.branches.{{k}}.{{n}}")]
+
+
+_INIT = "features.init_block"
+_INCEPTION_STEM = [conv_bn(f"{_INIT}.conv4", "stages.0.0.1"), conv_bn(f"{_INIT}.conv5", "stages.0.0.2"), *_STEM]
+_POOLED = {1: "0", 4: "3.1"}
+
+_INCEPTION_V3 = [
+    *_INCEPTION_STEM,
+    *_module("features.stage1.unit1", "stages.1.0.unit.1", _POOLED),
+    *_module("features.stage2.unit1", "stages.2.0.unit", {1: "0"}),
+    *_module("features.stage3.unit1", "stages.3.0.unit", {}),
+    *_module("features.stage3.unit{u+1}", "stages.3.{u}.unit", _POOLED, {2: "1.1", 3: "2.2"}),
+    *_module("features.stage{s}.unit{u+1}", "stages.{s}.{u}.unit", _POOLED),
+    *_HEAD,
+]
+
+_INCEPTION_V4 = [
+    *_STEM,
+    *_module(f"{_INIT}.block1", "stages.0.0.0", {2: "1"}),
+    *_module(f"{_INIT}.block2", "stages.0.0.1", {}),
+    *_module(f"{_INIT}.block3", "stages.1.0", {1: "0"}),
+    *_module("features.stage1.unit{u}", "stages.1.{u}.unit", _POOLED),
+    *_module("features.stage2.unit1", "stages.2.0.unit", {1: "0"}),
+    *_module("features.stage3.unit1", "stages.3.0.unit", {}),
+    *_module("features.stage2.unit{u+1}", "stages.2.{u}.unit", _POOLED),
+    *_module("features.stage3.unit{u+1}", "stages.3.{u}.unit", _POOLED, {2: "1.1", 3: "2.3"}),
+    *_HEAD,
+]
+
+
+def _residual(theirs: str, ours: str) -> list[Rule]:
+    return [
+        *_module(theirs, f"{ours}.branch.unit", {1: "0"}),
+        Rule(f"{theirs}.conv.{{wb}}", f"{ours}.branch.increase.{{wb}}"),
+    ]
+
+
+_INCEPTION_RESNET = [
+    *_INCEPTION_STEM,
+    *_module(f"{_INIT}.block", "stages.1.0.1", _POOLED),
+    *_residual("features.stage1.unit{u}", "stages.1.{u}"),
+    *_module("features.stage2.unit1", "stages.2.0", {1: "0"}),
+    *_module("features.stage3.unit1", "stages.3.0", {}),
+    *_residual("features.stage{s}.unit{u+1}", "stages.{s}.{u}"),
+    conv_bn("features.final_conv", "stages.3.11"),
     *_HEAD,
 ]
 
@@ -126,9 +186,9 @@ _KINDS = {
     "features.stage4.unit1.conv.weight": _VGG,
     "output.fc3.weight": _ALEXNET,
     "features.final_block.conv2.conv.weight": _MNASNET,
-    "features.final_conv.conv.weight": pytorchcv_inception.RESNET,
-    "features.init_block.block1.branches.branch2.conv.conv.weight": pytorchcv_inception.V4,
-    "features.stage1.unit1.branches.branch1.conv.conv.weight": pytorchcv_inception.V3,
+    "features.final_conv.conv.weight": _INCEPTION_RESNET,
+    "features.init_block.block1.branches.branch2.conv.conv.weight": _INCEPTION_V4,
+    "features.stage1.unit1.branches.branch1.conv.conv.weight": _INCEPTION_V3,
     "features.stage1.unit1.body.conv1.conv.weight": _RESIDUAL,
     "features.stage1.unit1.conv.weight": _NETWORK_IN_NETWORK,
 }
@@ -145,7 +205,7 @@ _NOT_RESNET20 = {
 }
 
 
-def _doubt(shapes: Mapping[str, Shape]) -> str | None:
+def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     last = shapes.get("features.stage3.unit3.body.conv2.conv.weight")
     if last == (64, 64, 3, 3) and _NOT_RESNET20.isdisjoint(shapes):
         return "pytorchcv's shakedropresnet20 has the same names and shapes, and scales each branch"
@@ -160,4 +220,4 @@ def _doubt(shapes: Mapping[str, Shape]) -> str | None:
     )
 
 
-PYTORCHCV = Dialect("pytorchcv", "pytorchcv", _names, doubt=_doubt)
+PYTORCHCV = Dialect("pytorchcv", "pytorchcv", _names, ambiguity=_ambiguity)

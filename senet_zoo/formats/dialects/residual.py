@@ -1,4 +1,4 @@
-"""Residual networks in the manner of torchvision: ``layer1.0.conv1``, with the gate where each library puts it."""
+"""Residual networks, ``layer1.0.conv1``, and where each library has the gate; timm's MnasNet, ``blocks.1.0``."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ def _blocks(gate: str, squeezes: list[tuple[str, str]], shortcut: int = 0, layer
     Args:
         gate: name of the gate in a block.
         squeezes: names of its two layers, theirs and ours.
-        shortcut: place of the convolution in ``downsample``; one up where an average pool stands before it.
+        shortcut: index of the convolution in ``downsample``; one up where an average pool stands before it.
         layer: name of a stage.
     """
     block, unit = f"{layer}.{{b}}", "stages.{l}.{b}"
@@ -73,7 +73,7 @@ _LOOKALIKES = {
 }
 
 
-def _doubt(shapes: Mapping[str, Shape]) -> str | None:
+def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     middle = shapes.get("layer1.0.conv2.weight", ())
     if len(middle) != 4 or middle[0] != middle[1]:
         return None  # of those, none is in groups
@@ -100,13 +100,11 @@ def _from_nvidia(keys: Collection[str]) -> Names:
     return forward([*_PLAIN_STEM, *_blocks("squeeze", squeezes, layer=layer), *_CLASSIFIER], keys)
 
 
-_cadene_names, _cadene_foreign = two_way(_CADENE_RULES)
-
 CADENE = Dialect(
-    "cadene", "Cadene's pretrainedmodels, timm legacy_*, segmentation_models.pytorch", _cadene_names, _cadene_foreign
+    "cadene", "Cadene's pretrainedmodels, timm legacy_*, segmentation_models.pytorch", *two_way(_CADENE_RULES)
 )
 TIMM_RESNET = Dialect(
-    "timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm, _doubt
+    "timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm, _ambiguity
 )
 MMPRETRAIN = Dialect("mmpretrain", "mmpretrain resnet, se-resnet", partial(forward, _MMPRETRAIN_RULES))
 MOSKOMULE = Dialect(
@@ -115,3 +113,40 @@ MOSKOMULE = Dialect(
     partial(forward, [*_PLAIN_STEM, *_blocks("se", [("fc.0", "fc1"), ("fc.2", "fc2")]), *_CLASSIFIER]),
 )
 NVIDIA = Dialect("nvidia", "NVIDIA DeepLearningExamples", _from_nvidia)
+
+
+def _units(theirs: str, ours: str, layers: list[tuple[str, str, str]]) -> list[Rule]:
+    """Rules of an inverted residual unit: its convolutions, the batch norm behind each, and our name for both."""
+    return [
+        rule
+        for conv, norm, layer in layers
+        for rule in (
+            Rule(f"{theirs}.{conv}.weight", f"{ours}.{layer}.conv.weight"),
+            Rule(f"{theirs}.{norm}.{{bn}}", f"{ours}.{layer}.bn.{{bn}}"),
+        )
+    ]
+
+
+_INVERTED = [("conv_pw", "bn1", "expand"), ("conv_dw", "bn2", "depthwise"), ("conv_pwl", "bn3", "project")]
+
+
+def _inverted(theirs: str, ours: str) -> list[Rule]:
+    return [
+        *_units(theirs, ours, _INVERTED),
+        Rule(f"{theirs}.se.conv_reduce.{{wb}}", f"{ours}.se.fc1.{{wb}}"),
+        Rule(f"{theirs}.se.conv_expand.{{wb}}", f"{ours}.se.fc2.{{wb}}"),
+    ]
+
+
+_MNASNET_RULES = [
+    Rule("conv_stem.weight", "stem.0.conv.weight"),
+    Rule("bn1.{bn}", "stem.0.bn.{bn}"),
+    *_units("blocks.0.0", "stages.0.0", [("conv_dw", "bn1", "depthwise"), ("conv_pw", "bn2", "project")]),
+    *_inverted("blocks.{s}.0", "stages.{s}.0"),  # no shortcut goes round the first unit of a stage
+    *_inverted("blocks.{s}.{b}", "stages.{s}.{b}.branch"),
+    Rule("conv_head.weight", "head.conv1.conv.weight"),
+    Rule("bn2.{bn}", "head.conv1.bn.{bn}"),
+    Rule("classifier.{wb}", "classifier.{wb}"),
+]
+
+TIMM_MNASNET = Dialect("timm_mnasnet", "timm semnasnet_100", *two_way(_MNASNET_RULES))
