@@ -1,4 +1,4 @@
-"""The command line ``senet-zoo``: it parses, calls and prints; what it calls lies in the other rooms.
+"""The command line ``senet-zoo``: it parses arguments, calls the other rooms, and prints what they return.
 
 Exit status: 0 done, 1 the work failed or a check did not hold, 2 wrong usage.
 """
@@ -7,7 +7,8 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from senet_zoo import __version__
 from senet_zoo.cli import (
@@ -29,11 +30,30 @@ from senet_zoo.cli import (
     train,
     verify,
 )
-from senet_zoo.cli.parser import Parser, near_misses
+from senet_zoo.cli.parser import Parser, add_command, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.support.memory import keep_freed_memory
 
-COMMANDS = {
+
+class Command(Protocol):
+    """What the module of each command has."""
+
+    SUMMARY: str
+    """One line for the list of commands."""
+    DESCRIPTION: str
+    """What ``--help`` says above the options, wrapped at 80 columns."""
+    EXAMPLE: str
+    """Commands that can be copied."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments; all commands have ``--json`` already."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do the work, print the result, and return the exit status."""
+        ...
+
+
+COMMANDS: Mapping[str, Command] = {
     "list": list_names,
     "info": info,
     "predict": predict,
@@ -55,13 +75,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return the exit status.
 
     Args:
-        argv: the words after the program's name; those of this process by default.
-
-    Returns:
-        The exit status.
+        argv: the arguments after the program's name; by default those of this process.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
@@ -100,17 +117,10 @@ def _parser(words: Sequence[str]) -> Parser:
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=module.SUMMARY,
-            description=module.DESCRIPTION,
-            epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        command = add_command(commands, name, module.SUMMARY, module.DESCRIPTION, f"example:\n  {module.EXAMPLE}")
         command.add_argument("--json", action="store_true", help="print one JSON document instead")
         module.add_arguments(command)
-        command.set_defaults(run=module.run, parser=command)
+        command.set_defaults(run=module.run)
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = near_misses(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
         parser.error(f"no command is named {words[0]!r}{near}")

@@ -22,7 +22,6 @@ senet-zoo benchmark se_resnet50 --batch 16 --threads 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("names", nargs="+", metavar="MODEL", help="names, or shell wildcards in quotes")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="pictures at once; default: 1")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: each one's own")
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print."""
     import torch
     from tqdm import tqdm
 

@@ -23,13 +23,11 @@ EXAMPLE = "senet-zoo compare se_resnet50 resnet50 se_resnext50_32x4d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="models; the first is what the others are measured by")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the picture; default: each one's own")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them."""
     from senet_zoo.analysis.compare import compare
 
     rows = compare(arguments.names, arguments.size)

@@ -23,7 +23,6 @@ EXAMPLE = "senet-zoo convert se_resnet50-ce0d4300.pth -o se_resnet50.safetensors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("file", metavar="FILE", help="the checkpoint to read")
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="the .safetensors file to write")
     parser.add_argument("--model", metavar="NAME", help="the network that FILE holds, where it cannot be told")
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert one file."""
     from senet_zoo.formats.metadata import fingerprint_json
     from senet_zoo.weights.convert import convert
 

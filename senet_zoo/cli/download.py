@@ -21,7 +21,6 @@ senet-zoo download se_resnet50 se_resnet20.cifar10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument(
         "names",
         nargs="+",

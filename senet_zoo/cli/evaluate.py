@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli import detection, labelled
-from senet_zoo.cli.output import print_json, print_table, visible
-from senet_zoo.cli.parser import cores
+from senet_zoo.cli import detection
+from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.parser import (
+    add_data_options,
+    add_network_options,
+    load_network,
+    number_of_cores,
+    open_pictures,
+    require_model,
+)
 
 if TYPE_CHECKING:
     from senet_zoo.data.labelled import Labelled
@@ -46,10 +53,9 @@ LABEL_ORDERS = ("usual", "ilsvrc2017")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
     detection.add_task(parser)
-    labelled.add_network(parser, unit="crops")
+    add_network_options(parser, unit="crops")
     group = parser.add_argument_group("how it is measured")
     group.add_argument("--protocol", choices=PROTOCOLS, default="own", help="crops of each picture; default: own")
     group.add_argument("--combine", choices=COMBINE, default="mean", help="scores of several crops; default: mean")
@@ -60,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the network's 1000 ImageNet logits; ilsvrc2017 is the authors'. Default: usual",
     )
     group = parser.add_argument_group("the data")
-    labelled.add_data(group)
+    add_data_options(group)
     group = parser.add_argument_group("files")
     group.add_argument("--per-class", type=Path, metavar="FILE", help="write a CSV with a row for each class")
     group.add_argument("--confusion", type=Path, metavar="FILE", help="write who is taken for whom, .csv or .png")
@@ -73,12 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.evaluation import protocol, tables
     from senet_zoo.support.distributed import device_of_rank, joined_ranks
 
-    labelled.require_model(arguments)
+    require_model(arguments)
     if arguments.confusion:
         tables.check_confusion(arguments.confusion)
     with joined_ranks() as ranks:
-        data = labelled.pictures(arguments)
-        predictor = labelled.network(arguments, device_of_rank(arguments.device))
+        data = open_pictures(arguments)
+        predictor = load_network(arguments, device_of_rank(arguments.device))
         crops = protocol(arguments.protocol, predictor.preprocessing)
         evaluation = _evaluate(arguments, data, predictor, crops, ranks)
     if ranks.rank == 0:
@@ -95,13 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _evaluate(
     arguments: argparse.Namespace, data: "Labelled", predictor: "Predictor", crops: "Crops", ranks: "Ranks"
 ) -> "Evaluation":
-    from tqdm import tqdm
-
     from senet_zoo.evaluation import Combine, evaluate, logits_of
 
     own = len(range(ranks.rank, len(data), ranks.world))
-    # None shows the bar on a terminal only.
-    with tqdm(total=own, unit=" pictures", disable=True if ranks.rank else None, leave=False) as bar:
+    with progress_bar(own, hidden=ranks.rank > 0) as bar:
         return evaluate(
             predictor.model,
             data,
@@ -110,7 +113,7 @@ def _evaluate(
             protocol=crops,
             combine=Combine(arguments.combine),
             batch=arguments.batch,
-            workers=arguments.workers or cores(),
+            workers=arguments.workers or number_of_cores(),
             progress=bar.update,
         )
 

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli import labelled
-from senet_zoo.cli.output import print_json, print_table, visible
-from senet_zoo.cli.parser import cores, positive
+from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.parser import (
+    add_data_options,
+    add_network_options,
+    load_network,
+    number_of_cores,
+    open_pictures,
+    positive,
+    require_model,
+)
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.excitation import Excitations, Report
@@ -38,9 +45,8 @@ senet-zoo excite photographs/val --model se_resnet50 -o gates \\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
-    labelled.add_network(parser)
+    add_network_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the files go")
     group = parser.add_argument_group("what is shown")
     group.add_argument(
@@ -53,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("the data")
     group.add_argument("--limit", type=positive, metavar="N", help="pictures of each class, the first ones")
-    labelled.add_data(group, class_names="--class-names")
+    add_data_options(group, class_names="--class-names")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,12 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from senet_zoo.evaluation import logits_of
 
-    labelled.require_model(arguments)
+    require_model(arguments)
     check_folder(arguments.output)
-    data = labelled.pictures(arguments)
+    data = open_pictures(arguments)
     if arguments.limit:
         data = first_of_each(data, arguments.limit)
-    predictor = labelled.network(arguments, arguments.device)
+    predictor = load_network(arguments, arguments.device)
     names = name_classes(data.classes, logits_of(predictor.categories))
     chosen = choose_classes(arguments.classes.split(",") if arguments.classes is not None else None, names)
     found = _excite(arguments, predictor, data)
@@ -86,18 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _excite(arguments: argparse.Namespace, predictor: "Predictor", data: "Labelled") -> "Excitations":
-    from tqdm import tqdm
-
     from senet_zoo.analysis.excitation import excite
 
-    # None shows the bar on a terminal only.
-    with tqdm(total=len(data), unit=" pictures", disable=None, leave=False) as bar:
+    with progress_bar(len(data)) as bar:
         return excite(
             predictor.model,
             data,
             predictor.preprocessing,
             batch=arguments.batch,
-            workers=arguments.workers or cores(),
+            workers=arguments.workers or number_of_cores(),
             progress=bar.update,
         )
 

@@ -25,7 +25,6 @@ senet-zoo export --model se_resnet50 --output se_resnet50.onnx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
     parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ending in .onnx, .xml or .pt2")
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and print the report."""
     from senet_zoo import create_model, export
     from senet_zoo.inference.export.int8 import Int8
 

@@ -37,13 +37,11 @@ senet-zoo info se_resnet50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("name", metavar="NAME[.TAG]", help="a model, one of its checkpoints, or a saved folder")
     parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the facts."""
     from senet_zoo import get_weights, model_info
     from senet_zoo.weights import variant
 

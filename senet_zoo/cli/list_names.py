@@ -14,7 +14,6 @@ EXAMPLE = "senet-zoo list 'se_resnet*' --pretrained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument(
         "pattern", nargs="?", default="*", metavar="PATTERN", help="shell wildcards, in quotes; default: all"
     )
@@ -23,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the names that match."""
     from senet_zoo import list_models, list_weights
 
     if arguments.weights:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from senet_zoo.cli.output import print_json, visible
+from senet_zoo.cli.parser import add_command
 
 SUMMARY = "add, check and pin rows of a manifest of weights"
 DESCRIPTION = """\
@@ -39,22 +40,25 @@ _MANIFEST = "default: the one that SENET_ZOO_MANIFEST names, or the zoo's own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "make a row of a hub's repository", _ADD)
+    add = add_command(actions, "add", "make a row of a hub's repository", _ADD)
     add.add_argument("address", metavar="ORG/NAME[@REVISION]", help="a commit, tag or branch; default: the newest")
     add.add_argument("--model", metavar="NAME", help="the network, where the repository does not say it")
     add.add_argument("--tag", help="the row's own name after the model's; by default the repository's")
     add.add_argument("--to", metavar="MANIFEST", help="write the row into this file too, made where there is none")
-    check = _action(actions, "check", "list all that is wrong", _CHECK)
+    check = add_command(actions, "check", "list all that is wrong", _CHECK)
     check.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
     check.add_argument("--online", action="store_true", help="ask the hubs too")
-    pin = _action(actions, "pin", "fill what is null", _PIN)
+    pin = add_command(actions, "pin", "fill what is null", _PIN)
     pin.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
+    for action in (add, check, pin):
+        # Without a default of its own, which would overwrite the one before the action's name.
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document instead"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the three."""
     return {"add": _add, "check": _check, "pin": _pin}[arguments.action](arguments)
 
 
@@ -109,24 +113,6 @@ def _pin(arguments: argparse.Namespace) -> int:
         pinned, left_over = _counted(len(done.pinned), "field"), _counted(len(done.left), "file")
         print(f"{visible(str(done.path))}: {pinned} pinned, {left_over} left")
     return 1 if done.left else 0
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, description: str
-) -> argparse.ArgumentParser:
-    action: argparse.ArgumentParser = actions.add_parser(
-        name,
-        help=summary,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    # No default of its own, which would overwrite the one before the action's name.
-    action.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document instead"
-    )
-    action.set_defaults(parser=action)
-    return action
 
 
 def _counted(number: int, noun: str) -> str:

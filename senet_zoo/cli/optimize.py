@@ -20,7 +20,6 @@ senet-zoo optimize --model se_resnet50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
     parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
     parser.add_argument("--compile", action="store_true", help="with torch.compile: a minute or more")
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Optimise, and print the report."""
     import torch
 
     from senet_zoo import create_model, optimize

@@ -1,10 +1,11 @@
-"""What all commands share when they print: tables for a terminal, JSON, and names that cannot break a line."""
+"""How commands print: tables, JSON, progress, and names that cannot break a line."""
 
 import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import Any
 
 
 def on_terminal() -> bool:
@@ -25,8 +26,15 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def progress_bar(total: int, *, hidden: bool = False) -> Any:
+    """A bar of tqdm over pictures, shown on a terminal only."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" pictures", disable=True if hidden else None, leave=False)
+
+
 def visible(path: str) -> str:
-    """A file's name as it is, or quoted with escapes where it holds characters that cannot be shown."""
+    """A file's name as it is, or quoted with escapes if it has characters that cannot be shown."""
     return path if path.isprintable() else repr(path)
 
 

@@ -1,11 +1,18 @@
-"""An argument parser that answers a misspelt word with its near misses."""
+"""The argument parser, which answers a misspelt word with near misses, and the options that several commands share."""
 
 import argparse
 import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.prediction.predictor import Predictor
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,6 +22,22 @@ class Parser(argparse.ArgumentParser):
         """End with status 2, naming the first word that was not understood and what it may have meant."""
         options = sorted(set(re.findall(r"--[a-z]+", self.format_help())))
         self.error(f"{unknown[0]!r} is not understood{near_misses(unknown[0].partition('=')[0], options)}")
+
+
+def add_command(
+    commands: "argparse._SubParsersAction[Any]", name: str, summary: str, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser for one command; the parsed ``arguments.parser`` is this parser."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(parser=command)
+    return command
 
 
 def near_misses(word: str, words: Iterable[str]) -> str:
@@ -30,6 +53,57 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def cores() -> int:
-    """Those that this process may use: the usual number of workers."""
+def number_of_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def add_network_options(parser: argparse.ArgumentParser, unit: str = "pictures") -> None:
+    """Options that choose a network, where it runs, and how many pictures (or another ``unit``) it sees at once."""
+    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
+    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N", help=f"{unit} at once; default: 64")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+
+
+def add_data_options(group: argparse._ArgumentGroup, class_names: str = "--classes") -> None:
+    """Options that choose a split of DATA and its files of labels and, by the option ``class_names``, of classes."""
+    group.add_argument("--split", choices=("train", "val", "test"), help="default: val, else test")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="`name label` a line, or a label a line")
+    group.add_argument(
+        class_names,
+        type=Path,
+        dest="class_names",
+        metavar="FILE",
+        help="names or synsets in the order of --labels' numbers",
+    )
+    group.add_argument("--root", type=Path, metavar="FOLDER", help="of the data sets that have names")
+    group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
+
+
+def require_model(arguments: argparse.Namespace) -> None:
+    """Refuse ``--weights`` without ``--model``."""
+    if arguments.weights and not arguments.model:
+        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+
+
+def load_network(arguments: argparse.Namespace, device: str | None) -> "Predictor":
+    """The network that the options choose, on ``device``."""
+    from senet_zoo.prediction.predictor import EMBEDDED, load_predictor
+
+    return load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=device)
+
+
+def open_pictures(arguments: argparse.Namespace) -> "Labelled":
+    """The labelled pictures that the options choose."""
+    from senet_zoo.data.datasets import open_data
+
+    return open_data(
+        arguments.data,
+        arguments.split,
+        labels=arguments.labels,
+        classes=arguments.class_names,
+        root=arguments.root,
+        download=arguments.download,
+    )

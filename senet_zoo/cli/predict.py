@@ -44,7 +44,6 @@ senet-zoo predict samples/
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument(
         "sources",
         nargs="+",

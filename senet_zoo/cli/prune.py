@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli import labelled
-from senet_zoo.cli.output import print_json, print_table, visible
-from senet_zoo.cli.parser import cores, positive
+from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.parser import (
+    add_data_options,
+    add_network_options,
+    load_network,
+    number_of_cores,
+    open_pictures,
+    positive,
+    require_model,
+)
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,9 +63,8 @@ senet-zoo prune photographs/val --model se_resnet50 --stages 5 -o slim
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("data", metavar="DATA", help="labelled pictures")
-    labelled.add_network(parser)
+    add_network_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the network goes")
     which = parser.add_argument_group("what goes").add_mutually_exclusive_group(required=True)
     which.add_argument("--stages", type=_stages, metavar="N,...", help="gates of these stages; a ResNet has 2 to 5")
@@ -67,18 +73,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the data")
     group.add_argument("--calibrate", type=positive, default=1000, metavar="N", help="pictures; default: 1000")
     group.add_argument("--calibrate-on", metavar="DATA", help="other data for it, such as training pictures")
-    labelled.add_data(group)
+    add_data_options(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune, save and print; status 1 if a picture could not be read."""
     from senet_zoo.weights.save import save_pretrained
 
-    labelled.require_model(arguments)
+    require_model(arguments)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)
-    predictor = labelled.network(arguments, arguments.device)
+    predictor = load_network(arguments, arguments.device)
     pruned, report = _prune(arguments, predictor, _pruning(arguments), calibration, measured)
     for error in report.unreadable:
         print(f"senet-zoo prune: {error}", file=sys.stderr)
@@ -100,7 +106,7 @@ def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
     from senet_zoo.analysis.pruning import set_apart
     from senet_zoo.data.datasets import open_data
 
-    data = labelled.pictures(arguments)
+    data = open_pictures(arguments)
     if arguments.calibrate_on is None:
         return set_apart(data, arguments.calibrate)
     if arguments.calibrate_on == arguments.data:
@@ -116,13 +122,10 @@ def _prune(
     calibration: "Labelled",
     measured: "Labelled",
 ) -> "tuple[ConvNet, PruneReport]":
-    from tqdm import tqdm
-
     from senet_zoo.analysis.pruning import prune
     from senet_zoo.evaluation import logits_of
 
-    # None shows the bar on a terminal only.
-    with tqdm(total=len(calibration) + 2 * len(measured), unit=" pictures", disable=None, leave=False) as bar:
+    with progress_bar(len(calibration) + 2 * len(measured)) as bar:
         return prune(
             predictor.model,
             pruning,
@@ -131,7 +134,7 @@ def _prune(
             predictor.preprocessing,
             logits_of(predictor.categories),
             batch=arguments.batch,
-            workers=arguments.workers or cores(),
+            workers=arguments.workers or number_of_cores(),
             progress=bar.update,
         )
 

@@ -19,7 +19,6 @@ senet-zoo publish run7/ my-org/se_resnet50-flowers --tag v1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("folder", metavar="FOLDER", help="with model.safetensors, config.json and README.md")
     parser.add_argument("repo", metavar="ORG/NAME", help="the repository; made where there is none")
     parser.add_argument("--private", action="store_true", help="hide the repository from strangers")
@@ -29,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Publish, or say what would be."""
     from senet_zoo.weights.manifest import document
     from senet_zoo.weights.publish import plan_publication, push_to_hub
 

@@ -38,13 +38,11 @@ MARKDOWN, CSV, JSON = "markdown", "csv", "json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="tables; default: all")
     parser.add_argument("--format", choices=(MARKDOWN, CSV, JSON), help="of the output; default: as described above")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them."""
     from senet_zoo.analysis.tables import LAYERS, NAMES, FigureTable, compute
 
     form = JSON if arguments.json else arguments.format

@@ -46,7 +46,6 @@ FUSED: dict[str, bool | Literal["auto"]] = {"on": True, "off": False, "auto": "a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument("data", nargs="?", metavar="DATA", help="labelled pictures")
     detection.add_task(parser)
     parser.add_argument("--model", metavar="NAME[.TAG]", help="the network; see list")

@@ -24,7 +24,6 @@ senet-zoo verify se_resnet50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's words."""
     parser.add_argument(
         "names",
         nargs="*",
