@@ -42,20 +42,20 @@ _MANIFEST = "default: the one that SENET_ZOO_MANIFEST names, or the zoo's own"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = add_command(actions, "add", "make a row of a hub's repository", _ADD)
-    add.add_argument("address", metavar="ORG/NAME[@REVISION]", help="a commit, tag or branch; default: the newest")
-    add.add_argument("--model", metavar="NAME", help="the network, where the repository does not say it")
-    add.add_argument("--tag", help="the row's own name after the model's; by default the repository's")
-    add.add_argument("--to", metavar="MANIFEST", help="write the row into this file too, made where there is none")
     check = add_command(actions, "check", "list all that is wrong", _CHECK)
-    check.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
-    check.add_argument("--online", action="store_true", help="ask the hubs too")
     pin = add_command(actions, "pin", "fill what is null", _PIN)
-    pin.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
     for action in (add, check, pin):
         # Without a default of its own, which would overwrite the one before the action's name.
         action.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document instead"
         )
+    add.add_argument("address", metavar="ORG/NAME[@REVISION]", help="a commit, tag or branch; default: the newest")
+    add.add_argument("--model", metavar="NAME", help="the network, where the repository does not say it")
+    add.add_argument("--tag", help="the row's own name after the model's; by default the repository's")
+    add.add_argument("--to", metavar="MANIFEST", help="write the row into this file too, made where there is none")
+    check.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
+    check.add_argument("--online", action="store_true", help="ask the hubs too")
+    pin.add_argument("manifest", nargs="?", metavar="MANIFEST", help=_MANIFEST)
 
 
 def run(arguments: argparse.Namespace) -> int:
