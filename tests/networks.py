@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Collection, Iterable
 from math import gcd
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -53,6 +55,43 @@ def distinct_tiny() -> dict[str, NetworkSpec]:
     for name, model in MODELS.items():
         named.setdefault(tiny(model.spec()), name)
     return {name: spec for spec, name in named.items()}
+
+
+def picked(specs: dict[str, NetworkSpec]) -> list[str]:
+    """Few of these networks that have every kind of part, and every value of each field of it, that all of them have.
+
+    A part is picked up by being a dataclass of a spec. What traces a network, compiles it or writes it to a file sees
+    parts; one network for each is enough between commits, and ``scripts/test --all`` takes all.
+    """
+    traits = {name: traits_of(spec) for name, spec in specs.items()}
+    missing, names = set().union(*traits.values()), []
+    while missing:
+        best = max(traits, key=lambda name: len(traits[name] & missing))  # the first of several
+        names.append(best)
+        missing -= traits[best]
+    return names
+
+
+def traits_of(spec: Any) -> set[tuple[object, ...]]:
+    """``(kind,)`` of each dataclass in a spec, and ``(kind, field, value)`` of each field; of a part, its kind."""
+    if isinstance(spec, tuple):
+        return set().union(*map(traits_of, spec))
+    if not dataclasses.is_dataclass(spec):
+        return set()
+    kind = type(spec)
+    traits: set[tuple[object, ...]] = {(kind,)}
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        inner = traits_of(value)
+        traits |= inner or {(kind, field.name, value)}
+        if dataclasses.is_dataclass(value):
+            traits.add((kind, field.name, type(value)))
+    return traits
+
+
+def others_slow(names: Iterable[str], picked: Collection[str]) -> list[Any]:
+    """The names as parameters of a test; those not picked run under ``scripts/test --all`` only."""
+    return [name if name in picked else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

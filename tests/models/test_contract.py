@@ -2,13 +2,16 @@
 
 import copy
 import csv
+import dataclasses
 import pickle
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from networks import distinct_tiny, key_list, randomise, tiny
+from networks import distinct_tiny, key_list, others_slow, picked, randomise, tiny
 from torch import nn
 
 from senet_zoo.analysis import cost
@@ -17,7 +20,7 @@ from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
 # parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
 # keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.
@@ -26,6 +29,8 @@ GATED = [name for name, model in MODELS.items() if model.se is not None]
 TINY = distinct_tiny()
 every_model = pytest.mark.parametrize("name", MODELS)
 every_function = pytest.mark.parametrize("name", TINY)
+# Tracing sees blocks, not depths: one network for each kind of block and value of its fields, and all under --all.
+every_kind_of_block = pytest.mark.parametrize("name", others_slow(TINY, picked(TINY)))
 
 
 def network(name: str) -> ConvNet:
@@ -51,6 +56,33 @@ def unpadded(spec: NetworkSpec) -> bool:
 
 def test_golden_rows_and_registry_name_the_same_models() -> None:
     assert sorted(GOLDEN) == sorted(MODELS)
+
+
+def test_the_picked_networks_have_every_block_and_every_value_of_its_fields() -> None:
+    def printed(names: Iterable[str]) -> set[str]:
+        """Class names, and ``field=value`` of plain values, as specs print them."""
+        text = "".join(str(TINY[name]) for name in names)
+        kinds = re.findall(r"\b[A-Z]\w*(?=\()", text)
+        values = [
+            (kind, *each)
+            for kind, fields in re.findall(r"\b([A-Z]\w*)\(([^()]*)\)", text)
+            for each in re.findall(r"(\w+)=([^,]+)", fields)
+        ]
+        return {*kinds, *values}
+
+    assert printed(picked(TINY)) == printed(TINY)
+    assert len(picked(TINY)) < len(TINY) / 2
+
+
+def test_a_new_block_and_a_new_value_are_picked_up() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Novel:
+        width: int
+
+    old = TINY["se_resnet18"]
+    new = dataclasses.replace(old, stages=(StageSpec((*old.stages[0].blocks, Novel(1))), *old.stages[1:]))
+    newer = dataclasses.replace(old, stages=(StageSpec((*old.stages[0].blocks, Novel(2))), *old.stages[1:]))
+    assert {"new", "newer"} <= set(picked({**TINY, "new": new, "newer": newer}))
 
 
 @every_model
@@ -142,7 +174,7 @@ def test_a_picture_does_not_depend_on_its_batch(name: str) -> None:
     torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-4 * alone.abs().max().item())
 
 
-@every_function
+@every_kind_of_block
 def test_compiles_without_a_graph_break(name: str) -> None:
     model, x = network(name), pictures(name)
     torch._dynamo.reset()
@@ -161,7 +193,7 @@ def test_the_default_compiler_gives_the_same_function_and_gradients() -> None:
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-3, atol=1e-3 * y.grad.abs().max().item())
 
 
-@every_function
+@every_kind_of_block
 def test_exports_with_any_batch_and_size(name: str) -> None:
     model = network(name)
     dim = torch.export.Dim
