@@ -14,7 +14,7 @@ from networks import open_relus, randomise, scaled_difference, settle
 from pytorchcv.model_provider import get_model
 from torch import nn
 
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, unfilled
 from senet_zoo.networks.registry import ALIASES, MODELS
 
 
@@ -187,7 +187,8 @@ def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("name", ORACLES)
 @torch.no_grad()
 def test_logits_equal_the_oracle(name: str) -> None:
-    model = ConvNet(MODELS[name].spec()).eval()
+    with unfilled("cpu"):  # tensors are drawn once, below, and copied
+        model, oracle = ConvNet(MODELS[name].spec()).eval(), ORACLES[name]().eval()
     generator = torch.Generator().manual_seed(2)
     if name in PYTORCHCV | PYTORCHCV_PARTS:
         sides = [model.spec.input_size]
@@ -195,7 +196,6 @@ def test_logits_equal_the_oracle(name: str) -> None:
         sides = [107, 139]
     else:
         sides = [64, 96 if "aa" in name or "bn_inception" in name else 75]
-    oracle = ORACLES[name]().eval()
     randomise(model)
     if name.removeprefix("se_") in INCEPTION:
         open_relus(model)
@@ -219,8 +219,8 @@ def test_logits_equal_the_oracle(name: str) -> None:
 @torch.no_grad()
 def test_a_trap_would_be_noticed(right: str, wrong: str, trap: str) -> None:
     """Two functions share keys and shapes; the comparison above must tell them apart."""
-    oracle = ORACLES[right]().eval()
-    model = ConvNet(MODELS[wrong].spec())
+    with unfilled("cpu"):
+        oracle, model = ORACLES[right]().eval(), ConvNet(MODELS[wrong].spec())
     generator = torch.Generator().manual_seed(2)
     settle(randomise(model), torch.randn(2, 3, 64, 64, generator=generator))
     transplant(model, oracle)
