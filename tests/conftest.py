@@ -1,9 +1,27 @@
-"""What the suite says at its end."""
+"""What the suite may be told, and what it says at its end."""
 
+from datetime import UTC, datetime
+
+import pytest
 from chaos.tally import Tally
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--chaos-seed",
+        type=int,
+        metavar="N",
+        help="the first seed of tests/chaos; by default the day, such as 20260131000, so that each day draws others",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed once: worker processes get this process's options."""
+    if config.option.chaos_seed is None:
+        config.option.chaos_seed = int(datetime.now(UTC).strftime("%Y%m%d000"))
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     """The figure of the fault schedules, summed over the chunks that ran, in whichever process."""
     total = Tally()
     for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
@@ -12,3 +30,4 @@ def pytest_terminal_summary(terminalreporter) -> None:
                 total.add(Tally.from_properties(value))
     if total.schedules:
         terminalreporter.write_line(f"chaos: {total}")
+        terminalreporter.write_line(f"chaos: the same again by --chaos-seed {config.option.chaos_seed}")
