@@ -27,8 +27,8 @@ from torch import nn
 import senet_zoo
 from senet_zoo.inference.benchmark import TrainingStep
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.switch import set_fused
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import DISTURBED, interleaved, timed
@@ -75,8 +75,8 @@ def main() -> None:
         Candidate("senet_zoo", twin),
         Candidate("senet_zoo", twin, fused=True),
     ]
-    choice, sheets = form_on(args.device), []
-    print(f"steps by {choice.form.name} {choice.because}\n")
+    choice, sheets = implementation_on(args.device), []
+    print(f"steps by {choice.implementation.name} {choice.because}\n")
     for precision in args.precision:
         sheet = measure(candidates, precision, args)
         print(f"{sheet}\n", flush=True)

@@ -34,7 +34,7 @@ import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.inference.benchmark import TrainingStep
 from senet_zoo.inference.benchmark_report import Sheet, row_of, save
-from senet_zoo.networks.fused.switch import set_fused
+from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.support.machine import describe_machine, find_device
 from senet_zoo.support.timing import interleaved, timed

@@ -24,9 +24,9 @@ from senet_zoo.analysis.pruning import GateActivity, cut_channels, fold_gates, o
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import subset
 from senet_zoo.evaluation import Evaluation, evaluate, logits_of
-from senet_zoo.networks.blocks.widths import widths_of
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.widths import widths_of
 from senet_zoo.prediction.predictor import EMBEDDED, Predictor, load_predictor
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.recipes import find_recipe

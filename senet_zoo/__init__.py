@@ -48,9 +48,9 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.inference.export.export import export as export
     from senet_zoo.inference.optimize import optimize as optimize
     from senet_zoo.networks.dilation import dilate as dilate
-    from senet_zoo.networks.fused.switch import Fusion as Fusion
-    from senet_zoo.networks.fused.switch import fusion as fusion
-    from senet_zoo.networks.fused.switch import set_fused as set_fused
+    from senet_zoo.networks.fused.set_fused import Fusion as Fusion
+    from senet_zoo.networks.fused.set_fused import fusion as fusion
+    from senet_zoo.networks.fused.set_fused import set_fused as set_fused
     from senet_zoo.networks.gate import Activation as Activation
     from senet_zoo.networks.gate import GateFunction as GateFunction
     from senet_zoo.networks.gate import Placement as Placement
@@ -87,7 +87,7 @@ _HOMES = {
     "inference.export.export": "export",
     "inference.optimize": "optimize",
     "networks.dilation": "dilate",
-    "networks.fused.switch": "Fusion fusion set_fused",
+    "networks.fused.set_fused": "Fusion fusion set_fused",
     "networks.gate": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",

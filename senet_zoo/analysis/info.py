@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from senet_zoo.analysis import cost
 from senet_zoo.networks import registry
-from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.widths import Widths
 from senet_zoo.weights.config import read_config
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from senet_zoo.detection.models import Kind, build
 from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
-from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
 from senet_zoo.support.json_fields import Fields, read_json
 from senet_zoo.weights.config import CONFIG, TENSORS

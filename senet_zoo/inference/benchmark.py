@@ -24,7 +24,7 @@ from senet_zoo.inference.optimize import optimize
 from senet_zoo.inference.report import Network
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
-from senet_zoo.networks.fused.switch import residual_units, set_fused
+from senet_zoo.networks.fused.set_fused import residual_units, set_fused
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.machine import describe_machine, find_device

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from senet_zoo.networks.functional import current_device
+from senet_zoo.networks.fused.triton_kernels import current_device
 
 PIXELS, CHANNELS = 64, 64  # of a tile
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
-from senet_zoo.networks.functional import at_least_float32
 
 Function = Callable[[Tensor], Tensor]
 
@@ -230,6 +229,11 @@ def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
         )}
     """
     return {name: part for name, part in model.named_modules() if isinstance(part, SqueezeExcite)}
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which gates are computed: float32, or the input's own where that is wider."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def hidden_units(channels: int, reduction: int) -> int:

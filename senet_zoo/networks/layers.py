@@ -9,8 +9,7 @@ The random start of every network.
 
 from torch import Tensor, nn
 
-from senet_zoo.networks.functional import at_least_float32, drop_path
-from senet_zoo.networks.gate import SqueezeExcite
+from senet_zoo.networks.gate import SqueezeExcite, at_least_float32
 
 Side = int | tuple[int, int]
 """One number for a square, or height and width."""
@@ -67,6 +66,16 @@ def centred(kernel: Side) -> Side:
 def relu() -> nn.Module:
     """The activation after batch normalisation; in place, for the normalised map has no other reader."""
     return nn.ReLU(inplace=True)
+
+
+def drop_path(x: Tensor, rate: float) -> Tensor:
+    """Zero whole samples of a residual branch with probability ``rate``, scaling the rest by 1 / (1 - rate).
+
+    Shape: (N, C, H, W) -> (N, C, H, W).
+    Source: Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382.
+    """
+    keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1.0 - rate)
+    return x * keep.div_(1.0 - rate)
 
 
 class DropPath(nn.Module):

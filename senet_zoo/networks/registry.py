@@ -7,7 +7,6 @@ from re import split
 from types import MappingProxyType
 
 from senet_zoo.errors import UnknownModelError
-from senet_zoo.networks.blocks.widths import Widths, widths_of
 from senet_zoo.networks.families import (
     alexnet,
     bn_inception,
@@ -27,6 +26,7 @@ from senet_zoo.networks.families import (
 )
 from senet_zoo.networks.families.family import Family, Model
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.widths import Widths, widths_of
 
 FAMILIES = (
     resnet.RELEASED,

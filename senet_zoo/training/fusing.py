@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from senet_zoo.networks.fused.switch import set_fused, verdict
+from senet_zoo.networks.fused.set_fused import auto_fusion, set_fused
 from senet_zoo.training.checkpoints import Checkpoint
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.trainee import Trainee
@@ -52,6 +52,6 @@ def _measured(trainee: Trainee, accelerator: "Accelerator") -> tuple[bool, str]:
     chosen = torch.zeros(1, device=accelerator.device)
     because = ""
     if accelerator.is_main_process:
-        found = verdict(trainee, DTYPES[accelerator.mixed_precision])
+        found = auto_fusion(trainee, DTYPES[accelerator.mixed_precision])
         chosen, because = chosen + found.fuse, found.because
     return bool(broadcast(chosen).item()), because

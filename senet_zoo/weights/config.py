@@ -22,8 +22,8 @@ from senet_zoo.formats.metadata import (
     read_fingerprint,
 )
 from senet_zoo.networks import registry
-from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
 from senet_zoo.support.json_fields import Fields, read_json
 from senet_zoo.weights.rows import MODEL_NAME, TAG, Metric, read_metric

@@ -9,10 +9,10 @@ from senet_zoo.errors import UsageError, WeightsError, WeightsNotFound
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import translate
 from senet_zoo.networks import registry
-from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
 from senet_zoo.weights.card import CARD, model_card
 from senet_zoo.weights.catalogue import Weights

@@ -16,7 +16,7 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of a run of seconds."""
     monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
     monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, "no compiler"))
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, "no compiler"))
     data = paint(tmp_path / "data", 12)
     return [
         *("train", str(data), "--model", "se_resnet20", "-o", str(tmp_path / "my run"), "--size", "16"),

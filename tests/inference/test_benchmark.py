@@ -7,7 +7,7 @@ from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference import benchmark as module
 from senet_zoo.inference.benchmark import Load, benchmark, treatments
 from senet_zoo.inference.benchmark_report import document, sheets_in
-from senet_zoo.networks.fused.switch import residual_units
+from senet_zoo.networks.fused.set_fused import residual_units
 from senet_zoo.support.timing import Rounds, Spread
 
 TINY = Load(batch=2, size=16)

@@ -17,7 +17,7 @@ WORDS += ["--train-batch", "2", "--batches", "1"]
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "TURN", 0.0)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def test_tables_of_inference_and_training_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from senet_zoo.networks.fused import passes
-from senet_zoo.networks.fused.triton_passes import TRITON
+from senet_zoo.networks.fused import reference
+from senet_zoo.networks.fused.triton_kernels import TRITON
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -28,24 +28,29 @@ def main() -> None:
         shape = (2, pixels, channels) if dim == 1 else (2, channels, pixels)
         y, shortcut, gradient = (random(*shape, dtype=dtype) for _ in range(3))
         m, a, b, c = (random(2, channels) for _ in range(4))
-        out = passes.end(y, shortcut, m, a, b, dim)
+        out = reference.scale_add_relu(y, shortcut, m, a, b, dim)
         wide = [x.double() for x in (y, shortcut, gradient, out, m, a, b, c)]
         y64, shortcut64, gradient64, out64, m64, a64, b64, c64 = wide
-        for name, one, other in zip(("mean", "var"), TRITON.moments(y, dim), passes.moments(y64, dim), strict=True):
+        for name, one, other in zip(("mean", "var"), TRITON.moments(y, dim), reference.moments(y64, dim), strict=True):
             compare(name, one, other, 2e-6)
-        compare("end", TRITON.end(y, shortcut, m, a, b, dim), passes.end(y64, shortcut64, m64, a64, b64, dim), rounding)
-        masked = TRITON.masked(gradient, out, y, m, dim)
-        exact = passes.masked(gradient64, out64, y64, m64, dim)
+        compare(
+            "end",
+            TRITON.scale_add_relu(y, shortcut, m, a, b, dim),
+            reference.scale_add_relu(y64, shortcut64, m64, a64, b64, dim),
+            rounding,
+        )
+        masked = TRITON.relu_backward(gradient, out, y, m, dim)
+        exact = reference.relu_backward(gradient64, out64, y64, m64, dim)
         for name, one, other in zip(("g", "sum", "product"), masked, exact, strict=True):
             compare(name, one, other, 2e-6)
-        ours = TRITON.combined(gradient, y, m, a, b, c, dim)
-        compare("combined", ours, passes.combined(gradient64, y64, m64, a64, b64, c64, dim), rounding)
+        ours = TRITON.affine_backward(gradient, y, m, a, b, c, dim)
+        compare("combined", ours, reference.affine_backward(gradient64, y64, m64, a64, b64, c64, dim), rounding)
     far = random(2, 600, 5) * 1e-2 + 100.0  # a mean of ten thousand deviations
-    compare("variance far from 0", TRITON.moments(far, 1)[1] * 1e4, passes.moments(far.double(), 1)[1] * 1e4, 1e-3)
+    compare("variance far from 0", TRITON.moments(far, 1)[1] * 1e4, reference.moments(far.double(), 1)[1] * 1e4, 1e-3)
     nan = torch.full((1, 2, 3), float("nan"))
     numbers = torch.ones(1, 3)
-    assert TRITON.end(nan, nan, numbers, numbers, numbers, 1).isnan().all()
-    assert TRITON.masked(numbers.expand(1, 2, 3).contiguous(), nan, nan, numbers, 1)[0].eq(1.0).all()
+    assert TRITON.scale_add_relu(nan, nan, numbers, numbers, numbers, 1).isnan().all()
+    assert TRITON.relu_backward(numbers.expand(1, 2, 3).contiguous(), nan, nan, numbers, 1)[0].eq(1.0).all()
     sys.stdout.write("the kernels agree with float64\n")
 
 

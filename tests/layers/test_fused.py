@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.fused import compiled, passes, steps
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.operation import fused_end, residual_end
+from senet_zoo.networks.fused import compiled, reference
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.custom_op import fused_end, residual_end
 from senet_zoo.networks.gate import SqueezeExcite
 
 End = Callable[..., Tensor]
@@ -20,7 +20,7 @@ End = Callable[..., Tensor]
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def layers(y: Tensor, shortcut: Tensor, norm: nn.Module, gate: nn.Module | None) -> Tensor:
@@ -106,7 +106,7 @@ def test_a_large_mean_costs_no_digits(layout: torch.memory_format) -> None:
     for one, other, truth in zip(ours, theirs, exact, strict=True):
         scale = truth.abs().max()
         assert (one - truth).abs().max() / scale < max(1e-4, 2 * (other - truth).abs().max() / scale)
-    mean, var = passes.moments(passes.flat(y, like=y), 1 if layout is torch.channels_last else 2)
+    mean, var = reference.moments(reference.flat(y, like=y), 1 if layout is torch.channels_last else 2)
     torch.testing.assert_close(mean.double(), y.double().mean((2, 3)), rtol=1e-7, atol=0)
     torch.testing.assert_close(var.double(), y.double().var((2, 3), correction=0), rtol=1e-4, atol=0)
 
@@ -114,7 +114,7 @@ def test_a_large_mean_costs_no_digits(layout: torch.memory_format) -> None:
 def test_the_variance_survives_a_first_pixel_far_off() -> None:
     y = torch.randn(2, 3136, 3)
     y[:, 0] = 1e4
-    _, var = passes.moments(y, 1)
+    _, var = reference.moments(y, 1)
     torch.testing.assert_close(var.double(), y.double().var(1, correction=0), rtol=1e-3, atol=0)
 
 
@@ -189,8 +189,8 @@ def test_the_compiled_steps_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) 
     given = [x.float() for x in maps(3, torch.channels_last, (3, 32, 5, 7))]
     plain = run(fused_end, *given, *single)
     monkeypatch.undo()
-    form, because = form_on("cpu")
-    assert (form.name, because) == ("torch.compile", "")
+    implementation, because = implementation_on("cpu")
+    assert (implementation.name, because) == ("torch.compile", "")
     compiled = run(fused_end, *given, *single)
     for one, other in zip(compiled, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -199,16 +199,16 @@ def test_the_compiled_steps_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) 
 def test_without_a_compiler_the_passes_are_plain_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def missing() -> steps.Form:
+    def missing() -> reference.Implementation:
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.undo()
-    monkeypatch.setattr("senet_zoo.networks.fused.compiled.compiled_form", missing)
+    monkeypatch.setattr("senet_zoo.networks.fused.compiled.compiled_implementation", missing)
     compiled._on_cpu.cache_clear()
     with caplog.at_level(logging.WARNING):
-        form, because = form_on("cpu")
+        implementation, because = implementation_on("cpu")
     compiled._on_cpu.cache_clear()
-    assert form is compiled.PLAIN
+    assert implementation is compiled.PLAIN
     assert "No working C++ compiler found" in because
     assert because in caplog.text
-    assert form_on("mps").because == "there are no kernels for mps"
+    assert implementation_on("mps").because == "there are no kernels for mps"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.networks.fused import compiled
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.operation import fused_end
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.custom_op import fused_end
 from senet_zoo.networks.gate import SqueezeExcite
 
 RUNS: list[str] = []
@@ -35,7 +35,7 @@ def _half_a_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
     for each in CACHES:
         each.cache_clear()
-    assert form_on("cpu").form.name == "torch.compile"
+    assert implementation_on("cpu").implementation.name == "torch.compile"
     yield
     for each in CACHES:
         each.cache_clear()
@@ -58,7 +58,7 @@ def steps(y: Tensor, norm: nn.BatchNorm2d, gate: SqueezeExcite | None) -> tuple[
 
 
 KINDS = list(itertools.product(("none", "biases", "no biases"), (True, False), (False, True)))[3:]
-FIRST = ("biases", True, True)  # which `form_on` has compiled
+FIRST = ("biases", True, True)  # which `implementation_on` has compiled
 
 
 def test_more_kinds_of_networks_than_the_compilers_limit_run_compiled(caplog: pytest.LogCaptureFixture) -> None:

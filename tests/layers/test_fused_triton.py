@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.operation import fused_end
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.custom_op import fused_end
 from senet_zoo.networks.gate import SqueezeExcite
 
 triton_is_there = pytest.mark.skipif(find_spec("triton") is None, reason="this build of PyTorch brings no Triton")
@@ -31,7 +31,7 @@ def test_the_interpreted_kernels_agree_with_float64() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_gpu_gives_the_output_and_gradients_of_float64(dtype: torch.dtype, layout: torch.memory_format) -> None:
-    assert form_on("cuda", dtype).form.name == "Triton"
+    assert implementation_on("cuda", dtype).implementation.name == "Triton"
     torch.manual_seed(0)
     norm, gate = nn.BatchNorm2d(70).cuda(), SqueezeExcite(70).cuda()
     y, shortcut, gradient = (

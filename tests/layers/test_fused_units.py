@@ -13,8 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock
-from senet_zoo.networks.fused import compiled, switch
-from senet_zoo.networks.fused.switch import fusion, residual_units, set_fused
+from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import set_fused as switch
+from senet_zoo.networks.fused.set_fused import fusion, residual_units, set_fused
 from senet_zoo.networks.gate import GateFunction, Placement, Squeeze, Start, gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
@@ -23,7 +24,7 @@ from senet_zoo.networks.specs import SE
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def network(name: str) -> ConvNet:
@@ -202,10 +203,10 @@ def test_true_needs_a_unit_to_fuse_and_auto_does_not(name: str) -> None:
 def test_auto_fuses_what_is_measured_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network("se_resnet20")
     for measured, expected in ((1.3, True), (1.01, False)):
-        monkeypatch.setattr(switch, "gain", lambda *_, measured=measured: measured)
+        monkeypatch.setattr(switch, "measured_speedup", lambda *_, measured=measured: measured)
         assert bool(set_fused(model, "auto").fused) is expected
-    monkeypatch.setattr(switch, "gain", lambda *_: 9.9)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, "no compiler"))
+    monkeypatch.setattr(switch, "measured_speedup", lambda *_: 9.9)
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, "no compiler"))
     assert set_fused(model, "auto").fused == ()
     with pytest.raises(UsageError, match='True, False or "auto", got 1'):
         set_fused(model, 1)
@@ -218,9 +219,9 @@ def test_the_gain_is_of_times_that_were_taken(monkeypatch: pytest.MonkeyPatch) -
         return 2.0 if isinstance(end, partial) else 3.0  # the operation, and the layers
 
     monkeypatch.setattr(switch, "timed", timed)
-    switch.gain.cache_clear()
-    assert switch.gain(torch.device("cpu"), torch.float32) == 1.5
-    switch.gain.cache_clear()
+    switch.measured_speedup.cache_clear()
+    assert switch.measured_speedup(torch.device("cpu"), torch.float32) == 1.5
+    switch.measured_speedup.cache_clear()
 
 
 def test_a_gate_adds_one_percent_of_saved_activations_at_most() -> None:

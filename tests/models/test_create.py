@@ -96,7 +96,7 @@ def test_dropout_and_stochastic_depth_act_in_training_only() -> None:
 
 
 def test_stochastic_depth_keeps_the_mean_of_its_branch() -> None:
-    from senet_zoo.networks.functional import drop_path
+    from senet_zoo.networks.layers import drop_path
 
     torch.manual_seed(0)
     kept = drop_path(torch.ones(20_000, 1, 1, 1), 0.25)

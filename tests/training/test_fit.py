@@ -164,7 +164,7 @@ def test_fused_units_walk_down_the_same_curve(colours: Path, tmp_path: Path, mon
     from senet_zoo.networks.fused import compiled as choice
 
     monkeypatch.setattr(
-        choice, "_on_cpu", lambda: choice.Choice(choice.PLAIN, "the compiler takes too long for a test")
+        choice, "_on_cpu", lambda: choice.Chosen(choice.PLAIN, "the compiler takes too long for a test")
     )
     recipe = dataclasses.replace(SHORT, rate=SHORT.rate / 10)  # at a high one rounding grows from step to step
     plain, _ = run(colours, tmp_path / "plain", recipe)

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.fused import compiled, switch
+from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.checkpoints import Checkpoint, last_good, newest_checkpoint, write_checkpoint
 from senet_zoo.training.optimizers import AdamW
@@ -94,9 +95,9 @@ def test_whether_units_are_fused_is_measured_once_a_run_and_said(
     pays: bool, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(gain: float) -> None:
-        monkeypatch.setattr(switch, "gain", lambda *_: gain)
+        monkeypatch.setattr(switch, "measured_speedup", lambda *_: gain)
 
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Choice(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
     recipe = dataclasses.replace(SHORT, drop_path=0.0)  # what is dropped is not fused
     options = {"recipe": recipe, "checkpoint_steps": 1}
     asked, heard = {"fused": "auto", **options}, io.StringIO()

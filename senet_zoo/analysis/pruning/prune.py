@@ -17,10 +17,10 @@ from senet_zoo.data.labelled import Labelled, subset
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation import Evaluation, Logits, evaluate
-from senet_zoo.networks.blocks.widths import widths_of
 from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.widths import widths_of
 
 
 class Pruning(Protocol):

@@ -10,9 +10,9 @@ from torch import nn
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
-from senet_zoo.networks.blocks.widths import Widths
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.widths import Widths
 from senet_zoo.prediction.exported_metadata import Metadata, Precision
 from senet_zoo.version import __version__
 from senet_zoo.weights.catalogue import Weights, default_preprocessing

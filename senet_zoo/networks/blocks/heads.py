@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from senet_zoo.networks.blocks.paths import BiasedConv, Conv
+from senet_zoo.networks.blocks.layer_specs import BiasedConv, Conv
 from senet_zoo.networks.layers import ConvNorm, relu
 from senet_zoo.networks.specs import linear_classifier
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
-from senet_zoo.networks.blocks.paths import Step, StepBlock
+from senet_zoo.networks.blocks.layer_specs import Step, StepBlock
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import DropPath, relu

@@ -18,7 +18,7 @@ conv1 to conv5; the sixth is the last pool alone.
 
 from senet_zoo.networks.blocks.convolution import Convolution
 from senet_zoo.networks.blocks.heads import FullyConnected
-from senet_zoo.networks.blocks.paths import Keep, Ungated
+from senet_zoo.networks.blocks.layer_specs import Keep, Ungated
 from senet_zoo.networks.blocks.pools import MaxWindow, NoPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, NetworkSpec, NoStem, StageSpec

@@ -24,7 +24,7 @@ work, see `HalvingMaxPool`.
 """
 
 from senet_zoo.networks.blocks.inception import Inception
-from senet_zoo.networks.blocks.paths import Conv, Keep, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import Conv, Keep, Step, Ungated, concat, path
 from senet_zoo.networks.blocks.pools import HalvingMaxPool, MaxPool, MeanPool
 from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import Family

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.blocks.widths import Widths, narrowed
 from senet_zoo.networks.specs import SE, BlockSpec, NetworkSpec, StageSpec
+from senet_zoo.networks.widths import Widths, narrowed
 
 Build = Callable[[SE | None], NetworkSpec]
 STANDARD = SE()

@@ -22,8 +22,8 @@ over the edge.
 
 from senet_zoo.networks.blocks.heads import DenseAuxiliary
 from senet_zoo.networks.blocks.inception import Inception
-from senet_zoo.networks.blocks.paths import BiasedConv as Conv
-from senet_zoo.networks.blocks.paths import Keep, LocalResponse, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import BiasedConv as Conv
+from senet_zoo.networks.blocks.layer_specs import Keep, LocalResponse, Step, Ungated, concat, path
 from senet_zoo.networks.blocks.pools import MaxPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, AuxiliarySpec, NetworkSpec, StageSpec

@@ -51,7 +51,7 @@ from torch import nn
 
 from senet_zoo.networks.blocks.heads import ConvolutionalAuxiliary
 from senet_zoo.networks.blocks.inception import Inception, InceptionResidual
-from senet_zoo.networks.blocks.paths import Conv, Keep, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import Conv, Keep, Step, Ungated, concat, path
 from senet_zoo.networks.blocks.pools import MaxWindow, MeanPool, NoPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.layers import Side

@@ -8,7 +8,6 @@ Layer by layer this reads and writes its maps 11 times forward and about 18 time
 the backward pass. Batch norm is affine and the mean is linear, so that the mean of ``bn(y)`` follows from the mean of
 ``y``: two passes forward and two backward are enough, and only ``y`` and the output are kept.
 
-`passes` is the four passes in plain PyTorch, `triton_passes` the same for a GPU, `formulas` the arithmetic between
-them, `steps` both together, `compiled` the steps for a CPU, `choice` which of all that runs, `operator` what PyTorch
-sees, `module` what a unit calls, `payoff` whether it is faster here.
+Reading order: `reference` has the formulas, in plain PyTorch; `triton_kernels` the same passes for a GPU; `compiled`
+the implementation for a CPU, and the choice among all; `custom_op` what PyTorch sees; `set_fused` what a user calls.
 """

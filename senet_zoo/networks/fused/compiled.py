@@ -1,10 +1,8 @@
-"""Which form of the steps runs on a device, and why not a faster one.
-
-The steps as PyTorch's compiler writes them for a CPU: one loop a pass, and one call a step.
+"""Which implementation of the forward and backward step runs on a device, and the one that PyTorch's compiler writes.
 
 The compiler keeps what it made of a function with the function's code, eight times at most, and runs what comes after
-that uncompiled. Steps over maps of another kind are another program; so every kind has code of its own, and networks of
-many kinds live in one process.
+that uncompiled. Steps over maps of another dtype or layout are another program, so each has code of its own, and
+networks of many kinds live in one process.
 """
 
 import logging
@@ -18,22 +16,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from senet_zoo.networks.fused import steps
-from senet_zoo.networks.fused.passes import PLAIN as PLAIN_PASSES
-from senet_zoo.networks.fused.steps import Form, Layers, Tensors
+from senet_zoo.networks.fused import reference
+from senet_zoo.networks.fused.reference import PLAIN_KERNELS, Implementation, Layers, Tensors
 
 _log = logging.getLogger(__name__)
-PLAIN = Form.of(PLAIN_PASSES)
+PLAIN = Implementation.of(PLAIN_KERNELS)
 
 
-class Choice(NamedTuple):
-    """A form of the steps, and what forbade a faster one, empty where nothing did."""
+class Chosen(NamedTuple):
+    """An implementation, and what forbade a faster one, empty where nothing did."""
 
-    form: Form
+    implementation: Implementation
     because: str
 
 
-def form_on(device_type: str, dtype: torch.dtype = torch.float32) -> Choice:
+def implementation_on(device_type: str, dtype: torch.dtype = torch.float32) -> Chosen:
     """What runs the steps over maps of a type of device and a precision.
 
     The compiler on a CPU and Triton on CUDA, each where it is there; plain PyTorch elsewhere, and on CUDA in float64.
@@ -45,76 +42,75 @@ def form_on(device_type: str, dtype: torch.dtype = torch.float32) -> Choice:
         case "cuda" if dtype is not torch.float64:
             return _on_cuda()
         case "cuda":
-            return Choice(PLAIN, "the Triton kernels compute in float32")
-    return Choice(PLAIN, f"there are no kernels for {device_type}")
+            return Chosen(PLAIN, "the Triton kernels compute in float32")
+    return Chosen(PLAIN, f"there are no kernels for {device_type}")
 
 
 @cache
-def _on_cpu() -> Choice:
-
+def _on_cpu() -> Chosen:
     try:
-        return Choice(compiled_form(), "")
+        return Chosen(compiled_implementation(), "")
     except Exception as error:  # of whatever kind: the compiler has dozens, and a C++ compiler's absence is one
         because = f"torch.compile does not work here: {str(error).strip().splitlines()[0]}"
         _log.warning("fused units run in plain PyTorch, which is slower than their layers: %s", because)
-        return Choice(PLAIN, because)
+        return Chosen(PLAIN, because)
 
 
 @cache
-def _on_cuda() -> Choice:
+def _on_cuda() -> Chosen:
     if find_spec("triton") is None:
-        return Choice(PLAIN, "Triton is not installed")
-    from senet_zoo.networks.fused.triton_passes import TRITON
+        return Chosen(PLAIN, "Triton is not installed")
+    from senet_zoo.networks.fused.triton_kernels import TRITON
 
-    return Choice(Form.of(TRITON), "")
-
-
-Step = Callable[..., Tensors]
+    return Chosen(Implementation.of(TRITON), "")
 
 
-class Kind(NamedTuple):
-    """What makes steps another program; all sizes are free."""
+StepFunction = Callable[..., Tensors]
+
+
+class ProgramKey(NamedTuple):
+    """What makes a step another program; all sizes are free."""
 
     dtype: torch.dtype
     other: torch.dtype
-    """Of the shortcut, or of the output in the backward step."""
+    """dtype of the shortcut, or of the output in the backward step."""
     dim: int
     with_gate: bool
     with_bias: bool
     of_batch: bool
 
 
-def compiled_form() -> Form:
+def compiled_implementation() -> Implementation:
     """Both steps, compiled for maps in float32; without a C++ compiler, this raises what PyTorch's compiler raises."""
-    kind = Kind(torch.float32, torch.float32, 1, with_gate=True, with_bias=True, of_batch=True)
-    _forward_of(kind)
-    _backward_of(kind)
-    return Form("torch.compile", forward, backward)
+    key = ProgramKey(torch.float32, torch.float32, 1, with_gate=True, with_bias=True, of_batch=True)
+    _forward_of(key)
+    _backward_of(key)
+    return Implementation("torch.compile", forward, backward)
 
 
 def forward(y: Tensor, shortcut: Tensor, *rest: Any) -> Tensors:
-    """As `senet_zoo.networks.fused.steps.forward`."""
-    return _run(_forward_of(_kind(y, shortcut, rest)), steps.forward, y, shortcut, *rest)
+    """As `senet_zoo.networks.fused.reference.forward`."""
+    return _run(_forward_of(_key(y, shortcut, rest)), reference.forward, y, shortcut, *rest)
 
 
 def backward(gradient: Tensor, y: Tensor, out: Tensor, *rest: Any) -> Tensors:
-    """As `senet_zoo.networks.fused.steps.backward`."""
-    return _run(_backward_of(_kind(y, out, rest)), steps.backward, gradient, y, out, *rest)
+    """As `senet_zoo.networks.fused.reference.backward`."""
+    return _run(_backward_of(_key(y, out, rest)), reference.backward, gradient, y, out, *rest)
 
 
-def _kind(y: Tensor, other: Tensor, rest: tuple[Any, ...]) -> Kind:
+def _key(y: Tensor, other: Tensor, rest: tuple[Any, ...]) -> ProgramKey:
     *_, (w1, b1, _, _), _, of_batch, dim = rest
-    return Kind(y.dtype, other.dtype, dim, w1 is not None, b1 is not None, of_batch)
+    return ProgramKey(y.dtype, other.dtype, dim, w1 is not None, b1 is not None, of_batch)
 
 
-def _run(compiled: Step, plain: Step, *arguments: object) -> Tensors:
+def _run(compiled: StepFunction, plain: StepFunction, *arguments: object) -> Tensors:
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
     try:
         return compiled(*arguments)
-    except FailOnRecompileLimitHit:  # sizes of 1 and numbers of threads make further programs of one kind
+    except FailOnRecompileLimitHit:  # sizes of 1 and numbers of threads make further programs of one key
         _say_once()
-        return plain(PLAIN_PASSES, *arguments)
+        return plain(PLAIN_KERNELS, *arguments)
 
 
 @cache
@@ -126,29 +122,29 @@ def _say_once() -> None:
 
 
 @cache
-def _forward_of(kind: Kind) -> Step:
-    step = _compiled(lambda *arguments: steps.forward(PLAIN_PASSES, *arguments))
+def _forward_of(key: ProgramKey) -> StepFunction:
+    step = _compiled(lambda *arguments: reference.forward(PLAIN_KERNELS, *arguments))
     with _as_an_operator():
-        step(*_example(kind))
+        step(*_example(key))
     return step
 
 
 @cache
-def _backward_of(kind: Kind) -> Step:
-    step = _compiled(lambda *arguments: steps.backward(PLAIN_PASSES, *arguments))
-    y, shortcut, weight, bias, mean, var, *rest = _example(kind)
+def _backward_of(key: ProgramKey) -> StepFunction:
+    step = _compiled(lambda *arguments: reference.backward(PLAIN_KERNELS, *arguments))
+    y, shortcut, weight, bias, mean, var, *rest = _example(key)
     with _as_an_operator():
-        out, *kept = steps.forward(PLAIN_PASSES, y, shortcut, weight, bias, mean, var, *rest)
-        gradient, out = out.to(kind.other, copy=True), out.to(kind.other)  # two tensors that are one stay one, too
+        out, *kept = reference.forward(PLAIN_KERNELS, y, shortcut, weight, bias, mean, var, *rest)
+        gradient, out = out.to(key.other, copy=True), out.to(key.other)  # two tensors that are one stay one, too
         step(gradient, y, out, *kept, weight, bias, *rest)
     return step
 
 
-def _compiled(step: Step) -> Step:
-    """The step compiled as code of its own; as one graph, for else the compiler's limit would be passed in silence."""
+def _compiled(step: StepFunction) -> StepFunction:
+    """The step compiled as code of its own; as one graph, so that the compiler's limit is not passed in silence."""
     assert isinstance(step, FunctionType)
     own = FunctionType(step.__code__.replace(), step.__globals__, step.__name__)
-    compiled: Step = torch.compile(own, dynamic=True, fullgraph=True)
+    compiled: StepFunction = torch.compile(own, dynamic=True, fullgraph=True)
     return compiled
 
 
@@ -159,14 +155,14 @@ def _as_an_operator() -> Iterator[None]:
         yield
 
 
-def _example(kind: Kind) -> tuple[Any, ...]:
+def _example(key: ProgramKey) -> tuple[Any, ...]:
     """Maps of unlike sizes: the compiler takes sizes that are equal once to be equal always."""
     samples, pixels, channels, hidden = 5, 782, 260, 19
-    shape = (samples, pixels, channels) if kind.dim == 1 else (samples, channels, pixels)
-    y, shortcut = torch.zeros(shape, dtype=kind.dtype), torch.zeros(shape, dtype=kind.other)
+    shape = (samples, pixels, channels) if key.dim == 1 else (samples, channels, pixels)
+    y, shortcut = torch.zeros(shape, dtype=key.dtype), torch.zeros(shape, dtype=key.other)
     layers: Layers = (None,) * 4
-    if kind.with_gate:
-        b1, b2 = (torch.zeros(hidden), torch.zeros(channels)) if kind.with_bias else (None, None)
+    if key.with_gate:
+        b1, b2 = (torch.zeros(hidden), torch.zeros(channels)) if key.with_bias else (None, None)
         layers = (torch.zeros(hidden, channels), b1, torch.zeros(channels, hidden), b2)
     parameters = (torch.zeros(channels) for _ in range(4))
-    return (y, shortcut, *parameters, layers, 1e-5, kind.of_batch, kind.dim)
+    return (y, shortcut, *parameters, layers, 1e-5, key.of_batch, key.dim)

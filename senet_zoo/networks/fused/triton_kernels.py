@@ -1,17 +1,18 @@
 # mypy: ignore-errors
-"""The passes as Triton kernels, for CUDA. One program reads tiles of one sample: some channels by some pixels.
+"""The four passes as Triton kernels, for CUDA. One program reads tiles of one sample: some channels by some pixels.
 
 A map is (N, P, C) or (N, C, P); the kernels know it by the steps between two pixels and between two channels, one of
 which is 1, and tiles are longest in that direction. Arithmetic and sums are float32.
 """
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from senet_zoo.networks.functional import current_device
-from senet_zoo.networks.fused.passes import Passes
+from senet_zoo.networks.fused.reference import Kernels
 
 # `tl.maximum` loses NaN where PyTorch's ReLU keeps it; comparisons below are written so that NaN passes.
 
@@ -45,7 +46,7 @@ def _moments(y, mean, var, pixels, channels, step_p, step_c, bp: tl.constexpr, b
 
 
 @triton.jit
-def _end(
+def _scale_add_relu(
     y, shortcut, m, scale, shift, out, pixels, channels, step_p, step_c, bp: tl.constexpr, bc: tl.constexpr
 ):  # fmt: skip
     """``relu(shortcut + (y - m) * scale + shift)`` of one tile."""
@@ -63,7 +64,7 @@ def _end(
 
 
 @triton.jit
-def _masked(
+def _relu_backward(
     gradient, out, y, m, g, sum_g, sum_gu, pixels, channels, step_p, step_c, bp: tl.constexpr, bc: tl.constexpr
 ):  # fmt: skip
     """The gradient g where the ReLU let pass, and the sums over the pixels of g and g (y - m)."""
@@ -86,7 +87,7 @@ def _masked(
 
 
 @triton.jit
-def _combined(
+def _affine_backward(
     g, y, m, p, q, r, dy, pixels, channels, step_p, step_c, bp: tl.constexpr, bc: tl.constexpr
 ):  # fmt: skip
     """``g * p + (y - m) * q + r`` of one tile."""
@@ -101,6 +102,11 @@ def _combined(
     value += (tl.load(y + offsets, inside, 0.0).to(tl.float32) - centre) * slope
     value += tl.load(r + of_channel, c < channels, 0.0)[None, :]
     tl.store(dy + offsets, value.to(dy.dtype.element_ty), inside)
+
+
+def current_device(x: Tensor) -> AbstractContextManager[object]:
+    """Makes the tensor's device the current one: Triton starts kernels there, wherever their arguments lie."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 class _Map:
@@ -124,7 +130,7 @@ class _Map:
 
 
 def moments(y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """As `senet_zoo.networks.fused.passes.moments`."""
+    """As `senet_zoo.networks.fused.reference.moments`."""
     shape = _Map(y, dim)
     mean, var = shape.numbers(y), shape.numbers(y)
     with current_device(y):
@@ -132,29 +138,29 @@ def moments(y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
-def end(y: Tensor, shortcut: Tensor, m: Tensor, scale: Tensor, shift: Tensor, dim: int) -> Tensor:
-    """As `senet_zoo.networks.fused.passes.end`."""
+def scale_add_relu(y: Tensor, shortcut: Tensor, m: Tensor, scale: Tensor, shift: Tensor, dim: int) -> Tensor:
+    """As `senet_zoo.networks.fused.reference.scale_add_relu`."""
     shape, out = _Map(y, dim), torch.empty_like(y, dtype=torch.promote_types(y.dtype, shortcut.dtype))
     with current_device(y):
-        _end[shape.tiles](y, shortcut, m, scale.contiguous(), shift.contiguous(), out, *shape.geometry)
+        _scale_add_relu[shape.tiles](y, shortcut, m, scale.contiguous(), shift.contiguous(), out, *shape.geometry)
     return out
 
 
-def masked(gradient: Tensor, out: Tensor, y: Tensor, m: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `senet_zoo.networks.fused.passes.masked`."""
+def relu_backward(gradient: Tensor, out: Tensor, y: Tensor, m: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As `senet_zoo.networks.fused.reference.relu_backward`."""
     shape, g = _Map(y, dim), torch.empty_like(gradient)
     sum_g, sum_gu = shape.numbers(y), shape.numbers(y)
     with current_device(y):
-        _masked[shape.columns](gradient, out, y, m, g, sum_g, sum_gu, *shape.geometry)
+        _relu_backward[shape.columns](gradient, out, y, m, g, sum_g, sum_gu, *shape.geometry)
     return g, sum_g, sum_gu
 
 
-def combined(g: Tensor, y: Tensor, m: Tensor, p: Tensor, q: Tensor, r: Tensor, dim: int) -> Tensor:
-    """As `senet_zoo.networks.fused.passes.combined`."""
+def affine_backward(g: Tensor, y: Tensor, m: Tensor, p: Tensor, q: Tensor, r: Tensor, dim: int) -> Tensor:
+    """As `senet_zoo.networks.fused.reference.affine_backward`."""
     shape, dy = _Map(y, dim), torch.empty_like(y)
     with current_device(y):
-        _combined[shape.tiles](g, y, m, p.contiguous(), q.contiguous(), r.contiguous(), dy, *shape.geometry)
+        _affine_backward[shape.tiles](g, y, m, p.contiguous(), q.contiguous(), r.contiguous(), dy, *shape.geometry)
     return dy
 
 
-TRITON = Passes("Triton", moments, end, masked, combined)
+TRITON = Kernels("Triton", moments, scale_add_relu, relu_backward, affine_backward)

@@ -1,6 +1,6 @@
-"""The operation over the modules that it stands for: their parameters, their running statistics, their limits.
+"""The unit's end as a custom operator of PyTorch: `fused_end` over a unit's modules, and what forbids it.
 
-The operation as PyTorch sees it: two registered operators, forward and backward, that no compiler looks into.
+Two operators are registered, forward and backward; no compiler looks into them.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,16 @@ from torch.library import custom_op
 from torch.nn.modules import module as torch_modules
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.functional import at_least_float32
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.passes import flat, pixels_first, unflat
-from senet_zoo.networks.gate import Activation, GateFunction, Squeeze, SqueezeExcite, Start
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.reference import flat, pixels_first, unflat
+from senet_zoo.networks.gate import Activation, GateFunction, Squeeze, SqueezeExcite, Start, at_least_float32
 
 
 def fused_end(y: Tensor, shortcut: Tensor, norm: nn.BatchNorm2d, gate: SqueezeExcite | None) -> Tensor:
     """``relu(shortcut + gate(norm(y)))`` as one operation; without gate, ``relu(shortcut + norm(y))``.
 
-    The norm's running statistics move as they would, and are used where the norm is in eval mode. Nothing is checked
-    but shapes: ask `why_not_fused` first. Where there is no variance to learn from, one pixel of one sample, the norm
+    The norm's running statistics move as they would, and are used where the norm is in eval mode. Only shapes are
+    checked: ask `why_not_fused` first. Where there is no variance to learn from, one pixel of one sample, the norm
     itself is called, and raises what it always does.
 
     Shape:
@@ -91,7 +90,7 @@ def why_not_fused(norm: nn.Module, gate: nn.Module) -> str:
 
 
 def why_observed(*parts: nn.Module) -> str:
-    """Names what watches or changes the calls of modules, for a fused unit makes none; empty where nothing does."""
+    """What watches or changes the calls of modules, because a fused unit makes none; empty where nothing does."""
     if any(hooks for hooks in _EVERYWHERE):
         return "a hook over all modules is registered"
     for part in parts:
@@ -138,10 +137,10 @@ def residual_end(
         )
     layers = _plain_tensors(fc1_weight, fc1_bias, fc2_weight, fc2_bias)
     tensors = _plain_tensors(weight, bias, running_mean, running_var)
-    form, dim = form_on(y.device.type, y.dtype).form, 1 if pixels_first(y) else 2
+    implementation, dim = implementation_on(y.device.type, y.dtype).implementation, 1 if pixels_first(y) else 2
     with _own_precision(y):
         rows = (flat(x.detach(), like=y) for x in (y, shortcut))
-        out, m, mu, var, h, s = form.forward(*rows, *tensors, layers, eps, of_batch, dim)
+        out, m, mu, var, h, s = implementation.forward(*rows, *tensors, layers, eps, of_batch, dim)
     return unflat(out, like=y), m, mu, var, h, s
 
 
@@ -178,10 +177,10 @@ def residual_end_backward(
     """The gradients of y, the shortcut, weight, bias and the gate's four; empty where there is no gate."""
     layers = _plain_tensors(fc1_weight, fc1_bias, fc2_weight, fc2_bias)
     tensors = _plain_tensors(m, mu, var, h, s, weight, bias)
-    form, dim = form_on(y.device.type, y.dtype).form, 1 if pixels_first(y) else 2
+    implementation, dim = implementation_on(y.device.type, y.dtype).implementation, 1 if pixels_first(y) else 2
     with _own_precision(y):
         rows = (flat(x.detach(), like=y) for x in (gradient, y, out))
-        dy, dshortcut, *of_parameters = form.backward(*rows, *tensors, layers, eps, of_batch, dim)
+        dy, dshortcut, *of_parameters = implementation.backward(*rows, *tensors, layers, eps, of_batch, dim)
     if fc1_weight is None:
         of_parameters += [m.new_empty(0) for _ in range(4)]
     dweight, dbias, d1, db1, d2, db2 = of_parameters

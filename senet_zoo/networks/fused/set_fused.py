@@ -1,7 +1,4 @@
-"""Whether the operation is faster than its layers, on this machine: measured once a process, device and precision.
-
-The switch between layers and one operation at the ends of residual units.
-"""
+"""`set_fused`: let the residual units of a network run their end as one operation in training, where that is faster."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,20 +13,21 @@ from torch.nn import functional as F
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.residual import ResidualBlock
-from senet_zoo.networks.fused.compiled import form_on
-from senet_zoo.networks.fused.operation import fused_end
+from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.custom_op import fused_end
 from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.support.timing import interleaved, timed
 
 SHAPE = (4, 256, 28, 28)
 ROUNDS = 9
+MIN_SPEEDUP = 1.05  # for "auto": less is lost in the noise
 
 
 @cache
-def gain(device: torch.device, dtype: torch.dtype) -> float:
+def measured_speedup(device: torch.device, dtype: torch.dtype) -> float:
     """Time of the layers over time of the operation, forward and backward, at one end of a unit with its gate.
 
-    The median of the ratios of nine rounds, in which both take turns; the compiler's time is not in it. Above 1, the
+    The median of the ratios of nine rounds, in which both take turns, without the time of the compiler. Above 1, the
     operation is faster. Costs a fraction of a second, besides the compiler's seconds on a CPU.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode(False):
@@ -53,9 +51,6 @@ def _step(end: Callable[[Tensor, Tensor], Tensor], y: Tensor, shortcut: Tensor, 
         end(y.detach().requires_grad_(), shortcut.detach().requires_grad_()).backward(gradient)
 
 
-ENOUGH = 1.05  # of a gain, for "auto": less is lost in the noise
-
-
 @dataclass(frozen=True)
 class Fusion:
     """What the residual units of a model do in training.
@@ -70,8 +65,8 @@ class Fusion:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What "auto" comes to.
+class AutoFusion:
+    """What "auto" decides for a model.
 
     Args:
         fuse: whether the units that can be fused are.
@@ -123,7 +118,7 @@ def set_fused(model: nn.Module, fused: bool | Literal["auto"] = True) -> Fusion:
         counts = Counter(reasons.values())
         why = "; ".join(f"{why} ({count} units)" for why, count in counts.items()) or "it has no residual unit of ours"
         raise UsageError(f'set_fused(model, True) needs a unit that can be fused: {why}. "auto" leaves such a model be')
-    wanted = bool(possible) and (verdict(model).fuse if fused == "auto" else fused)
+    wanted = bool(possible) and (auto_fusion(model).fuse if fused == "auto" else fused)
     for unit in units.values():
         unit.fused = wanted and unit in possible
     return fusion(model)
@@ -142,7 +137,7 @@ def residual_units(model: nn.Module) -> dict[str, ResidualBlock]:
     return {name: part for name, part in model.named_modules() if isinstance(part, ResidualBlock)}
 
 
-def verdict(model: nn.Module, dtype: torch.dtype | None = None) -> Verdict:
+def auto_fusion(model: nn.Module, dtype: torch.dtype | None = None) -> AutoFusion:
     """Whether "auto" fuses a model's units here: where that is measured faster, and never in plain PyTorch.
 
     Args:
@@ -151,10 +146,10 @@ def verdict(model: nn.Module, dtype: torch.dtype | None = None) -> Verdict:
     """
     unit = next((unit for unit in residual_units(model).values() if not unit.why_plain()), None)
     if unit is None:
-        return Verdict(False, "no residual unit can be")
+        return AutoFusion(False, "no residual unit can be")
     weight = next(unit.parameters())
     dtype = dtype or weight.dtype
-    if because := form_on(weight.device.type, dtype).because:
-        return Verdict(False, because)
-    measured = gain(torch.device(weight.device), dtype)
-    return Verdict(measured >= ENOUGH, f"measured {measured:.2f} times as fast as layer by layer")
+    if because := implementation_on(weight.device.type, dtype).because:
+        return AutoFusion(False, because)
+    measured = measured_speedup(torch.device(weight.device), dtype)
+    return AutoFusion(measured >= MIN_SPEEDUP, f"measured {measured:.2f} times as fast as layer by layer")
