@@ -1,21 +1,213 @@
-"""`insert_se` and `remove_se`: two verbs over any network."""
+"""`insert_se` and `remove_se`: gates in any network, at the ends of its residual branches or where it is told.
 
-from collections.abc import Mapping, Sequence
+The branches are found in one recorded run: what each module returned, and what was computed from what.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.excitations import Gated
-from senet_zoo.networks.gate import Placement, SqueezeExcite, Start, gates
+from senet_zoo.networks.gate import Gated, Placement, SqueezeExcite, Start, gates
 from senet_zoo.networks.registry import model_of
-from senet_zoo.networks.residual_branches import DryRun, default_example, residual_branches
 from senet_zoo.networks.specs import SE, NetworkSpec
 
 AnyCNN = TypeVar("AnyCNN", bound=nn.Module)
 OPEN = SE(start=Start.IDENTITY)
+
+
+@dataclass(eq=False)
+class RecordedTensor:
+    """A tensor that was computed in the run.
+
+    Args:
+        function: what made it, as PyTorch names it, without the underscore of the in-place form.
+        inputs: the tensors it was made of; parameters and other constants are not among them.
+        shape: its shape.
+        made_by: modules whose output it is, the innermost first.
+        passed_through: modules that returned it unchanged (Identity, dropout in eval mode), the first one first.
+    """
+
+    function: str
+    inputs: tuple["RecordedTensor", ...]
+    shape: tuple[int, ...]
+    made_by: list[nn.Module] = field(default_factory=list)
+    passed_through: list[nn.Module] = field(default_factory=list)
+
+    def ancestors(self) -> set["RecordedTensor"]:
+        """Every tensor that this one was computed from, and itself."""
+        found, waiting = {self}, [self]
+        while waiting:
+            new = set(waiting.pop().inputs) - found
+            found |= new
+            waiting += new
+        return found
+
+
+@dataclass(frozen=True)
+class TensorMetadata:
+    """What is known of a tensor without keeping it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+class Recording(TorchFunctionMode):
+    """One run of a network on an example: what each module returned, and what was computed from what.
+
+    Calls are recorded, not code, so that the network may branch and loop as it likes.
+
+    No trace is left: all modules evaluate, so that no statistics move, and each one's mode and the random state are put
+    back.
+
+    Args:
+        model: the network.
+        example: its one input.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        super().__init__()
+        self.tensors = [RecordedTensor("input", (), tuple(example.shape))]
+        self.outputs: dict[nn.Module, list[TensorMetadata | None]] = {}
+        """Of each module that ran, call by call; None for what is no tensor."""
+        self._latest = WeakTensorKeyDictionary()  # an in-place function records the same tensor anew
+        self._latest[example] = self.tensors[0]
+        self._modules = set(model.modules())  # the hooks see those of other threads too
+        self._entered: list[int] = []  # tensors before each running module, the outermost first
+        cuda = [example.device] if example.device.type == "cuda" else []
+        with _evaluating(model), torch.random.fork_rng(cuda), torch.no_grad(), ExitStack() as hooks:
+            hooks.callback(register_module_forward_pre_hook(self._module_starts).remove)
+            hooks.callback(register_module_forward_hook(self._module_ran).remove)
+            with self:
+                model(example)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = tuple(self._latest[tensor] for tensor in tensors if tensor in self._latest)
+        before = {id(tensor): tensor._version for tensor in tensors}
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result) if inputs else ():
+            if isinstance(tensor, Tensor) and before.get(id(tensor)) != tensor._version:  # else it was handed through
+                self._add(tensor, func.__name__.rstrip("_"), inputs)
+        return result
+
+    def _add(self, tensor: Tensor, function: str, inputs: tuple[RecordedTensor, ...]) -> None:
+        self._latest[tensor] = recorded = RecordedTensor(function, inputs, tuple(tensor.shape))
+        self.tensors.append(recorded)
+
+    def _module_starts(self, module: nn.Module, args: tuple[object, ...]) -> None:
+        if module in self._modules:
+            self._entered.append(len(self.tensors))
+
+    def _module_ran(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        if module not in self._modules:
+            return
+        seen, entered = None, self._entered.pop()
+        if isinstance(output, Tensor):
+            seen = TensorMetadata(tuple(output.shape), output.dtype, output.device)
+            if output not in self._latest:  # made where PyTorch dispatches nothing, as in TorchScript
+                known = [arg for arg in args if isinstance(arg, Tensor) and arg in self._latest]
+                self._add(output, type(module).__name__, tuple(self._latest[tensor] for tensor in known))
+            recorded = self._latest[output]
+            (recorded.made_by if recorded in self.tensors[entered:] else recorded.passed_through).append(module)
+        self.outputs.setdefault(module, []).append(seen)
+
+
+def _default_example(model: nn.Module) -> Tensor:
+    """A black picture of 224 x 224 pixels, where the model's weights lie and of their precision."""
+    weights = chain(model.parameters(), model.buffers(), [torch.empty(0)])
+    like = next(tensor for tensor in weights if tensor.is_floating_point())
+    return torch.zeros(1, 3, 224, 224, device=like.device, dtype=like.dtype)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:  # not model.eval(), which networks override
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@dataclass(frozen=True)
+class ResidualBranch:
+    """The branch of a residual sum: what is added to the shortcut.
+
+    Args:
+        end: the map that is added.
+        tensors: what lies between the map where branch and shortcut part, itself excluded, and the end.
+    """
+
+    end: RecordedTensor
+    tensors: frozenset[RecordedTensor]
+
+    @property
+    def gated(self) -> bool:
+        """Whether a gate stands in it: one of ours, or anything that sees the whole map as one pixel."""
+        return any(
+            len(tensor.shape) == 2
+            or (tensor.shape[2:] == (1, 1) != self.end.shape[2:])
+            or any(isinstance(module, SqueezeExcite) for module in tensor.made_by)
+            for tensor in self.tensors
+        )
+
+    def last_module(self, recording: Recording) -> nn.Module | None:
+        """The module whose output to gate: the branch's end, or what a constant then scales (LayerScale, or 0.17 x).
+
+        None where the branch ends in code of its block, or in a module that runs elsewhere too.
+        """
+        ends = [self.end]
+        while ends[-1].function in ("mul", "div") and len(ends[-1].inputs) == 1:
+            ends += ends[-1].inputs
+        modules = [module for tensor in reversed(ends) for module in tensor.made_by]
+        modules += [module for tensor in reversed(ends) for module in tensor.passed_through]
+        return next((module for module in modules if len(recording.outputs[module]) == 1), None)
+
+
+def residual_branches(recording: Recording) -> Iterator[ResidualBranch]:
+    """The branch of each residual sum, in order of execution.
+
+    A sum of two maps is residual where one of them, the shortcut, is a map that the other was computed from, or comes
+    from such a map through one convolution (and its norm, a pool, ...); and the branch has passed more convolutions.
+    """
+    for tensor in recording.tensors:
+        if tensor.function == "add" and len(tensor.inputs) == 2:
+            first, second = tensor.inputs
+            branch = _branch(first, second) or _branch(second, first)
+            if branch is not None:
+                yield branch
+
+
+def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> ResidualBranch | None:
+    before, path = end.ancestors(), [shortcut]
+    while path[-1] not in before and len(path[-1].inputs) == 1:
+        path += path[-1].inputs
+    *projection, fork = path
+    if len(end.shape) != 4 or end.shape != shortcut.shape or fork not in before:
+        return None
+    tensors = before - fork.ancestors()
+    if _convolutions(projection) > 1 or _convolutions(tensors) <= _convolutions(projection):
+        return None
+    return ResidualBranch(end, frozenset(tensors))
+
+
+def _convolutions(tensors: Iterable[RecordedTensor]) -> int:
+    return sum(tensor.function == "conv2d" for tensor in tensors)
 
 
 def insert_se(
@@ -25,7 +217,7 @@ def insert_se(
 
     The default gate starts as exactly 1: the logits do not move until training moves it. Places and channels are found
     in one run of the model on ``example``, in eval mode; its own mode, running statistics and the random state are as
-    before, but that fresh gates draw their weights.
+    before, except that fresh gates draw their weights.
 
     Args:
         model: the network; its weights stay where they are.
@@ -62,14 +254,14 @@ def insert_se(
         raise SpecError(
             f"where=[...] says where inserted gates sit; leave placement and stages out of {se}, and without"
         )
-    example = default_example(model) if example is None else example
-    run = _dry_run(model, example)
-    modules = _at_branches(run) if where is None else _named(model, [where] if isinstance(where, str) else where)
+    example = _default_example(model) if example is None else example
+    recording = _record(model, example)
+    modules = _at_branches(recording) if where is None else _named(model, [where] if isinstance(where, str) else where)
     names = {module: name for name, module in model.named_modules()}
-    gated = {module: _gated(module, names[module], se, run) for module in modules}
+    gated = {module: _gated(module, names[module], se, recording) for module in modules}
     _replace(model, gated)
     try:
-        _dry_run(model, example)  # the network's own code may look into a module that lies in a wrapper now
+        _record(model, example)  # the network's own code may look into a module that lies in a wrapper now
     except BaseException:
         _replace(model, {wrapper: module for module, wrapper in gated.items()})
         raise
@@ -97,9 +289,9 @@ def remove_se(model: AnyCNN) -> AnyCNN:
     return model
 
 
-def _dry_run(model: nn.Module, example: Tensor) -> DryRun:
+def _record(model: nn.Module, example: Tensor) -> Recording:
     try:
-        return DryRun(model, example)
+        return Recording(model, example)
     except Exception as error:
         raise UsageError(
             f"{type(model).__name__} does not run on an input of shape {tuple(example.shape)}: {error}. Pass an "
@@ -107,9 +299,9 @@ def _dry_run(model: nn.Module, example: Tensor) -> DryRun:
         ) from error
 
 
-def _at_branches(run: DryRun) -> list[nn.Module]:
-    branches = list(residual_branches(run))
-    ends = [branch.last_module(run) for branch in branches if not branch.gated]
+def _at_branches(recording: Recording) -> list[nn.Module]:
+    branches = list(residual_branches(recording))
+    ends = [branch.last_module(recording) for branch in branches if not branch.gated]
     modules = [*dict.fromkeys(end for end in ends if end is not None)]
     if not modules:
         gated = sum(branch.gated for branch in branches)
@@ -135,8 +327,8 @@ def _named(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     return [part for name, part in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _gated(module: nn.Module, name: str, se: SE, run: DryRun) -> Gated:
-    calls = run.outputs.get(module, [])
+def _gated(module: nn.Module, name: str, se: SE, recording: Recording) -> Gated:
+    calls = recording.outputs.get(module, [])
     if isinstance(module, Gated):
         raise UsageError(f"{name} is gated already; remove_se(model) first, or name another place in where=[...]")
     if len(calls) != 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
-from senet_zoo.networks.blocks.layer_specs import Step, StepBlock
+from senet_zoo.networks.blocks.layer_specs import LayerBlock, LayerSpec
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import DropPath, relu
@@ -18,8 +18,8 @@ from senet_zoo.networks.specs import SE, gate_at, only_gate
 
 
 @dataclass(frozen=True)
-class Inception(StepBlock):
-    """An Inception module: a concatenation, or a path that ends in one, and the gate on its output.
+class Inception(LayerBlock):
+    """An Inception module: a concatenation, or a chain that ends in one, and the gate on its output.
 
     Source: the paper, figure 2: the transformation to gate is the whole module. In the authors' released
     SE-BN-Inception the modules of stride 2 carry a gate as well.
@@ -62,7 +62,7 @@ class InceptionResidual:
     Differs: the 1x1 has a bias and no batch norm, as in TensorFlow's networks, timm and pytorchcv.
     """
 
-    unit: Step
+    unit: LayerSpec
     scale: float
     act: Callable[[], nn.Module] = relu
     stride: int = 1

@@ -1,7 +1,6 @@
-"""A small algebra of layers: steps, paths of steps, and concatenations of paths.
+"""Layers as specs, which stand in a chain, side by side in a concatenation, as a stem, or in a block of a stage.
 
-Every step, path and concatenation has ``stride``, ``out_channels(in_channels)`` and ``build(in_channels)``, and so can
-stand wherever another stands: in a path, in a concatenation, as a network's stem, or in a block.
+The Inception networks, GoogLeNet, VGG and AlexNet are laid from them.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from senet_zoo.networks.layers import ConvNorm, LocalResponseNorm, Side, centred
 from senet_zoo.networks.specs import SE, PoolSpec
 
 
-class Step(Protocol):
-    """What a path is made of; a path is one as well."""
+class LayerSpec(Protocol):
+    """A layer, or several: chains and concatenations are layers as well."""
 
     @property
     def stride(self) -> int: ...
@@ -25,7 +24,7 @@ class Step(Protocol):
         ...
 
     def build(self, in_channels: int) -> nn.Module:
-        """The step's module over a map of ``in_channels`` channels."""
+        """The module over a map of ``in_channels`` channels."""
         ...
 
 
@@ -82,11 +81,11 @@ class BiasedConv:
 
 
 @dataclass(frozen=True)
-class Keep:
-    """A step that keeps the number of channels.
+class Pool:
+    """A pool among other layers.
 
     Args:
-        pool: what it does.
+        pool: the pool.
     """
 
     pool: PoolSpec
@@ -108,46 +107,49 @@ class LocalResponse:
 
     stride: int = 1
 
-    def build(self) -> nn.Module:
+    def out_channels(self, in_channels: int) -> int:
+        return in_channels
+
+    def build(self, in_channels: int) -> nn.Module:
         return LocalResponseNorm()
 
 
 @dataclass(frozen=True)
-class Path:
-    """Steps, each over the output of the one before.
+class Chain:
+    """Layers, each over the output of the one before.
 
     Args:
-        steps: in order.
+        layers: in order.
     """
 
-    steps: tuple[Step, ...]
+    layers: tuple[LayerSpec, ...]
 
     @property
     def stride(self) -> int:
-        return prod(step.stride for step in self.steps)
+        return prod(layer.stride for layer in self.layers)
 
     def out_channels(self, in_channels: int) -> int:
-        for step in self.steps:
-            in_channels = step.out_channels(in_channels)
+        for layer in self.layers:
+            in_channels = layer.out_channels(in_channels)
         return in_channels
 
     def build(self, in_channels: int) -> nn.Module:
         modules = nn.Sequential()
-        for step in self.steps:
-            modules.append(step.build(in_channels))
-            in_channels = step.out_channels(in_channels)
+        for layer in self.layers:
+            modules.append(layer.build(in_channels))
+            in_channels = layer.out_channels(in_channels)
         return modules
 
 
 @dataclass(frozen=True)
 class Concat:
-    """Steps or paths side by side over one input; their outputs are concatenated.
+    """Layers side by side over one input; their outputs are concatenated.
 
     Args:
         branches: in the order of the output's channels.
     """
 
-    branches: tuple[Step, ...]
+    branches: tuple[LayerSpec, ...]
 
     @property
     def stride(self) -> int:
@@ -171,25 +173,25 @@ class Concatenation(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-def path(*steps: Step) -> Path:
-    """`Path` of the steps named one by one."""
-    return Path(steps)
+def chain(*layers: LayerSpec) -> Chain:
+    """The `Chain` of these layers."""
+    return Chain(layers)
 
 
-def concat(*branches: Step) -> Concat:
-    """`Concat` of the branches named one by one."""
+def concat(*branches: LayerSpec) -> Concat:
+    """The `Concat` of these branches."""
     return Concat(branches)
 
 
 @dataclass(frozen=True)
-class StepBlock:
-    """What is common to blocks made of a step.
+class LayerBlock:
+    """What blocks that are made of one layer spec have in common.
 
     Args:
         unit: the block's layers.
     """
 
-    unit: Step
+    unit: LayerSpec
 
     @property
     def stride(self) -> int:
@@ -200,7 +202,7 @@ class StepBlock:
 
 
 @dataclass(frozen=True)
-class Ungated(StepBlock):
+class Ungated(LayerBlock):
     """Layers without a gate: beside gated units in a stage, or a stage of their own, such as a last pool."""
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:

@@ -18,7 +18,7 @@ conv1 to conv5; the sixth is the last pool alone.
 
 from senet_zoo.networks.blocks.convolution import Convolution
 from senet_zoo.networks.blocks.heads import FullyConnected
-from senet_zoo.networks.blocks.layer_specs import Keep, Ungated
+from senet_zoo.networks.blocks.layer_specs import Pool, Ungated
 from senet_zoo.networks.blocks.pools import MaxWindow, NoPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, NetworkSpec, NoStem, StageSpec
@@ -41,7 +41,7 @@ def alexnet(se: SE | None) -> NetworkSpec:
         Convolution(384, pool=pool),
         Convolution(256),
         Convolution(256),
-        Ungated(Keep(pool)),
+        Ungated(Pool(pool)),
     )
     stages = tuple(StageSpec((layer,)) for layer in layers)
     head = FullyConnected(grid=6, widths=(4096, 4096))

@@ -24,7 +24,7 @@ work, see `HalvingMaxPool`.
 """
 
 from senet_zoo.networks.blocks.inception import Inception
-from senet_zoo.networks.blocks.layer_specs import Conv, Keep, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import Conv, LayerSpec, Pool, Ungated, chain, concat
 from senet_zoo.networks.blocks.pools import HalvingMaxPool, MaxPool, MeanPool
 from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import Family
@@ -37,9 +37,9 @@ FAMILY = Family(published_as=("caffe",))
 def bn_inception(se: SE | None) -> NetworkSpec:
     """BN-Inception (table 2)."""
     stages = (
-        StageSpec((Ungated(path(Conv(64), Conv(192, 3))),)),
+        StageSpec((Ungated(chain(Conv(64), Conv(192, 3))),)),
         StageSpec((
-            Inception(path(_POOL, _module(64, 64, 64, 64, 96, _MEAN, 32))),
+            Inception(chain(_POOL, _module(64, 64, 64, 64, 96, _MEAN, 32))),
             Inception(_module(64, 64, 96, 64, 96, _MEAN, 64)),
         )),
         StageSpec((
@@ -58,25 +58,27 @@ def bn_inception(se: SE | None) -> NetworkSpec:
     return NetworkSpec(ConvStem(64, kernel=7, stride=2), MaxPool(padding=0), stages, se)
 
 
-def _module(one: int, three_reduce: int, three: int, double_reduce: int, double: int, pool: Step, pooled: int) -> Step:
+def _module(
+    one: int, three_reduce: int, three: int, double_reduce: int, double: int, pool: LayerSpec, pooled: int
+) -> LayerSpec:
     """A module of stride 1 by the columns of the table."""
     return concat(
         Conv(one),
-        path(Conv(three_reduce), Conv(three, 3)),
-        path(Conv(double_reduce), Conv(double, 3), Conv(double, 3)),
-        path(pool, Conv(pooled)),
+        chain(Conv(three_reduce), Conv(three, 3)),
+        chain(Conv(double_reduce), Conv(double, 3), Conv(double, 3)),
+        chain(pool, Conv(pooled)),
     )
 
 
-def _reduction(three_reduce: int, three: int, double_reduce: int, double: int) -> Step:
+def _reduction(three_reduce: int, three: int, double_reduce: int, double: int) -> LayerSpec:
     """A module of stride 2."""
     return concat(
-        path(Conv(three_reduce), Conv(three, 3, stride=2)),
-        path(Conv(double_reduce), Conv(double, 3), Conv(double, 3, stride=2)),
-        Keep(HalvingMaxPool()),
+        chain(Conv(three_reduce), Conv(three, 3, stride=2)),
+        chain(Conv(double_reduce), Conv(double, 3), Conv(double, 3, stride=2)),
+        Pool(HalvingMaxPool()),
     )
 
 
-_POOL = Keep(MaxPool(padding=0))
-_MEAN = Keep(MeanPool(counts_padding=True))
-_MAX = Keep(MaxPool(stride=1))
+_POOL = Pool(MaxPool(padding=0))
+_MEAN = Pool(MeanPool(counts_padding=True))
+_MAX = Pool(MaxPool(stride=1))

@@ -23,7 +23,7 @@ over the edge.
 from senet_zoo.networks.blocks.heads import DenseAuxiliary
 from senet_zoo.networks.blocks.inception import Inception
 from senet_zoo.networks.blocks.layer_specs import BiasedConv as Conv
-from senet_zoo.networks.blocks.layer_specs import Keep, LocalResponse, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import LayerSpec, LocalResponse, Pool, Ungated, chain, concat
 from senet_zoo.networks.blocks.pools import MaxPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, AuxiliarySpec, NetworkSpec, StageSpec
@@ -42,20 +42,20 @@ def googlenet(se: SE | None) -> NetworkSpec:
     not in the paper; here it sits on the output of all nine modules, as in the authors' SE-BN-Inception.
     """
     stages = (
-        StageSpec((Ungated(path(_LRN, Conv(64), Conv(192, 3), _LRN)),)),
+        StageSpec((Ungated(chain(_LRN, Conv(64), Conv(192, 3), _LRN)),)),
         StageSpec((
-            Inception(path(_POOL, _module(64, 96, 128, 16, 32, 32))),
+            Inception(chain(_POOL, _module(64, 96, 128, 16, 32, 32))),
             Inception(_module(128, 128, 192, 32, 96, 64)),
         )),
         StageSpec((
-            Inception(path(_POOL, _module(192, 96, 208, 16, 48, 64))),
+            Inception(chain(_POOL, _module(192, 96, 208, 16, 48, 64))),
             Inception(_module(160, 112, 224, 24, 64, 64)),
             Inception(_module(128, 128, 256, 24, 64, 64)),
             Inception(_module(112, 144, 288, 32, 64, 64)),
             Inception(_module(256, 160, 320, 32, 128, 128)),
         )),
         StageSpec((
-            Inception(path(_POOL, _module(256, 160, 320, 32, 128, 128))),
+            Inception(chain(_POOL, _module(256, 160, 320, 32, 128, 128))),
             Inception(_module(384, 192, 384, 48, 128, 128)),
         )),
     )  # fmt: skip
@@ -63,15 +63,15 @@ def googlenet(se: SE | None) -> NetworkSpec:
     return NetworkSpec(Conv(64, 7, stride=2), MaxPool(padding=0), stages, se, dropout=0.4, auxiliary=auxiliary)
 
 
-def _module(one: int, three_reduce: int, three: int, five_reduce: int, five: int, pooled: int) -> Step:
+def _module(one: int, three_reduce: int, three: int, five_reduce: int, five: int, pooled: int) -> LayerSpec:
     """A module by the columns of table 1."""
     return concat(
         Conv(one),
-        path(Conv(three_reduce), Conv(three, 3)),
-        path(Conv(five_reduce), Conv(five, 5)),
-        path(Keep(MaxPool(stride=1)), Conv(pooled)),
+        chain(Conv(three_reduce), Conv(three, 3)),
+        chain(Conv(five_reduce), Conv(five, 5)),
+        chain(Pool(MaxPool(stride=1)), Conv(pooled)),
     )
 
 
-_LRN = Keep(LocalResponse())
-_POOL = Keep(MaxPool(padding=0))
+_LRN = LocalResponse()
+_POOL = Pool(MaxPool(padding=0))

@@ -51,7 +51,7 @@ from torch import nn
 
 from senet_zoo.networks.blocks.heads import ConvolutionalAuxiliary
 from senet_zoo.networks.blocks.inception import Inception, InceptionResidual
-from senet_zoo.networks.blocks.layer_specs import Conv, Keep, Step, Ungated, concat, path
+from senet_zoo.networks.blocks.layer_specs import Conv, LayerSpec, Pool, Ungated, chain, concat
 from senet_zoo.networks.blocks.pools import MaxWindow, MeanPool, NoPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.layers import Side
@@ -61,7 +61,7 @@ INCEPTION_V3 = Family(published_as=("torchvision_inception", "pytorchcv"))
 INCEPTION_V4 = Family(published_as=("timm_inception_v4", "pytorchcv"))
 INCEPTION_RESNET = Family(published_as=("timm_inception_resnet", "pytorchcv"))
 
-MAX = Keep(MaxWindow(3))
+MAX = Pool(MaxWindow(3))
 
 
 def conv(width: int, kernel: Side = 1) -> Conv:
@@ -74,47 +74,47 @@ def valid(width: int, kernel: Side, stride: int = 1) -> Conv:
     return Conv(width, kernel, stride, padding=0, eps=1e-3)
 
 
-STEM = path(valid(32, 3, stride=2), valid(32, 3), conv(64, 3))
+STEM = chain(valid(32, 3, stride=2), valid(32, 3), conv(64, 3))
 """299x299 -> 147x147, 64."""
 
-SECOND_STEM = path(MAX, conv(80), valid(192, 3))
+SECOND_STEM = chain(MAX, conv(80), valid(192, 3))
 """147x147 -> 71x71, 192; not in v4."""
 
 
-def reduction_a(first: int, second: int, third: int, single: int) -> Step:
+def reduction_a(first: int, second: int, third: int, single: int) -> LayerSpec:
     """The first reduction, 35x35 -> 17x17, by the letters k, l, m, n of table 1: n, m and the input's channels."""
-    return concat(valid(single, 3, stride=2), path(conv(first), conv(second, 3), valid(third, 3, stride=2)), MAX)
+    return concat(valid(single, 3, stride=2), chain(conv(first), conv(second, 3), valid(third, 3, stride=2)), MAX)
 
 
 # ------------------------------------------------------------------ Inception v3
 
 
-_V3_MEAN = Keep(MeanPool(counts_padding=True))
+_V3_MEAN = Pool(MeanPool(counts_padding=True))
 
 
-def _v3_a(pooled: int) -> Step:
+def _v3_a(pooled: int) -> LayerSpec:
     """35x35, figure 5: 64 + 64 + 96 + the pooled branch."""
     return concat(
         conv(64),
-        path(conv(48), conv(64, 5)),
-        path(conv(64), conv(96, 3), conv(96, 3)),
-        path(_V3_MEAN, conv(pooled)),
+        chain(conv(48), conv(64, 5)),
+        chain(conv(64), conv(96, 3), conv(96, 3)),
+        chain(_V3_MEAN, conv(pooled)),
     )
 
 
-def _v3_b(width: int) -> Step:
+def _v3_b(width: int) -> LayerSpec:
     """17x17, figure 6: 7x7 convolutions taken apart, 192 channels from each branch."""
     return concat(
         conv(192),
-        path(conv(width), conv(width, (1, 7)), conv(192, (7, 1))),
-        path(conv(width), conv(width, (7, 1)), conv(width, (1, 7)), conv(width, (7, 1)), conv(192, (1, 7))),
-        path(_V3_MEAN, conv(192)),
+        chain(conv(width), conv(width, (1, 7)), conv(192, (7, 1))),
+        chain(conv(width), conv(width, (7, 1)), conv(width, (1, 7)), conv(width, (7, 1)), conv(192, (1, 7))),
+        chain(_V3_MEAN, conv(192)),
     )
 
 
 _V3_REDUCTION_B = concat(
-    path(conv(192), valid(320, 3, stride=2)),
-    path(conv(192), conv(192, (1, 7)), conv(192, (7, 1)), valid(192, 3, stride=2)),
+    chain(conv(192), valid(320, 3, stride=2)),
+    chain(conv(192), conv(192, (1, 7)), conv(192, (7, 1)), valid(192, 3, stride=2)),
     MAX,
 )
 
@@ -122,9 +122,9 @@ _V3_FORK = concat(conv(384, (1, 3)), conv(384, (3, 1)))
 
 _V3_C = concat(
     conv(320),
-    path(conv(384), _V3_FORK),
-    path(conv(448), conv(384, 3), _V3_FORK),
-    path(_V3_MEAN, conv(192)),
+    chain(conv(384), _V3_FORK),
+    chain(conv(448), conv(384, 3), _V3_FORK),
+    chain(_V3_MEAN, conv(192)),
 )
 """8x8, figure 7."""
 
@@ -145,7 +145,7 @@ def inception_v3(se: SE | None) -> NetworkSpec:
     """
     stages = (
         StageSpec((Ungated(SECOND_STEM),)),
-        StageSpec((Inception(path(MAX, _v3_a(32))), Inception(_v3_a(64)), Inception(_v3_a(64)))),
+        StageSpec((Inception(chain(MAX, _v3_a(32))), Inception(_v3_a(64)), Inception(_v3_a(64)))),
         StageSpec(
             (Inception(reduction_a(64, 96, 96, 384)), *(Inception(_v3_b(width)) for width in (128, 160, 160, 192)))
         ),
@@ -158,36 +158,36 @@ def inception_v3(se: SE | None) -> NetworkSpec:
 # ------------------------------------------------------------------ Inception v4
 
 
-_V4_MEAN = Keep(MeanPool(counts_padding=False))
+_V4_MEAN = Pool(MeanPool(counts_padding=False))
 
-_V4_SECOND_STEM = path(
+_V4_SECOND_STEM = chain(
     concat(MAX, valid(96, 3, stride=2)),
     concat(
-        path(conv(64), valid(96, 3)),
-        path(conv(64), conv(64, (1, 7)), conv(64, (7, 1)), valid(96, 3)),
+        chain(conv(64), valid(96, 3)),
+        chain(conv(64), conv(64, (1, 7)), conv(64, (7, 1)), valid(96, 3)),
     ),
 )
 """147x147 -> 71x71, 192: figure 3 except its last concatenation, which opens stage 3."""
 
 _V4_A = concat(
     conv(96),
-    path(conv(64), conv(96, 3)),
-    path(conv(64), conv(96, 3), conv(96, 3)),
-    path(_V4_MEAN, conv(96)),
+    chain(conv(64), conv(96, 3)),
+    chain(conv(64), conv(96, 3), conv(96, 3)),
+    chain(_V4_MEAN, conv(96)),
 )
 """35x35, figure 4."""
 
 _V4_B = concat(
     conv(384),
-    path(conv(192), conv(224, (1, 7)), conv(256, (7, 1))),
-    path(conv(192), conv(192, (7, 1)), conv(224, (1, 7)), conv(224, (7, 1)), conv(256, (1, 7))),
-    path(_V4_MEAN, conv(128)),
+    chain(conv(192), conv(224, (1, 7)), conv(256, (7, 1))),
+    chain(conv(192), conv(192, (7, 1)), conv(224, (1, 7)), conv(224, (7, 1)), conv(256, (1, 7))),
+    chain(_V4_MEAN, conv(128)),
 )
 """17x17, figure 5."""
 
 _V4_REDUCTION_B = concat(
-    path(conv(192), valid(192, 3, stride=2)),
-    path(conv(256), conv(256, (1, 7)), conv(320, (7, 1)), valid(320, 3, stride=2)),
+    chain(conv(192), valid(192, 3, stride=2)),
+    chain(conv(256), conv(256, (1, 7)), conv(320, (7, 1)), valid(320, 3, stride=2)),
     MAX,
 )
 """17x17 -> 8x8, figure 8."""
@@ -196,9 +196,9 @@ _V4_FORK = concat(conv(256, (1, 3)), conv(256, (3, 1)))
 
 _V4_C = concat(
     conv(256),
-    path(conv(384), _V4_FORK),
-    path(conv(384), conv(448, (3, 1)), conv(512, (1, 3)), _V4_FORK),
-    path(_V4_MEAN, conv(256)),
+    chain(conv(384), _V4_FORK),
+    chain(conv(384), conv(448, (3, 1)), conv(512, (1, 3)), _V4_FORK),
+    chain(_V4_MEAN, conv(256)),
 )
 """8x8, figure 6."""
 
@@ -230,36 +230,36 @@ def _inception_resnet(
     return NetworkSpec(STEM, NoPool(), tuple(map(StageSpec, stages)), se, dropout=0.2, input_size=299)
 
 
-def _res_a(second: int, third: int) -> Step:
+def _res_a(second: int, third: int) -> LayerSpec:
     """35x35, figures 10 and 16: three branches, the last of 32, ``second`` and ``third`` channels."""
-    return concat(conv(32), path(conv(32), conv(32, 3)), path(conv(32), conv(second, 3), conv(third, 3)))
+    return concat(conv(32), chain(conv(32), conv(32, 3)), chain(conv(32), conv(second, 3), conv(third, 3)))
 
 
-def _res_cross(side: int, single: int, first: int, second: int, third: int) -> Step:
+def _res_cross(side: int, single: int, first: int, second: int, third: int) -> LayerSpec:
     """17x17 and 8x8, figures 11, 13, 17 and 19: a 1x1, and a ``side`` x ``side`` convolution taken apart."""
-    return concat(conv(single), path(conv(first), conv(second, (1, side)), conv(third, (side, 1))))
+    return concat(conv(single), chain(conv(first), conv(second, (1, side)), conv(third, (side, 1))))
 
 
-def _res_c(unit: Step, scaled: int) -> tuple[BlockSpec, ...]:
+def _res_c(unit: LayerSpec, scaled: int) -> tuple[BlockSpec, ...]:
     """``scaled`` blocks of 8x8, and one more without scale and ReLU."""
     return (*(InceptionResidual(unit, scale=0.20),) * scaled, InceptionResidual(unit, scale=1.0, act=nn.Identity))
 
 
-def _res_reduction_b(width: int, last: int) -> Step:
+def _res_reduction_b(width: int, last: int) -> LayerSpec:
     """17x17 -> 8x8, figures 12 and 18: 384 + ``width`` + ``last`` + the input's channels."""
     return concat(
-        path(conv(256), valid(384, 3, stride=2)),
-        path(conv(256), valid(width, 3, stride=2)),
-        path(conv(256), conv(width, 3), valid(last, 3, stride=2)),
+        chain(conv(256), valid(384, 3, stride=2)),
+        chain(conv(256), valid(width, 3, stride=2)),
+        chain(conv(256), conv(width, 3), valid(last, 3, stride=2)),
         MAX,
     )
 
 
 _RES_MIXED_5B = concat(
     conv(96),
-    path(conv(48), conv(64, 5)),
-    path(conv(64), conv(96, 3), conv(96, 3)),
-    path(Keep(MeanPool(counts_padding=False)), conv(64)),
+    chain(conv(48), conv(64, 5)),
+    chain(conv(64), conv(96, 3), conv(96, 3)),
+    chain(Pool(MeanPool(counts_padding=False)), conv(64)),
 )
 """TensorFlow-Slim's first module of v2, 192 -> 320."""
 
@@ -292,7 +292,7 @@ def inception_resnet_v2(se: SE | None) -> NetworkSpec:
     exist, has 13.16. TensorFlow-Slim's stem and first module are not those of figures 3 and 15.
     """
     return _inception_resnet(
-        (Ungated(path(MAX, _RES_MIXED_5B)), *(InceptionResidual(_res_a(48, 64), scale=0.17),) * 10),
+        (Ungated(chain(MAX, _RES_MIXED_5B)), *(InceptionResidual(_res_a(48, 64), scale=0.17),) * 10),
         (
             Ungated(reduction_a(256, 256, 384, 384)),
             *(InceptionResidual(_res_cross(7, 192, 128, 160, 192), scale=0.10),) * 20,

@@ -21,7 +21,7 @@ from torch import nn
 
 from senet_zoo.networks.blocks.convolution import Convolution
 from senet_zoo.networks.blocks.heads import FullyConnected
-from senet_zoo.networks.blocks.layer_specs import Keep, Ungated
+from senet_zoo.networks.blocks.layer_specs import Pool, Ungated
 from senet_zoo.networks.blocks.pools import MaxWindow, NoPool
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, NetworkSpec, NoStem, PoolSpec, StageSpec
@@ -63,7 +63,7 @@ def _network(depths: tuple[int, int, int, int, int], se: SE | None) -> NetworkSp
         for depth, width, pool in zip(depths, (64, 128, 256, 512, 512), pools, strict=True)
     )
     head = FullyConnected(grid=7, widths=(4096, 4096))
-    return NetworkSpec(NoStem(), _NO_POOL, (*stages, StageSpec((Ungated(Keep(_POOL)),))), se, head, dropout=0.5)
+    return NetworkSpec(NoStem(), _NO_POOL, (*stages, StageSpec((Ungated(Pool(_POOL)),))), se, head, dropout=0.5)
 
 
 def _convolution(width: int, pool: PoolSpec) -> Convolution:
