@@ -52,7 +52,9 @@ def test_commands_succeed(command: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "command", [["tools/readme.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]], ids=" ".join
+    "command",
+    [["tools/readme.py"], ["tools/manifest_schema.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]],
+    ids=" ".join,
 )
 def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> None:
     done = subprocess.run(

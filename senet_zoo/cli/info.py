@@ -11,8 +11,7 @@ from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo import ModelInfo
-    from senet_zoo.weights.rows import Metric, WeightsRow
-    from senet_zoo.weights.sources import Source
+    from senet_zoo.weights.rows import Metric, Source, WeightsRow
 
 SUMMARY = "print what is known of a model and its weights"
 DESCRIPTION = """\
@@ -133,7 +132,7 @@ def _metric(metric: "Metric") -> str:
 
 
 def _source_facts(source: "Source") -> list[tuple[str, str]]:
-    from senet_zoo.weights.sources import HubFile, PackageFile
+    from senet_zoo.weights.rows import HubFile, PackageFile
 
     size = "size not known" if source.size is None else f"{source.size:,} bytes"
     if isinstance(source, PackageFile):

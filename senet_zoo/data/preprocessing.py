@@ -1,16 +1,16 @@
 """`Preprocessing`: how a picture becomes the tensor that a checkpoint was trained on; importing it needs no torch.
 
 It belongs to the weights and not to the network, because the same network trained twice may want two of them. Its JSON
-form stands in the manifest, in configs and in exported networks.
+form stands in the manifest, in configs and in exported networks; the rules beside the fields are those of the JSON.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.support.json_fields import Fields
+from senet_zoo.support.json_fields import Choice, Items, Number, Whole, as_json, read_as
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -26,6 +26,10 @@ class Interpolation(Enum):
     def _missing_(cls, value: object) -> "Interpolation":
         known = ", ".join(repr(member.value) for member in cls)
         raise UsageError(f"interpolation must be one of {known}, got {value!r}")
+
+
+def _rgb(low: float) -> Items:
+    return Items(Number(low, 1.0), 3, 3, "a list of three numbers, for R, G and B", ("R", "G", "B"))
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,13 @@ class Preprocessing:
         torch.Size([3, 224, 224])
     """
 
-    size: int
-    resize: int
-    interpolation: Interpolation = Interpolation.BILINEAR
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size: Annotated[int, Whole(8, 1024)]
+    resize: Annotated[int, Whole(8, 2048, low_field="size")]
+    interpolation: Annotated[Interpolation, Choice(tuple(each.value for each in Interpolation), Interpolation)] = (
+        Interpolation.BILINEAR
+    )
+    mean: Annotated[tuple[float, float, float], _rgb(0.0)] = (0.485, 0.456, 0.406)
+    std: Annotated[tuple[float, float, float], _rgb(0.001)] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         _require("size", self.size, type(self.size) is int and self.size >= 1, "a whole number of pixels, at least 1")
@@ -115,31 +121,14 @@ def _require(name: str, value: object, holds: bool, rule: str) -> None:
 
 
 def read_preprocessing(value: object, where: str) -> Preprocessing:
-    """Read the JSON object ``preprocessing`` of a manifest's row or a model's config.
+    """Read the JSON object ``preprocessing`` of a model's config or of an exported network.
 
     Raises:
         ManifestError: it breaks a rule.
     """
-    fields = Fields(value, f"{where}.preprocessing")
-    size = fields.whole("size", 8, 1024)
-    resize = fields.whole("resize", size, 2048)
-    interpolation = fields.choice("interpolation", tuple(member.value for member in Interpolation))
-    mean, std = _rgb(fields, "mean", 0.0), _rgb(fields, "std", 0.001)
-    fields.done()
-    try:
-        return Preprocessing(size, resize, Interpolation(interpolation), mean, std)
-    except UsageError as e:
-        raise fields.refuse("*", interpolation, f"what preprocessing allows ({e})") from e
+    return read_as(Preprocessing, value, f"{where}.preprocessing")
 
 
 def preprocessing_json(preprocessing: Preprocessing) -> dict[str, object]:
     """The JSON object that `read_preprocessing` reads."""
-    return {**asdict(preprocessing), "interpolation": preprocessing.interpolation.value}
-
-
-def _rgb(fields: Fields, name: str, low: float) -> tuple[float, float, float]:
-    value = fields.take(name)
-    if not isinstance(value, list) or len(value) != 3:
-        raise fields.refuse(name, value, "a list of three numbers, for R, G and B")
-    channels = Fields(dict(zip("RGB", value, strict=True)), f"{fields.where}.{name}")
-    return channels.number("R", low, 1.0), channels.number("G", low, 1.0), channels.number("B", low, 1.0)
+    return as_json(preprocessing)

@@ -16,7 +16,7 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import Fields, read_json
+from senet_zoo.support.json_fields import WIDTHS, Fields, read_json
 from senet_zoo.weights.config import CONFIG, TENSORS
 from senet_zoo.weights.variant import from_json, to_json
 
@@ -127,7 +127,7 @@ def read_config(folder: str | Path) -> DetectorConfig:
     try:
         gate = None if se is None else from_json(se)
         design = _design(Fields(fields.take("design"), f"{path}.design"))
-        widths = fields.wholes_or_null("widths", 1, 10**5)
+        widths = fields.read("widths", WIDTHS)
         model.spec(gate, widths)
     except UsageError as error:
         raise ManifestError(f"{path}: {error}") from error

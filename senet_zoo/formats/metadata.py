@@ -12,17 +12,55 @@ key                          value
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
 from senet_zoo.errors import ManifestError, WeightsCorrupted
-from senet_zoo.support.json_fields import Fields, no_duplicates
+from senet_zoo.support.json_fields import (
+    BAD,
+    Cursor,
+    Items,
+    Number,
+    Rule,
+    Whole,
+    as_json,
+    no_duplicates,
+    read_as,
+    shown,
+)
 
 INDEX = r"0|[1-9][0-9]{0,5}"
 LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
 LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10}
 _PREPROCESSING, _LABELS, _FINGERPRINT = "senet_zoo.preprocessing", "senet_zoo.labels", "senet_zoo.fingerprint"
+
+
+_LOGIT = Number(-MOST_LOGIT, MOST_LOGIT)
+
+
+@dataclass(frozen=True)
+class Logits(Rule):
+    """An object of 1 to ``most`` numbers by their index, which is below the ``num_classes`` around it."""
+
+    logit: Number
+    most: int
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """Pairs of index and logit."""
+        if not isinstance(value, dict) or not 1 <= len(value) <= self.most:
+            return cursor.refuse(f"an object of 1 to {self.most} numbers by index", value)
+        count = cursor.around.get("num_classes", 10**6)
+        for index in value:
+            if re.fullmatch(INDEX, index) is None or (type(count) is int and int(index) >= count):
+                return cursor.refuse(f"an object whose keys are indices below {shown(count)}", index)
+        logits = tuple((int(index), self.logit.read(logit, cursor.at(f".{index}"))) for index, logit in value.items())
+        return BAD if any(logit is BAD for _, logit in logits) else logits
+
+    def write(self, value: Any) -> object:
+        """The object from which `read` makes these pairs."""
+        return {str(index): logit for index, logit in value}
 
 
 @dataclass(frozen=True)
@@ -36,10 +74,13 @@ class Fingerprint:
         sums: weighted sums of all logits, so that the order of those that are not kept matters too; rounded.
     """
 
-    size: int
-    scale: float
-    logits: tuple[tuple[int, float], ...]
-    sums: tuple[float, ...]
+    size: Annotated[int, Whole(8, 1024)]
+    scale: Annotated[float, Number(LEAST_SCALE, MOST_LOGIT)]
+    logits: Annotated[tuple[tuple[int, float], ...], Logits(_LOGIT, MOST_LOGITS)]
+    sums: Annotated[
+        tuple[float, ...],
+        Items(_LOGIT, 1, MOST_SUMS, f"a list of 1 to {MOST_SUMS} numbers", tuple(map(str, range(MOST_SUMS)))),
+    ]
 
 
 @dataclass(frozen=True)
@@ -105,11 +146,11 @@ def _parsed(text: str) -> object:
 
 def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
     """The JSON object from which `read_fingerprint` reads the same value."""
-    return {**asdict(fingerprint), "logits": {str(index): value for index, value in fingerprint.logits}}
+    return as_json(fingerprint)
 
 
 def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint:
-    """The JSON object ``fingerprint`` of a manifest's row or a model's config.
+    """The JSON object ``fingerprint`` of a model's config or a file's metadata.
 
     Args:
         value: as parsed.
@@ -119,24 +160,4 @@ def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint
     Raises:
         ManifestError: it breaks a rule.
     """
-    fields = Fields(value, f"{where}.fingerprint")
-    size, scale = fields.whole("size", 8, 1024), fields.number("scale", LEAST_SCALE, MOST_LOGIT)
-    logits = _kept_logits(fields, num_classes)
-    sums = fields.take("sums")
-    if not isinstance(sums, list) or not 1 <= len(sums) <= MOST_SUMS:
-        raise fields.refuse("sums", sums, f"a list of 1 to {MOST_SUMS} numbers")
-    numbers = Fields(dict(zip(map(str, range(len(sums))), sums, strict=True)), f"{fields.where}.sums")
-    kept = tuple(numbers.number(str(place), -MOST_LOGIT, MOST_LOGIT) for place in range(len(sums)))
-    fields.done()
-    return Fingerprint(size, scale, logits, kept)
-
-
-def _kept_logits(fields: Fields, num_classes: int) -> tuple[tuple[int, float], ...]:
-    value = fields.take("logits")
-    if not isinstance(value, dict) or not 1 <= len(value) <= MOST_LOGITS:
-        raise fields.refuse("logits", value, f"an object of 1 to {MOST_LOGITS} numbers by index")
-    for index in value:
-        if re.fullmatch(INDEX, index) is None or int(index) >= num_classes:
-            raise fields.refuse("logits", index, f"an object whose keys are indices below {num_classes}")
-    logits = Fields(value, f"{fields.where}.logits")
-    return tuple((int(index), logits.number(index, -MOST_LOGIT, MOST_LOGIT)) for index in value)
+    return read_as(Fingerprint, value, f"{where}.fingerprint", {"num_classes": num_classes})

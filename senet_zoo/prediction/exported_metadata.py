@@ -7,7 +7,7 @@ from enum import Enum
 
 from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
 from senet_zoo.errors import ExportError, ManifestError
-from senet_zoo.support.json_fields import Fields, no_duplicates
+from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Whole, no_duplicates
 
 
 class Precision(Enum):
@@ -96,12 +96,12 @@ def _read(fields: Fields) -> Metadata:
         weights_sha256=fields.text("weights_sha256", "[0-9a-f]{64}", "the 64 hex digits of a sha256"),
         num_classes=num_classes,
         in_channels=fields.whole("in_channels", 1, 10**4),
-        side=fields.whole_or_null("side", 1, 10**5),
+        side=fields.read("side", Nullable(Whole(1, 10**5))),
         precision=Precision(fields.choice("precision", tuple(each.value for each in Precision))),
         preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
         categories=None if categories is None else _names(categories, num_classes, fields),
         senet_zoo=fields.text("senet_zoo"),
-        widths=fields.wholes_or_null("widths", 1, 10**5),
+        widths=fields.read("widths", WIDTHS),
     )
     fields.done()
     return metadata

@@ -1,15 +1,310 @@
-"""Reading JSON data field by field, so that nothing unchecked and nothing unknown gets through."""
+"""JSON objects read into frozen dataclasses whose fields declare their rules.
+
+::
+
+    size: Annotated[int | None, Nullable(Whole(1, 2**31))]
+
+`read_as` reads a document by these rules and stops at the first mistake, `problems` lists every mistake, `as_json`
+writes, and ``tools/manifest_schema.py`` makes a JSON schema of the same declaration. `Fields` reads documents that have
+no dataclass of their shape, field by field.
+"""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from senet_zoo.errors import ManifestError
 
 MOST_NAME = 100  # characters of a key in a table
 MOST_SHOWN = 120  # characters of a value in a message
+NOT_BLANK = r"(?s).*\S.*"
+BAD: Any = object()
+"""Stands in place of a value that breaks its rule, where reading goes on to the next mistake."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where in a document a rule is applied.
+
+    Args:
+        path: to the value, for messages: ``models.se_resnet50.weights.caffe_in1k``.
+        report: is told each mistake; what it raises ends the reading.
+        around: fields of the objects that hold the value, as parsed, and the names of table entries; the innermost win.
+    """
+
+    path: str
+    report: Callable[[str], object]
+    around: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, step: str, around: Mapping[str, Any] | None = None) -> "Cursor":
+        """The cursor of a value inside this one."""
+        return Cursor(self.path + step, self.report, self.around if around is None else around)
+
+    def refuse(self, rule: str, value: object) -> Any:
+        """Report that ``value`` breaks ``rule``."""
+        self.report(f"{self.path} must be {rule}, got {shown(value)}")
+        return BAD
+
+
+class Rule:
+    """What a JSON value must be, and which Python value it becomes."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The Python value, or `BAD` after a report."""
+        raise NotImplementedError
+
+    def write(self, value: Any) -> object:
+        """The JSON value from which `read` reads the same again."""
+        return value
+
+
+@dataclass(frozen=True)
+class Text(Rule):
+    """A string that matches ``pattern`` as a whole."""
+
+    pattern: str = NOT_BLANK
+    words: str = "a text that is not empty"
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if isinstance(value, str) and re.fullmatch(self.pattern, value):
+            return value
+        return cursor.refuse(self.words, value)
+
+
+@dataclass(frozen=True)
+class Choice(Rule):
+    """One of some strings; the member of ``enum`` with that value, where there is one."""
+
+    words: tuple[str, ...]
+    enum: type[Enum] | None = None
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, str) or value not in self.words:
+            return cursor.refuse(f"one of {', '.join(self.words)}", value)
+        return value if self.enum is None else self.enum(value)
+
+    def write(self, value: Any) -> object:
+        return value if self.enum is None else value.value
+
+
+@dataclass(frozen=True)
+class Whole(Rule):
+    """A whole number from ``low``, or from the value of the field ``low_field`` of the same object, to ``high``."""
+
+    low: int
+    high: int
+    low_field: str | None = None
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        low = cursor.around.get(self.low_field, self.low) if self.low_field else self.low
+        low = max(low, self.low) if type(low) is int else self.low
+        if type(value) is int and low <= value <= self.high:
+            return value
+        return cursor.refuse(f"a whole number from {low} to {self.high}", value)
+
+
+@dataclass(frozen=True)
+class Number(Rule):
+    """A number from ``low`` to ``high``, both included; never NaN."""
+
+    low: float
+    high: float
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
+            return float(value)
+        return cursor.refuse(f"a number from {self.low:g} to {self.high:g}", value)
+
+
+@dataclass(frozen=True)
+class Flag(Rule):
+    """True or false."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        return value if isinstance(value, bool) else cursor.refuse("true or false", value)
+
+
+@dataclass(frozen=True)
+class Nullable(Rule):
+    """Null, or what ``rule`` says; with ``may_lack``, documents of earlier versions have no such field at all."""
+
+    rule: Rule
+    may_lack: bool = False
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if value is None:
+            return None
+        rule = self.rule
+        if isinstance(rule, Text):
+            rule = Text(rule.pattern, f"{rule.words}, or null")
+        return rule.read(value, cursor)
+
+    def write(self, value: Any) -> object:
+        return None if value is None else self.rule.write(value)
+
+
+@dataclass(frozen=True)
+class Items(Rule):
+    """A list of ``least`` to ``most`` values, read into a tuple.
+
+    Args:
+        item: the rule of each.
+        least: number of values.
+        most: number of values; None for any.
+        words: what the list must be, for messages.
+        names: of the values in messages, where they have names; otherwise they are counted.
+    """
+
+    item: Rule
+    least: int = 0
+    most: int | None = None
+    words: str = ""
+    names: tuple[str, ...] = ()
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, list) or len(value) < self.least or len(value) > (self.most or len(value)):
+            return cursor.refuse(self.words or f"a list of {self.least} or more objects", value)
+        steps = (f".{name}" for name in self.names) if self.names else (f"[{i}]" for i in range(len(value)))
+        items = tuple(self.item.read(item, cursor.at(step)) for item, step in zip(value, steps, strict=False))
+        return BAD if any(item is BAD for item in items) else items
+
+    def write(self, value: Any) -> object:
+        return [self.item.write(item) for item in value]
+
+
+@dataclass(frozen=True)
+class Table(Rule):
+    """An object that is not empty, whose keys match ``pattern``; read into a dict.
+
+    Args:
+        name: of the key, for rules and fields inside the items.
+        item: the rule of each value.
+        pattern: of the keys.
+        words: what the keys are, for messages.
+    """
+
+    name: str
+    item: Rule
+    pattern: str
+    words: str
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, dict) or not value:
+            return cursor.refuse("an object that is not empty", value)
+        return {key: self._read(key, item, cursor) for key, item in value.items()}
+
+    def _read(self, key: str, item: Any, cursor: Cursor) -> Any:
+        if len(key) > MOST_NAME or re.fullmatch(self.pattern, key) is None:
+            return cursor.refuse(f"an object whose keys are {self.words}, of {MOST_NAME} characters at most", key)
+        return self.item.read(item, cursor.at(f".{key}", {**cursor.around, self.name: key}))
+
+    def write(self, value: Any) -> object:
+        return {key: self.item.write(item) for key, item in value.items()}
+
+
+@dataclass(frozen=True)
+class Record(Rule):
+    """An object of exactly the fields of a dataclass; fields without a rule are taken from around it."""
+
+    cls: Any
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, dict):
+            return cursor.refuse("a JSON object", value)
+        around, rules = {**cursor.around, **value}, rules_of(self.cls)
+        values = {name: self._field(name, rule, value, cursor, around) for name, rule in rules.items()}
+        unknown = value.keys() - rules.keys()
+        if unknown:
+            cursor.report(_unknown(cursor.path, unknown))
+        if unknown or any(item is BAD for item in values.values()):
+            return BAD
+        outside = {each.name: around[each.name] for each in fields(self.cls) if each.name not in rules}
+        return self.cls(**outside, **values)
+
+    def _field(self, name: str, rule: Rule, value: dict[str, Any], cursor: Cursor, around: Mapping[str, Any]) -> Any:
+        if name in value:
+            return rule.read(value[name], cursor.at(f".{name}", around))
+        if isinstance(rule, Nullable) and rule.may_lack:
+            return None
+        cursor.report(_lacks(cursor.path, name))
+        return BAD
+
+    def write(self, value: Any) -> dict[str, object]:
+        return {name: rule.write(getattr(value, name)) for name, rule in rules_of(self.cls).items()}
+
+
+@dataclass(frozen=True)
+class OneOf(Rule):
+    """An object of the dataclass that its field ``kind`` names."""
+
+    kinds: Mapping[str, type[Any]]
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, dict):
+            return cursor.refuse("a JSON object", value)
+        if "kind" not in value:
+            cursor.report(_lacks(cursor.path, "kind"))
+            return BAD
+        kind = Choice(tuple(self.kinds)).read(value["kind"], cursor.at(".kind"))
+        if kind is BAD:
+            return BAD
+        return Record(self.kinds[kind]).read({name: value[name] for name in value if name != "kind"}, cursor)
+
+    def write(self, value: Any) -> object:
+        (kind,) = (name for name, cls in self.kinds.items() if cls is type(value))
+        return {"kind": kind, **Record(type(value)).write(value)}
+
+
+WIDTHS = Nullable(Items(Whole(1, 10**5), words="a list of whole numbers from 1 to 100000, or null"), may_lack=True)
+"""Channels of a network that was pruned; earlier files lack the field."""
+
+
+@cache
+def rules_of(cls: Any) -> Mapping[str, Rule]:
+    """The rules that a dataclass declares, by field."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {
+        each.name: rule
+        for each in fields(cls)
+        for rule in getattr(hints[each.name], "__metadata__", ())
+        if isinstance(rule, Rule)
+    }
+
+
+def read_as(cls: type[_T], value: object, path: str, around: Mapping[str, object] | None = None) -> _T:
+    """Read a parsed JSON value as a dataclass.
+
+    Args:
+        cls: a dataclass whose fields declare their rules.
+        value: as parsed.
+        path: to it, for messages.
+        around: values that rules and fields take from the objects around it.
+
+    Raises:
+        ManifestError: the first mistake: the path to the field, the rule and the value.
+    """
+    result: _T = Record(cls).read(value, Cursor(path, _raise, around or {}))
+    return result
+
+
+def problems(cls: type[Any], value: object, path: str) -> list[str]:
+    """Every mistake of which `read_as` would name the first; none where it would read."""
+    found: list[str] = []
+    Record(cls).read(value, Cursor(path, found.append))
+    return found
+
+
+def as_json(value: Any) -> dict[str, object]:
+    """The JSON object from which `read_as` reads the same value."""
+    return Record(type(value)).write(value)
 
 
 class Fields:
@@ -17,7 +312,7 @@ class Fields:
 
     Args:
         data: the parsed JSON value; must be an object.
-        where: the path to it, for messages: ``models.se_resnet50.weights.caffe_in1k``.
+        where: the path to it, for messages.
 
     Raises:
         ManifestError: from every method, where a field is missing or breaks its rule.
@@ -32,106 +327,43 @@ class Fields:
     def take(self, name: str) -> object:
         """The raw value of a field that must be there."""
         if name not in self._left:
-            raise ManifestError(f"{self.where} lacks the field {name!r}; a value that is not known is written as null")
+            raise ManifestError(_lacks(self.where, name))
         return self._left.pop(name)
 
     def take_optional(self, name: str) -> object:
-        """The raw value of a field that rows of earlier versions lack; None where it is absent, as where it is null."""
+        """The raw value of a field that documents of earlier versions lack; None where it is absent or null."""
         return self._left.pop(name, None)
+
+    def read(self, name: str, rule: Rule) -> Any:
+        """The value that a rule makes of a field."""
+        lacking = isinstance(rule, Nullable) and rule.may_lack
+        value = self.take_optional(name) if lacking else self.take(name)
+        return rule.read(value, Cursor(f"{self.where}.{name}", _raise))
+
+    def text(self, name: str, pattern: str = NOT_BLANK, words: str = Text.words) -> str:
+        """A string that matches ``pattern`` as a whole."""
+        return str(self.read(name, Text(pattern, words)))
+
+    def choice(self, name: str, words: tuple[str, ...]) -> str:
+        """One of ``words``."""
+        return str(self.read(name, Choice(words)))
+
+    def whole(self, name: str, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``."""
+        return int(self.read(name, Whole(low, high)))
+
+    def number(self, name: str, low: float, high: float) -> float:
+        """A number from ``low`` to ``high``."""
+        return float(self.read(name, Number(low, high)))
 
     def done(self) -> None:
         """Refuse fields that nobody took."""
         if self._left:
-            unknown = _cut(", ".join(map(repr, sorted(self._left))))
-            raise ManifestError(f"{self.where} has unknown fields: {unknown}; remove them, or check their spelling")
+            raise ManifestError(_unknown(self.where, self._left))
 
     def refuse(self, name: str, value: object, rule: str) -> ManifestError:
         """The error of a field that breaks ``rule``."""
         return ManifestError(f"{self.where}.{name} must be {rule}, got {shown(value)}")
-
-    def text(self, name: str, pattern: str = r"(?s).*\S.*", rule: str = "a text that is not empty") -> str:
-        """A string that matches ``pattern`` as a whole."""
-        value = self.take(name)
-        if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise self.refuse(name, value, rule)
-        return value
-
-    def text_or_null(
-        self, name: str, pattern: str = r"(?s).*\S.*", rule: str = "a text that is not empty"
-    ) -> str | None:
-        """The same, or null for what is not known."""
-        if self._take_null(name):
-            return None
-        return self.text(name, pattern, f"{rule}, or null")
-
-    def _take_null(self, name: str) -> bool:
-        return self._left.get(name, ...) is None and self._left.pop(name) is None
-
-    def choice(self, name: str, words: tuple[str, ...]) -> str:
-        """One of ``words``."""
-        value = self.take(name)
-        if value not in words or not isinstance(value, str):
-            raise self.refuse(name, value, f"one of {', '.join(words)}")
-        return value
-
-    def whole(self, name: str, low: int, high: int) -> int:
-        """A whole number from ``low`` to ``high``."""
-        value = self.take(name)
-        if type(value) is not int or not low <= value <= high:
-            raise self.refuse(name, value, f"a whole number from {low} to {high}")
-        return value
-
-    def whole_or_null(self, name: str, low: int, high: int) -> int | None:
-        """The same, or null for what is not known."""
-        if self._take_null(name):
-            return None
-        return self.whole(name, low, high)
-
-    def wholes_or_null(self, name: str, low: int, high: int) -> tuple[int, ...] | None:
-        """A list of whole numbers from ``low`` to ``high``; None where it is null or, as in earlier files, absent."""
-        value = self.take_optional(name)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(type(number) is int and low <= number <= high for number in value):
-            raise self.refuse(name, value, f"a list of whole numbers from {low} to {high}, or null")
-        return tuple(value)
-
-    def number(self, name: str, low: float, high: float) -> float:
-        """A number from ``low`` to ``high``."""
-        value = self.take(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise self.refuse(name, value, f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    def number_or_null(self, name: str, low: float, high: float) -> float | None:
-        """The same, or null for what is not known."""
-        if self._take_null(name):
-            return None
-        return self.number(name, low, high)
-
-    def flag(self, name: str) -> bool:
-        """True or false."""
-        value = self.take(name)
-        if not isinstance(value, bool):
-            raise self.refuse(name, value, "true or false")
-        return value
-
-    def objects(self, name: str, least: int) -> Iterator["Fields"]:
-        """A list of at least ``least`` objects, made when they are asked for: the first that is bad is the last."""
-        value = self.take(name)
-        if not isinstance(value, list) or len(value) < least:
-            raise self.refuse(name, value, f"a list of {least} or more objects")
-        return (Fields(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(value))
-
-    def table(self, name: str, pattern: str, rule: str) -> Iterator[tuple[str, "Fields"]]:
-        """An object of objects, whose keys match ``pattern``, as pairs, made when they are asked for."""
-        value = self.take(name)
-        if not isinstance(value, dict) or not value:
-            raise self.refuse(name, value, "an object that is not empty")
-        for key in value:
-            if len(key) > MOST_NAME or re.fullmatch(pattern, key) is None:
-                raise self.refuse(name, key, f"an object whose keys are {rule}, of {MOST_NAME} characters at most")
-        return ((key, Fields(item, f"{self.where}.{name}.{key}")) for key, item in value.items())
 
 
 def read_json(path: Path) -> object:
@@ -155,8 +387,22 @@ def no_duplicates(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 def shown(value: object) -> str:
     """A value as a message quotes it, its end cut off where it is long."""
-    return _cut(repr(value))
+    return cut(repr(value))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A text for a message, its end cut off where it is long."""
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
+
+def _lacks(path: str, name: str) -> str:
+    return f"{path} lacks the field {name!r}; a value that is not known is written as null"
+
+
+def _unknown(path: str, names: Iterable[str]) -> str:
+    unknown = cut(", ".join(map(repr, sorted(names))))
+    return f"{path} has unknown fields: {unknown}; remove them, or check their spelling"
+
+
+def _raise(message: str) -> NoReturn:
+    raise ManifestError(message)

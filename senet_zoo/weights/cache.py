@@ -14,7 +14,7 @@ from pathlib import Path
 from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.support import settings
 from senet_zoo.support.files import FileState, atomic_file, remove_abandoned, state_of
-from senet_zoo.weights.sources import COMMIT, SHA256
+from senet_zoo.weights.rows import COMMIT, SHA256
 
 _stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
 

@@ -6,8 +6,7 @@ from senet_zoo.errors import UnknownModelError, UnknownWeightsError
 from senet_zoo.networks import registry
 from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig
-from senet_zoo.weights.rows import Metric, WeightsRow
-from senet_zoo.weights.sources import HubFile
+from senet_zoo.weights.rows import HubFile, Metric, WeightsRow
 from senet_zoo.weights.variant import to_json
 
 CARD = "README.md"

@@ -25,9 +25,8 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import Fields, read_json
-from senet_zoo.weights.rows import MODEL_NAME, TAG, Metric, read_metric
-from senet_zoo.weights.sources import SHA256, split_revision
+from senet_zoo.support.json_fields import WIDTHS, Fields, Items, Nullable, Record, Text, read_json
+from senet_zoo.weights.rows import MODEL_NAME, SHA256, TAG, Metric, split_revision
 from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.weights.variant import from_json, to_json
 
@@ -155,7 +154,7 @@ def _from_own(fields: Fields) -> FolderConfig:
         categories=_categories(fields),
         provenance=_provenance(fields),
         fingerprint=_fingerprint(fields, num_classes),
-        widths=fields.wholes_or_null("widths", 1, 10**5),
+        widths=fields.read("widths", WIDTHS),
     )
     fields.done()
     plain = registry.find(config.architecture).se is None
@@ -297,9 +296,9 @@ def _provenance(outer: Fields) -> Provenance | None:
     fields = Fields(value, f"{outer.where}.provenance")
     provenance = Provenance(
         sha256=fields.text("sha256", SHA256, "the 64 hex digits of a sha256"),
-        base=fields.text_or_null("base", rf"{MODEL_NAME}\.{TAG}", "the name of published weights, model.tag"),
-        license=fields.text_or_null("license", LICENSE, "an SPDX name in lower case, such as apache-2.0"),
-        metrics=tuple(read_metric(metric) for metric in fields.objects("metrics", least=0)),
+        base=fields.read("base", Nullable(Text(rf"{MODEL_NAME}\.{TAG}", "the name of published weights, model.tag"))),
+        license=fields.read("license", Nullable(Text(LICENSE, "an SPDX name in lower case, such as apache-2.0"))),
+        metrics=fields.read("metrics", Items(Record(Metric))),
     )
     fields.done()
     return provenance

@@ -21,8 +21,7 @@ from senet_zoo.support import settings
 from senet_zoo.weights import huggingface, release
 from senet_zoo.weights.cache import digest, verify
 from senet_zoo.weights.huggingface import Found
-from senet_zoo.weights.rows import WeightsRow
-from senet_zoo.weights.sources import HubFile, PackageFile, ReleaseFile, Source, require_place
+from senet_zoo.weights.rows import HubFile, PackageFile, ReleaseFile, Source, WeightsRow, require_hub_file
 
 # Of several failures, the one that a user can do most about gives the error its type.
 _TELLING = (
@@ -105,7 +104,7 @@ def locate_hub(repo: str, revision: str | None = None, filename: str = "model.sa
         UsageError: one of them is not of that form.
         WeightsError: as `locate`; WeightsMismatch where no dialect knows the tensors' names.
     """
-    require_place(repo, revision, filename)
+    require_hub_file(repo, revision, filename)
     source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
     try:
         found = huggingface.cached(source)

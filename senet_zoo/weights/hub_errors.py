@@ -10,7 +10,7 @@ from typing import Any
 
 from senet_zoo.errors import WeightsAccessDenied, WeightsError, WeightsNotFound, WeightsUnavailable
 from senet_zoo.support.files import disk_error
-from senet_zoo.weights.sources import COMMIT
+from senet_zoo.weights.rows import COMMIT
 
 
 def http_library() -> Any:

@@ -16,7 +16,7 @@ from senet_zoo.support import settings
 from senet_zoo.weights.hub_errors import explain_hub, http_library, utilities
 from senet_zoo.weights.huggingface import endpoint
 from senet_zoo.weights.release import announced_size
-from senet_zoo.weights.sources import COMMIT, SHA256, HubFile, ReleaseFile, require_place
+from senet_zoo.weights.rows import COMMIT, SHA256, HubFile, ReleaseFile, require_hub_file
 
 _START = 64  # bytes that tell a safetensors file from anything else, its header's length among them
 _PATIENCE = 3  # failures of one server in a row
@@ -63,7 +63,7 @@ def describe_file(repo: str, revision: str | None, filename: str) -> RemoteFile:
     """
     from huggingface_hub import HfApi, constants
 
-    require_place(repo, revision, filename)
+    require_hub_file(repo, revision, filename)
     api = HfApi(endpoint=settings.hub_endpoint(), token=settings.hub_token(), library_name="senet_zoo")
 
     def ask() -> tuple[str, list[tuple[str, int]]]:

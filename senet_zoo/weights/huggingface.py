@@ -13,7 +13,7 @@ from senet_zoo.support.files import FileState, state_of
 from senet_zoo.weights import cache
 from senet_zoo.weights.cache import verify
 from senet_zoo.weights.hub_errors import explain_hub, http_library
-from senet_zoo.weights.sources import COMMIT, SHA256, HubFile
+from senet_zoo.weights.rows import COMMIT, SHA256, HubFile
 
 _log = logging.getLogger("senet_zoo")
 

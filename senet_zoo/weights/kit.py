@@ -21,8 +21,7 @@ from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.checks import Check, Verification
 from senet_zoo.weights.download import Located, locate
 from senet_zoo.weights.manifest import FILENAME, document, load_manifest
-from senet_zoo.weights.rows import WeightsRow
-from senet_zoo.weights.sources import PATH, SHA256, ReleaseFile
+from senet_zoo.weights.rows import PATH, SHA256, ReleaseFile, WeightsRow
 
 SUMS = "SHA256SUMS"
 

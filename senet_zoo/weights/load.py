@@ -20,7 +20,7 @@ from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta, unfilled
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.memory import uncollected
-from senet_zoo.weights.sources import split_revision
+from senet_zoo.weights.rows import split_revision
 
 _log = logging.getLogger("senet_zoo")
 

@@ -2,20 +2,76 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated, Any
 
 from senet_zoo.errors import ManifestError, UnknownWeightsError
 from senet_zoo.support import settings
-from senet_zoo.support.json_fields import Fields, read_json, shown
-from senet_zoo.weights.rows import MODEL_NAME, TAG, WeightsRow, read_row, row_json
+from senet_zoo.support.json_fields import (
+    BAD,
+    Cursor,
+    Fields,
+    Record,
+    Table,
+    Text,
+    Whole,
+    as_json,
+    cut,
+    problems,
+    read_as,
+    read_json,
+    shown,
+)
+from senet_zoo.weights.rows import MODEL_NAME, TAG, WeightsRow
 
 FILENAME = "weights_manifest.json"
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class DefaultTag(Text):
+    """A tag, one of those of the ``weights`` beside it."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The tag."""
+        tags = cursor.around.get("weights")
+        if super().read(value, cursor) is BAD or not isinstance(tags, dict) or not tags or value in tags:
+            return value
+        return cursor.refuse(f"one of the model's tags ({cut(', '.join(tags))})", value)
+
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """The checkpoints of a model as they stand in the file.
+
+    Args:
+        default: the tag that ``pretrained=True`` takes.
+        weights: rows by their tag.
+    """
+
+    default: Annotated[str, DefaultTag(TAG, "a tag, such as caffe_in1k")]
+    weights: Annotated[Mapping[str, WeightsRow], Table("tag", Record(WeightsRow), TAG, "tags, such as caffe_in1k")]
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """The JSON document of a manifest.
+
+    Args:
+        manifest_version: of its form.
+        models: by their name.
+    """
+
+    manifest_version: Annotated[int, Whole(VERSION, VERSION)]
+    models: Annotated[
+        Mapping[str, ModelWeights],
+        Table("model", Record(ModelWeights), MODEL_NAME, "names of models, such as se_resnet50"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -71,12 +127,10 @@ def load_manifest(path: Path | None = None) -> Manifest:
 
 def document(rows: Iterable[WeightsRow]) -> dict[str, object]:
     """The JSON document of a manifest with these rows; the first of each model is its default."""
-    models: dict[str, dict[str, object]] = {}
-    weights: dict[str, dict[str, object]] = {}
+    models: dict[str, dict[str, WeightsRow]] = {}
     for row in rows:
-        weights.setdefault(row.model, {})[row.tag] = row_json(row)
-        models.setdefault(row.model, {"default": row.tag, "weights": weights[row.model]})
-    return {"manifest_version": VERSION, "models": models}
+        models.setdefault(row.model, {})[row.tag] = row
+    return as_json(ManifestFile(VERSION, {name: ModelWeights(next(iter(tags)), tags) for name, tags in models.items()}))
 
 
 def text_of(content: object) -> str:
@@ -141,23 +195,43 @@ def parse_manifest(data: object, where: str) -> Manifest:
     Raises:
         ManifestError: a field breaks its rule.
     """
-    top = Fields(data, where)
-    version = top.take("manifest_version")
+    _require_version(data, where)
+    file = read_as(ManifestFile, data, where)
+    models = {}
+    for model, entry in file.models.items():
+        rows = dict(entry.weights)
+        models[model] = (rows.pop(entry.default), *rows.values())
+    return Manifest(MappingProxyType(models))
+
+
+def manifest_problems(data: object, where: str) -> list[str]:
+    """Every mistake of which `parse_manifest` would name the first.
+
+    Raises:
+        ManifestError: the manifest was made for another version.
+    """
+    _require_version(data, where)
+    return problems(ManifestFile, data, where)
+
+
+def sound_rows(data: Any) -> Iterator[WeightsRow]:
+    """The rows that can be read, whatever is wrong with the rest of a parsed manifest."""
+    models = data.get("models") if isinstance(data, dict) else None
+    for model, entry in models.items() if isinstance(models, dict) else ():
+        weights = entry.get("weights") if isinstance(entry, dict) else None
+        for tag, row in weights.items() if isinstance(weights, dict) else ():
+            alone = {"manifest_version": VERSION, "models": {model: {"default": tag, "weights": {tag: row}}}}
+            if not problems(ManifestFile, alone, ""):
+                yield parse_manifest(alone, "").row(model)
+
+
+def _require_version(data: object, where: str) -> None:
+    version = Fields(data, where).take("manifest_version")
     if type(version) is not int or version != VERSION:
         raise ManifestError(
             f"{where}.manifest_version must be {VERSION}, got {shown(version)}: the manifest was made for another "
             f"senet_zoo; pip install --upgrade senet-zoo"
         )
-    models = {}
-    for model, fields in top.table("models", MODEL_NAME, "names of models, such as se_resnet50"):
-        default = fields.text("default", TAG, "a tag, such as caffe_in1k")
-        rows = {tag: read_row(model, tag, row) for tag, row in fields.table("weights", TAG, "tags, such as caffe_in1k")}
-        fields.done()
-        if default not in rows:
-            raise fields.refuse("default", default, f"one of the model's tags ({', '.join(rows)})")
-        models[model] = (rows.pop(default), *rows.values())
-    top.done()
-    return Manifest(MappingProxyType(models))
 
 
 def _or_list(before: str, words: list[str]) -> str:

@@ -23,9 +23,8 @@ from senet_zoo.weights.hub_metadata import RemoteFile, describe_file, fetch_head
 from senet_zoo.weights.hub_text import fetch_text
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.manifest import document, parse_manifest
-from senet_zoo.weights.rows import ORIGIN, TAG, WeightsRow
+from senet_zoo.weights.rows import COMMIT, ORIGIN, TAG, HubFile, WeightsRow, split_revision
 from senet_zoo.weights.save import parameters_of
-from senet_zoo.weights.sources import COMMIT, HubFile, split_revision
 from senet_zoo.weights.timm_config import PRETRAINED
 
 

@@ -8,11 +8,10 @@ from typing import Any, cast
 
 from senet_zoo.errors import ManifestError, WeightsError, WeightsMismatch
 from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import read_json
+from senet_zoo.support.json_fields import as_json, read_json
 from senet_zoo.weights.hub_metadata import RemoteFile, Servers
 from senet_zoo.weights.manifest import VERSION, default_path, load_manifest, parse_manifest, text_of
-from senet_zoo.weights.rows import WeightsRow, row_json
-from senet_zoo.weights.sources import HubFile, PackageFile, ReleaseFile
+from senet_zoo.weights.rows import HubFile, PackageFile, ReleaseFile, WeightsRow
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def add_row(path: Path, row: WeightsRow) -> None:
                 f"{row.name} must stand once, but {manifest} has a row of that name; choose another tag"
             )
     model = content["models"].setdefault(row.model, {"default": row.tag, "weights": {}})
-    model["weights"][row.tag] = row_json(row)
+    model["weights"][row.tag] = as_json(row)
     _write(path, content)
 
 

@@ -18,9 +18,8 @@ from senet_zoo.weights.create import create_model
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_add import as_tag, credit_of, row_of
-from senet_zoo.weights.rows import WeightsRow
+from senet_zoo.weights.rows import HubFile, WeightsRow
 from senet_zoo.weights.save import parameters_of, save_pretrained
-from senet_zoo.weights.sources import HubFile
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from senet_zoo.weights import cache
 from senet_zoo.weights.cache import verify
 from senet_zoo.weights.hub_errors import explain_network, http_library, progress_bar
 from senet_zoo.weights.huggingface import Found
-from senet_zoo.weights.sources import ReleaseFile
+from senet_zoo.weights.rows import ReleaseFile
 
 TRIES = 3
 

@@ -1,15 +1,132 @@
-"""What the manifest knows of one checkpoint, as frozen values; reading checks every field."""
+"""What the manifest knows of one checkpoint and of its files: frozen values that declare the rules of their JSON."""
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Annotated, Any
 
-from senet_zoo.data.preprocessing import Preprocessing, read_preprocessing
-from senet_zoo.formats.metadata import LABELS, Fingerprint, fingerprint_json, read_fingerprint
-from senet_zoo.support.json_fields import Fields
-from senet_zoo.weights.sources import HubFile, PackageFile, ReleaseFile, Source, read_source
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import UsageError
+from senet_zoo.formats.containers import MOST_BYTES
+from senet_zoo.formats.dialects import DIALECTS
+from senet_zoo.formats.metadata import LABELS, Fingerprint
+from senet_zoo.support.json_fields import BAD, Choice, Cursor, Flag, Items, Nullable, Number, OneOf, Record, Text, Whole
 
 MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
 ORIGIN = r"https://[^\s@]+"
+REPO = r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+COMMIT = r"[0-9a-f]{40}"
+REVISION = r"(?=.{1,250}$)[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"
+SHA256 = r"[0-9a-f]{64}"
+PREFIX = r"[0-9a-f]{8,64}"
+# Relative, no segment starts with a dot (so no ".."), and none is a device name of Windows.
+_DEVICE = r"([Cc][Oo][Nn]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Cc][Oo][Mm][0-9]|[Ll][Pp][Tt][0-9])"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+PATH = rf"(?!(.*/)?{_DEVICE}(\.|/|$)){_NAME}(/{_NAME})*"
+# Plain http only where nobody can listen in; no user names in the address; a plain file name at the end.
+URL = (
+    r"(https://[A-Za-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]+)?/([^\s@]*/)?"
+    rf"(?!{_DEVICE}(\.|$)){_NAME}"
+)
+
+_PATH = Text(PATH, "a relative path with / that leaves no folder, such as weights/model.safetensors")
+_SHA256 = Text(SHA256, "the 64 hex digits of a sha256")
+_SIZE = Whole(1, MOST_BYTES)
+_DIALECT = Choice(tuple(DIALECTS))
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A safetensors file inside the installed package.
+
+    Args:
+        path: below the package's folder, with ``/``.
+        sha256: of the file, 64 hex digits.
+        size: in bytes.
+        dialect: how its tensors are named; see `senet_zoo.formats.dialects`.
+    """
+
+    path: Annotated[str, _PATH]
+    sha256: Annotated[str, _SHA256]
+    size: Annotated[int, _SIZE]
+    dialect: Annotated[str, _DIALECT]
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A safetensors file in a repository of a hub that speaks Hugging Face's protocol.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: the commit, 40 hex digits; None: not known, the hub's newest is resolved once and kept. Outside a
+            manifest it may be a tag or a branch, which is resolved once too.
+        filename: inside the repository.
+        sha256: of the file, 64 hex digits; None: not known, the bytes are checked against what the hub reports.
+        size: in bytes; None: not known.
+        dialect: how its tensors are named; see `senet_zoo.formats.dialects`.
+    """
+
+    repo: Annotated[str, Text(REPO, "organisation/name")]
+    revision: Annotated[str | None, Nullable(Text(COMMIT, "the 40 hex digits of a commit, never a branch or tag"))]
+    filename: Annotated[str, _PATH]
+    sha256: Annotated[str | None, Nullable(_SHA256)]
+    size: Annotated[int | None, Nullable(_SIZE)]
+    dialect: Annotated[str, _DIALECT]
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """A torch file of a public release: fetched once, hash checked, kept as safetensors.
+
+    Args:
+        url: https address of the file.
+        sha256_prefix: the first 8 or more hex digits of its sha256.
+        size: in bytes; None: not known.
+        dialect: how its tensors are named; see `senet_zoo.formats.dialects`.
+    """
+
+    url: Annotated[
+        str, Text(URL, "an https address without user name (http only on this machine) that ends in a plain file name")
+    ]
+    sha256_prefix: Annotated[str, Text(PREFIX, "the first 8 to 64 hex digits of a sha256")]
+    size: Annotated[int | None, Nullable(_SIZE)]
+    dialect: Annotated[str, _DIALECT]
+
+    @property
+    def filename(self) -> str:
+        """The last part of the address."""
+        return PurePosixPath(self.url).name
+
+
+Source = PackageFile | HubFile | ReleaseFile
+SOURCES = OneOf({"package": PackageFile, "hub": HubFile, "release": ReleaseFile})
+
+
+def split_revision(address: str) -> tuple[str, str | None]:
+    """The two parts of ``organisation/name@revision``; the revision is None where the address has no ``@``."""
+    repo, at, revision = address.partition("@")
+    return repo, revision if at else None
+
+
+def require_hub_file(repo: str, revision: str | None, filename: str) -> None:
+    """Refuse what names no file of a hub, before anything is asked.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: a commit, tag or branch; None for the newest commit.
+        filename: inside the repository.
+
+    Raises:
+        UsageError: one of them is not of that form.
+    """
+    for name, value, pattern, rule in (
+        ("repo", repo, REPO, "organisation/name"),
+        ("revision", revision, REVISION, "a commit of 40 hex digits, a tag or a branch, or nothing for the newest"),
+        ("filename", filename, PATH, "a relative path inside the repository"),
+    ):
+        if value is not None and re.fullmatch(pattern, value) is None:
+            raise UsageError(f"{name} of a hub file must be {rule}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -25,22 +142,29 @@ class Metric:
         measured_by_us: whether a command in this tree made the number.
     """
 
-    name: str
-    value: float | None
-    dataset: str
-    size: int
-    who: str
-    measured_by_us: bool
+    name: Annotated[str, Choice(("top1", "top5"))]
+    value: Annotated[float | None, Nullable(Number(0.0, 100.0))]
+    dataset: Annotated[str, Text()]
+    size: Annotated[int, Whole(8, 1024)]
+    who: Annotated[str, Text()]
+    measured_by_us: Annotated[bool, Flag()]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a training log: mean loss, accuracy on the held-out split in percent, and how long it took."""
+    """One line of a training log.
 
-    epoch: int
-    loss: float
-    validation_top1: float
-    seconds: float
+    Args:
+        epoch: counted from 1.
+        loss: mean of the epoch.
+        validation_top1: percent of the held-out pictures.
+        seconds: how long it took.
+    """
+
+    epoch: Annotated[int, Whole(1, 100_000)]
+    loss: Annotated[float, Number(0.0, 1e6)]
+    validation_top1: Annotated[float, Number(0.0, 100.0)]
+    seconds: Annotated[float, Number(0.0, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -55,11 +179,24 @@ class Training:
         log: one row an epoch.
     """
 
-    command: str
-    recipe: str
-    seed: int
-    selection: str
-    log: tuple[Epoch, ...]
+    command: Annotated[str, Text()]
+    recipe: Annotated[str, Text()]
+    seed: Annotated[int, Whole(0, 2**63)]
+    selection: Annotated[str, Text()]
+    log: Annotated[tuple[Epoch, ...], Items(Record(Epoch), least=1)]
+
+
+@dataclass(frozen=True)
+class LabelCount(Whole):
+    """As many as the ``labels`` beside it."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The number."""
+        labels = cursor.around.get("labels")
+        count = LABELS.get(labels, value) if isinstance(labels, str) else value
+        if super().read(value, cursor) is BAD:
+            return BAD
+        return value if value == count else cursor.refuse(f"{count}, the number of labels of {labels}", value)
 
 
 @dataclass(frozen=True)
@@ -86,106 +223,21 @@ class WeightsRow:
 
     model: str
     tag: str
-    num_classes: int
-    labels: str
-    in_channels: int
-    parameters: int
-    preprocessing: Preprocessing
-    sources: tuple[Source, ...]
-    metrics: tuple[Metric, ...]
-    license: str | None
-    license_source: str
-    origin: str | None
-    citation: str
-    training: Training | None
-    fingerprint: Fingerprint | None = None
+    num_classes: Annotated[int, LabelCount(1, 1_000_000)]
+    labels: Annotated[str, Choice(tuple(LABELS))]
+    in_channels: Annotated[int, Whole(1, 1024)]
+    parameters: Annotated[int, Whole(1, 10**10)]
+    preprocessing: Annotated[Preprocessing, Record(Preprocessing)]
+    sources: Annotated[tuple[Source, ...], Items(SOURCES, least=1)]
+    metrics: Annotated[tuple[Metric, ...], Items(Record(Metric))]
+    license: Annotated[str | None, Nullable(Text())]
+    license_source: Annotated[str, Text()]
+    origin: Annotated[str | None, Nullable(Text(ORIGIN, "an https address"))]
+    citation: Annotated[str, Text()]
+    training: Annotated[Training | None, Nullable(Record(Training))]
+    fingerprint: Annotated[Fingerprint | None, Nullable(Record(Fingerprint), may_lack=True)] = None
 
     @property
     def name(self) -> str:
         """``model.tag``."""
         return f"{self.model}.{self.tag}"
-
-
-def read_row(model: str, tag: str, fields: Fields) -> WeightsRow:
-    """The row of ``model.tag``, every field checked.
-
-    Raises:
-        ManifestError: a field is missing, unknown, or breaks its rule.
-    """
-    labels = fields.choice("labels", tuple(LABELS))
-    num_classes = fields.whole("num_classes", 1, 1_000_000)
-    if num_classes != LABELS[labels]:
-        raise fields.refuse("num_classes", num_classes, f"{LABELS[labels]}, the number of labels of {labels}")
-    training = fields.take("training")
-    fingerprint = fields.take_optional("fingerprint")
-    row = WeightsRow(
-        model=model,
-        tag=tag,
-        num_classes=num_classes,
-        labels=labels,
-        in_channels=fields.whole("in_channels", 1, 1024),
-        parameters=fields.whole("parameters", 1, 10**10),
-        preprocessing=read_preprocessing(fields.take("preprocessing"), fields.where),
-        sources=tuple(read_source(source) for source in fields.objects("sources", least=1)),
-        metrics=tuple(read_metric(metric) for metric in fields.objects("metrics", least=0)),
-        license=fields.text_or_null("license"),
-        license_source=fields.text("license_source"),
-        origin=fields.text_or_null("origin", ORIGIN, "an https address"),
-        citation=fields.text("citation"),
-        training=None if training is None else _training(Fields(training, f"{fields.where}.training")),
-        fingerprint=None if fingerprint is None else read_fingerprint(fingerprint, fields.where, num_classes),
-    )
-    fields.done()
-    return row
-
-
-def row_json(row: WeightsRow) -> dict[str, object]:
-    """The JSON object from which `read_row` reads the same row."""
-    kinds = {PackageFile: "package", HubFile: "hub", ReleaseFile: "release"}
-    values = asdict(row)
-    del values["model"], values["tag"]
-    values["preprocessing"]["interpolation"] = row.preprocessing.interpolation.value
-    values["sources"] = [{"kind": kinds[type(source)], **asdict(source)} for source in row.sources]
-    values["fingerprint"] = None if row.fingerprint is None else fingerprint_json(row.fingerprint)
-    return values
-
-
-def read_metric(fields: Fields) -> Metric:
-    """The metric that ``fields`` describes.
-
-    Raises:
-        ManifestError: a field breaks its rule.
-    """
-    metric = Metric(
-        name=fields.choice("name", ("top1", "top5")),
-        value=fields.number_or_null("value", 0.0, 100.0),
-        dataset=fields.text("dataset"),
-        size=fields.whole("size", 8, 1024),
-        who=fields.text("who"),
-        measured_by_us=fields.flag("measured_by_us"),
-    )
-    fields.done()
-    return metric
-
-
-def _training(fields: Fields) -> Training:
-    training = Training(
-        command=fields.text("command"),
-        recipe=fields.text("recipe"),
-        seed=fields.whole("seed", 0, 2**63),
-        selection=fields.text("selection"),
-        log=tuple(_epoch(epoch) for epoch in fields.objects("log", least=1)),
-    )
-    fields.done()
-    return training
-
-
-def _epoch(fields: Fields) -> Epoch:
-    epoch = Epoch(
-        epoch=fields.whole("epoch", 1, 100_000),
-        loss=fields.number("loss", 0.0, 1e6),
-        validation_top1=fields.number("validation_top1", 0.0, 100.0),
-        seconds=fields.number("seconds", 0.0, 1e9),
-    )
-    fields.done()
-    return epoch

@@ -14,8 +14,7 @@ from torch import Tensor
 import senet_zoo
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.weights.manifest import document
-from senet_zoo.weights.rows import WeightsRow
-from senet_zoo.weights.sources import HubFile, ReleaseFile, Source
+from senet_zoo.weights.rows import HubFile, ReleaseFile, Source, WeightsRow
 
 COMMIT = "c" * 40
 FEW, WHOLE = "org/few", "org/whole"

@@ -11,8 +11,7 @@ from hub.places import TREE
 
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.weights import cache as verified
-from senet_zoo.weights.rows import WeightsRow
-from senet_zoo.weights.sources import HubFile
+from senet_zoo.weights.rows import HubFile, WeightsRow
 
 SETTINGS = (
     "SENET_ZOO_HUB",

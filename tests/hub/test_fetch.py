@@ -13,7 +13,7 @@ from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsMismatch, Weig
 from senet_zoo.weights import cache as verified
 from senet_zoo.weights import download
 from senet_zoo.weights.download import locate, locate_hub
-from senet_zoo.weights.sources import HubFile, PackageFile
+from senet_zoo.weights.rows import HubFile, PackageFile
 
 REPO, COMMIT = "org/net", "c" * 40
 

@@ -15,8 +15,7 @@ from senet_zoo import get_weights
 from senet_zoo.errors import ManifestError, UnknownWeightsError
 from senet_zoo.networks.registry import ALIASES, MODELS
 from senet_zoo.weights.manifest import load_manifest
-from senet_zoo.weights.rows import Metric
-from senet_zoo.weights.sources import HubFile, PackageFile, ReleaseFile
+from senet_zoo.weights.rows import HubFile, Metric, PackageFile, ReleaseFile
 
 SCHEMA = json.loads((TREE / "weights_manifest.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -11,7 +11,7 @@ from senet_zoo.errors import ManifestError, WeightsUnavailable
 from senet_zoo.weights import hub_metadata
 from senet_zoo.weights.manifest import document, load_manifest, text_of
 from senet_zoo.weights.manifest_pin import Pin, add_row, pin_manifest
-from senet_zoo.weights.sources import HubFile, ReleaseFile
+from senet_zoo.weights.rows import HubFile, ReleaseFile
 
 COMMIT = "c" * 40
 

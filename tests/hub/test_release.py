@@ -14,7 +14,7 @@ from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsNotFound,
 from senet_zoo.formats import safetensors as tensor_files
 from senet_zoo.weights import release
 from senet_zoo.weights.download import locate
-from senet_zoo.weights.sources import ReleaseFile
+from senet_zoo.weights.rows import ReleaseFile
 
 
 def saved(value: object, old: bool = False) -> bytes:

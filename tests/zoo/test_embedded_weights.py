@@ -8,7 +8,7 @@ import senet_zoo
 from senet_zoo.data.labels import IMAGENETTE
 from senet_zoo.evaluation import logits_of
 from senet_zoo.formats.caffe import synsets
-from senet_zoo.weights.sources import PackageFile
+from senet_zoo.weights.rows import PackageFile
 
 EMBEDDED = [
     name

@@ -19,10 +19,10 @@ from senet_zoo.errors import ManifestError, UsageError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.metadata import Fingerprint, fingerprint_json
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.support.json_fields import as_json
 from senet_zoo.weights.convert import convert
 from senet_zoo.weights.fingerprint import compare, fingerprint, picture, suggest
 from senet_zoo.weights.manifest import load_manifest
-from senet_zoo.weights.rows import row_json
 from senet_zoo.weights.verify import verify_deep
 
 SMALL = senet_zoo.Preprocessing(size=64, resize=64)
@@ -189,7 +189,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Publishes random weights as ``MODEL.mine``, with the fingerprint that it is given."""
 
     def publish(model: senet_zoo.ConvNet, name: str, made: Fingerprint | None) -> Path:
-        tagged = deepcopy(row_json(senet_zoo.get_weights("se_resnet20.cifar10").row))
+        tagged = deepcopy(as_json(senet_zoo.get_weights("se_resnet20.cifar10").row))
         tagged["fingerprint"] = None if made is None else fingerprint_json(made)
         tagged["sources"] = [
             {"kind": "hub", "repo": "me/net", "revision": None, "filename": "model.safetensors"}

@@ -19,12 +19,12 @@ from networks import randomise
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsUnavailable
 from senet_zoo.formats.metadata import fingerprint_json
-from senet_zoo.support.json_fields import Fields
+from senet_zoo.support.json_fields import as_json, read_as
 from senet_zoo.weights import cache
 from senet_zoo.weights.fingerprint import fingerprint
 from senet_zoo.weights.kit import download_to
 from senet_zoo.weights.manifest import document, load_manifest
-from senet_zoo.weights.rows import read_row, row_json
+from senet_zoo.weights.rows import WeightsRow
 from senet_zoo.weights.verify import verify, verify_deep
 
 EMBEDDED = ("se_resnet20.cifar10", "resnet20.cifar10")
@@ -65,7 +65,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     content = safetensors.torch.save(model.state_dict())
     with Loopback() as hub:
         sha256 = hub.add("me/net", content)
-        row = row_json(senet_zoo.get_weights("se_resnet20.cifar10").row)
+        row = as_json(senet_zoo.get_weights("se_resnet20.cifar10").row)
         row["sources"] = [
             {"kind": "hub", "repo": "me/net", "revision": "c" * 40, "filename": "model.safetensors"}
             | {"sha256": sha256, "size": len(content), "dialect": "native"}
@@ -284,7 +284,8 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
 def test_every_row_can_be_written_and_read_again() -> None:
     rows = [row for rows in load_manifest().models.values() for row in rows]
     assert all(
-        read_row(row.model, row.tag, Fields(json.loads(json.dumps(row_json(row))), row.name)) == row for row in rows
+        read_as(WeightsRow, json.loads(json.dumps(as_json(row))), row.name, {"model": row.model, "tag": row.tag}) == row
+        for row in rows
     )
     assert len(document(rows)["models"]) == len(load_manifest().models)
 
