@@ -1,19 +1,24 @@
-"""`evaluate`: what a network scores on labelled pictures, each counted once in however many processes."""
+"""`evaluate`: what a network scores on labelled pictures, in one process or several."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from senet_zoo.data.labelled import Labelled
-from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import DataError, PictureError, UsageError, WeightsError
-from senet_zoo.evaluation.label_matching import Logits, match
-from senet_zoo.evaluation.metrics import Answer, Evaluation, Unreadable, answers, summarise
+from senet_zoo.data.loader import load_batches
+from senet_zoo.data.preprocessing import Interpolation, Preprocessing
+from senet_zoo.errors import DataError, UsageError, WeightsError
+from senet_zoo.evaluation.label_matching import Logits, match_classes
+from senet_zoo.evaluation.metrics import Evaluation, PictureScore, Unreadable, score_pictures, summarise
 from senet_zoo.evaluation.protocols import CentreCrop, Combine, Crops
-from senet_zoo.support.distributed import Ranks, current_ranks
+from senet_zoo.support.distributed import current_ranks
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def evaluate(
@@ -30,24 +35,24 @@ def evaluate(
 ) -> Evaluation:
     """Measure a network on labelled pictures, on the device and in the dtype of its parameters.
 
-    In a process group every process takes each ``world``-th picture, and all get the whole result, which is the same
-    however many they are. A picture that cannot be read is left out and named in the result.
+    In a process group the processes share the pictures, each counted once, and all get the same result, however many
+    they are. A picture that cannot be read is left out and named in the result.
 
     Args:
         model: in eval mode; (N, 3, size, size) -> (N, len(logits.names)).
-        data: what it is shown; its classes are some or all of the network's.
-        preprocessing: that of the model's weights.
-        logits: what the network tells apart.
-        protocol: the squares of each picture; the preprocessing's own centre crop by default.
-        combine: the scores of several squares.
-        batch: squares that the network sees at once.
-        workers: processes that decode pictures; 0 decodes in this one.
-        progress: told the number of pictures after each batch of this process.
+        data: labelled pictures; their classes are some or all of the network's.
+        preprocessing: what the model's weights were trained with.
+        logits: names of the network's logits.
+        protocol: crops of each picture; by default the centre crop of ``preprocessing``.
+        combine: how the scores of several crops become one.
+        batch: crops that the network sees at once.
+        workers: processes that read pictures; 0 reads in this one.
+        progress: called with the number of pictures after each batch of this process.
 
     Raises:
-        UsageError: a number out of range, a model in training mode, or names that do not fit its logits.
-        DataError: a class that the network does not know, or no picture can be read.
-        WeightsError: the network gives no finite scores.
+        UsageError: a number is out of range, the model is in training mode, or ``logits`` are not as many as its own.
+        DataError: a class is not among the network's, or no picture can be read.
+        WeightsError: a score is not finite.
 
     Example:
         >>> import senet_zoo
@@ -58,55 +63,35 @@ def evaluate(
         >>> evaluate(model, data, weights.preprocessing, logits_of(weights.categories)).top1  # doctest: +SKIP
         91.82
     """
-    if batch < 1 or workers < 0:
-        raise UsageError(f"batch must be at least 1 and workers at least 0, got {batch} and {workers}")
     if model.training:
         raise UsageError("evaluate needs a model in eval mode, and this one is in training mode: call model.eval()")
     crops = protocol or CentreCrop(preprocessing.size, preprocessing.resize)
-    places, ranks = match(data.classes, logits), current_ranks()
-    own: list[Answer] = []
+    class_logits, ranks = match_classes(data.classes, logits), current_ranks()
+    own: list[PictureScore] = []
     missing: list[tuple[int, str]] = []
-    for loaded in _batches(data, crops, preprocessing, max(1, batch // crops.count), workers, ranks):
-        missing += [(index, views) for index, views in loaded if isinstance(views, str)]
-        readable = [(index, views) for index, views in loaded if not isinstance(views, str)]
-        if readable:
-            indices, views = zip(*readable, strict=True)
-            scores = _scores(model, torch.cat(views), preprocessing, batch)
-            _check(scores, logits, data.names[indices[0]])
-            labels = [places[data.labels[index]] for index in indices]
-            own += answers(scores.unflatten(0, (len(indices), crops.count)), labels, indices, combine)
+    views = partial(_views, crops, preprocessing.interpolation)
+    pictures = range(ranks.rank, len(data), ranks.world)
+    at_once = min(batch, max(1, batch // crops.count))
+    for loaded in load_batches(data, views, at_once, workers, pictures):
+        missing += loaded.unreadable
+        if loaded.indices:
+            scores = _scores(model, torch.cat(loaded.tensors), preprocessing, batch)
+            _check(scores, logits, data.names[loaded.indices[0]])
+            labels = [class_logits[data.labels[index]] for index in loaded.indices]
+            own += score_pictures(scores.unflatten(0, (len(labels), crops.count)), labels, loaded.indices, combine)
         progress(len(loaded))
     everyone = sorted(ranks.gather(own), key=attrgetter("index"))
     unreadable = [Unreadable(data.names[index], error) for index, error in sorted(ranks.gather(missing))]
     if not everyone:
         raise DataError(f"a picture must be readable, and none of {len(data)} is: {unreadable[0].error}")
-    return summarise(everyone, data, places, len(logits.names), unreadable)
+    return summarise(everyone, data, class_logits, len(logits.names), unreadable)
 
 
-class _Views(Dataset[tuple[int, Tensor | str]]):
-    """The squares of each picture, (views, 3, size, size) uint8, or why there are none."""
+def _views(crops: Crops, interpolation: Interpolation, picture: "Image") -> Tensor:
+    """The squares of a picture, (views, 3, size, size) uint8."""
+    from torchvision.transforms.v2 import functional as vision
 
-    def __init__(self, data: Labelled, crops: Crops, preprocessing: Preprocessing) -> None:
-        self.data, self.crops, self.interpolation = data, crops, preprocessing.interpolation
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
-        from torchvision.transforms.v2 import functional as vision
-
-        try:
-            picture = self.data.read(index)
-        except PictureError as error:
-            return index, str(error)
-        views = self.crops.views(picture, self.interpolation)
-        return index, torch.stack([vision.pil_to_tensor(view) for view in views])
-
-
-def _batches(
-    data: Labelled, crops: Crops, preprocessing: Preprocessing, size: int, workers: int, ranks: Ranks
-) -> Iterator[list[tuple[int, Tensor | str]]]:
-    mine = range(ranks.rank, len(data), ranks.world)
-    groups = [list(mine[start : start + size]) for start in range(0, len(mine), size)]
-    views = _Views(data, crops, preprocessing)
-    return iter(DataLoader(views, batch_sampler=groups, num_workers=min(workers, len(groups)), collate_fn=list))
+    return torch.stack([vision.pil_to_tensor(view) for view in crops.views(picture, interpolation)])
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Which of a network's logits stands for each class of the data."""
+"""Match the classes of labelled pictures with the logits of a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ LABEL_ORDERS = ("usual", "ilsvrc2017")
 
 @dataclass(frozen=True)
 class Logits:
-    """What a network's logits are called, first to last.
+    """Classes of a network in the order of its logits.
 
     Args:
-        names: of the classes.
+        names: what the classes are called.
         synsets: their WordNet ids, such as ``n01440764``; None where they are not known.
     """
 
@@ -24,15 +24,15 @@ class Logits:
 
 
 def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
-    """Logits with these names, and their synsets where the names are those of ImageNet-1k or Imagenette.
+    """Logits with these names, and with synsets if the names are those of ImageNet-1k or Imagenette.
 
     Args:
-        names: of the classes, in the usual order: for ImageNet-1k that of the sorted synsets.
-        order: of the network's logits; ``ilsvrc2017`` for a network that came from the authors' Caffe files without
-            having its classifier sorted.
+        names: names of the classes in the usual order, which for ImageNet-1k is that of the sorted synsets.
+        order: order of the network's logits: ``usual``, or ``ilsvrc2017`` for a network from the authors' Caffe files
+            whose classifier was not sorted.
 
     Raises:
-        UsageError: another order than the usual one for classes that are not ImageNet-1k's.
+        UsageError: an unknown order, or ``ilsvrc2017`` for classes that are not those of ImageNet-1k.
 
     Source: `senet_zoo.formats.caffe` for the authors' order.
     """
@@ -53,20 +53,20 @@ def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
     return Logits(tuple(name_of[synset] for synset in synsets()), synsets())
 
 
-def match(classes: Sequence[str], logits: Logits) -> tuple[int, ...]:
-    """The logit of each class: by its name, its synset, or its number where all classes are numbers.
+def match_classes(classes: Sequence[str], logits: Logits) -> tuple[int, ...]:
+    """Index of each class's logit, found by name, by synset, or by number if all classes are numbers.
 
-    Names are compared without case, and an underscore is a space.
+    Names are compared without case, and an underscore equals a space.
 
     Raises:
-        DataError: a class is none of the network's, or its name is that of several.
+        DataError: a class is not among the network's, or several of the network's have its name.
     """
     numbers = [str(index) for index in range(len(logits.names))]
     ways = (([_plain(name) for name in logits.names], _plain), (logits.synsets or (), str), (numbers, str))
     for names, written in ways:
-        places = {name: index for index, name in enumerate(names) if names.count(name) == 1}
-        if all(written(name) in places for name in classes):
-            return tuple(places[written(name)] for name in classes)
+        index_of = {name: index for index, name in enumerate(names) if names.count(name) == 1}
+        if all(written(name) in index_of for name in classes):
+            return tuple(index_of[written(name)] for name in classes)
     known = {_plain(name) for name in logits.names} | set(logits.synsets or ())
     strange = [name for name in classes if name not in known and _plain(name) not in known]
     raise DataError(

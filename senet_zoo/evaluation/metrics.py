@@ -1,7 +1,4 @@
-"""What is counted of a network's answers: one record a picture, and what the records of a data set add up to.
-
-What an evaluation finds, and how it is added up from the answers to single pictures.
-"""
+"""Metrics of an evaluation: the score of each picture, and what the scores of a data set add up to."""
 
 import math
 from collections.abc import Sequence
@@ -14,39 +11,39 @@ from senet_zoo.data.labelled import Labelled
 from senet_zoo.evaluation.protocols import Combine
 
 BINS = 15
+OTHER = "(other)"
+"""Name of the column of all classes that the data has not."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a network said to one picture.
+class PictureScore:
+    """How a network does on one picture.
 
     Args:
         index: of the picture.
-        place: of the true class among all that the network tells apart, in the order of their scores; 0 is the best.
-        first: the class of the highest score.
+        rank: of the true class among all classes of the network, ordered by score; 0 is the best.
+        predicted: the class of the highest score.
         confidence: probability of that class.
         loss: minus the logarithm of the true class's probability.
     """
 
     index: int
-    place: int
-    first: int
+    rank: int
+    predicted: int
     confidence: float
     loss: float
 
 
-def answers(
+def score_pictures(
     logits: Tensor, labels: Sequence[int], indices: Sequence[int], combine: Combine = Combine.MEAN
-) -> list[Answer]:
-    """One record a picture.
-
-    Of classes with equal scores the one of the lower number comes first.
+) -> list[PictureScore]:
+    """The score of each picture; of classes with equal scores the lower index comes first.
 
     Args:
-        logits: (N, V, classes) of N pictures in V views each.
-        labels: N indices of classes.
-        indices: N numbers of pictures.
-        combine: the scores of the views; loss and confidence are of the mean of their probabilities in either case.
+        logits: (N, V, classes) for N pictures in V views each.
+        labels: true classes of the N pictures.
+        indices: indices of the N pictures.
+        combine: ranks the classes over the views; loss and confidence are of their mean probabilities in either case.
     """
     views = logits.double().log_softmax(2)
     log_p = views.logsumexp(1) - math.log(views.shape[1])  # (N, classes)
@@ -57,12 +54,12 @@ def answers(
     truth = torch.as_tensor(labels, device=logits.device)[:, None]  # (N, 1)
     own = scores.gather(1, truth)
     numbers = torch.arange(scores.shape[1], device=logits.device)
-    place = ((scores > own) | ((scores == own) & (numbers < truth))).sum(1)
-    first = scores.argmax(1)
-    confidence = log_p.gather(1, first[:, None]).exp()[:, 0]
+    rank = ((scores > own) | ((scores == own) & (numbers < truth))).sum(1)
+    predicted = scores.argmax(1)
+    confidence = log_p.gather(1, predicted[:, None]).exp()[:, 0]
     loss = -log_p.gather(1, truth)[:, 0]
-    columns = (place.tolist(), first.tolist(), confidence.tolist(), loss.tolist())
-    return [Answer(*row) for row in zip(indices, *columns, strict=True)]
+    columns = (rank.tolist(), predicted.tolist(), confidence.tolist(), loss.tolist())
+    return [PictureScore(*row) for row in zip(indices, *columns, strict=True)]
 
 
 def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = BINS) -> float:
@@ -79,17 +76,9 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
     return sum(map(abs, gaps)) / len(confidences)
 
 
-OTHER = "(other)"
-
-
 @dataclass(frozen=True)
 class Unreadable:
-    """A picture that was left out.
-
-    Args:
-        name: of the picture.
-        error: why.
-    """
+    """A picture that could not be read: its name, and why."""
 
     name: str
     error: str
@@ -97,14 +86,14 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class ClassResult:
-    """What the network makes of the pictures of one class.
+    """What a network scored on the pictures of one class.
 
     Args:
         name: of the class.
-        count: of its pictures.
-        top1: percentage of them whose first class is this one; None where there is no picture.
-        top5: percentage of them with this class among the first five; None as `Evaluation.top5`.
-        loss: mean cross-entropy.
+        count: number of its pictures; where it is 0, all other figures are None.
+        top1: percentage of them that the network ranks this class first for.
+        top5: percentage of them with this class among the first five; None as in `Evaluation`.
+        loss: mean cross-entropy, in nats.
     """
 
     name: str
@@ -119,16 +108,16 @@ class Evaluation:
     """What a network scored on labelled pictures.
 
     Args:
-        count: pictures that were read and counted.
-        top1: percentage of them whose first class is the right one.
-        top5: percentage of them whose right class is among the first five; None where the network tells five classes
-            or fewer apart, and every picture would count.
+        count: number of pictures that were read.
+        top1: percentage of them whose true class is ranked first.
+        top5: percentage of them whose true class is among the first five; None for a network of five classes or fewer,
+            where every picture would count.
         loss: mean cross-entropy, in nats.
         calibration_error: expected calibration error in percentage points; see `metrics.calibration_error`.
-        classes: one result a class of the data.
-        confusion: pictures by their class (rows) and the network's first class (columns): those of the data, then one
-            column for all others of the network where it has any.
-        unreadable: pictures that could not be read; they are in no other figure.
+        classes: results of each class of the data.
+        confusion: number of pictures by true class (rows) and predicted class (columns): the classes of the data, then
+            one column for all others if the network has any.
+        unreadable: pictures that could not be read; no other figure counts them.
     """
 
     count: int
@@ -148,37 +137,41 @@ class Evaluation:
 
 
 def summarise(
-    answers: Sequence[Answer], data: Labelled, places: Sequence[int], num_logits: int, unreadable: Sequence[Unreadable]
+    scores: Sequence[PictureScore],
+    data: Labelled,
+    class_logits: Sequence[int],
+    num_logits: int,
+    unreadable: Sequence[Unreadable],
 ) -> Evaluation:
-    """Add up the answers, one a picture that was read.
+    """Add up the scores of all pictures that were read.
 
     Args:
-        answers: in the order of the pictures.
-        data: what was shown.
-        places: logit of each class.
-        num_logits: of the network.
-        unreadable: what was left out.
+        scores: in the order of the pictures.
+        data: the pictures.
+        class_logits: index of the logit of each class.
+        num_logits: number of the network's logits.
+        unreadable: the pictures that were not read.
     """
-    class_of = {place: label for label, place in enumerate(places)}
-    others = num_logits > len(places)
-    confusion = [[0] * (len(places) + others) for _ in places]
-    by_class: list[list[Answer]] = [[] for _ in places]
-    for answer in answers:
-        label = data.labels[answer.index]
-        by_class[label].append(answer)
-        confusion[label][class_of.get(answer.first, len(places))] += 1
-    top1, top5, loss = _scores(answers, num_logits)
+    class_of = {logit: label for label, logit in enumerate(class_logits)}
+    num_classes = len(class_logits)
+    confusion = [[0] * (num_classes + (num_logits > num_classes)) for _ in class_logits]
+    by_class: list[list[PictureScore]] = [[] for _ in class_logits]
+    for score in scores:
+        label = data.labels[score.index]
+        by_class[label].append(score)
+        confusion[label][class_of.get(score.predicted, num_classes)] += 1
+    top1, top5, loss = _means(scores, num_logits)
     assert top1 is not None
     assert loss is not None
+    calibration = calibration_error([each.confidence for each in scores], [each.rank == 0 for each in scores])
     return Evaluation(
-        count=len(answers),
+        count=len(scores),
         top1=top1,
         top5=top5,
         loss=loss,
-        calibration_error=100.0
-        * calibration_error([each.confidence for each in answers], [each.place == 0 for each in answers]),
+        calibration_error=100.0 * calibration,
         classes=tuple(
-            ClassResult(name, len(own), *_scores(own, num_logits))
+            ClassResult(name, len(own), *_means(own, num_logits))
             for name, own in zip(data.classes, by_class, strict=True)
         ),
         confusion=tuple(map(tuple, confusion)),
@@ -186,11 +179,12 @@ def summarise(
     )
 
 
-def _scores(answers: Sequence[Answer], num_logits: int) -> tuple[float | None, float | None, float | None]:
-    if not answers:
+def _means(scores: Sequence[PictureScore], num_logits: int) -> tuple[float | None, float | None, float | None]:
+    """Top-1, top-5 and loss."""
+    if not scores:
         return None, None, None
 
     def within(first: int) -> float:
-        return 100.0 * sum(each.place < first for each in answers) / len(answers)
+        return 100.0 * sum(each.rank < first for each in scores) / len(scores)
 
-    return within(1), within(5) if num_logits > 5 else None, math.fsum(each.loss for each in answers) / len(answers)
+    return within(1), within(5) if num_logits > 5 else None, math.fsum(each.loss for each in scores) / len(scores)

@@ -1,6 +1,6 @@
-"""How a picture is cut into the squares that a network is tested on, as values.
+"""Test protocols: the crops of each picture that a network sees, and how their scores are combined.
 
-Scores of several squares are combined by `Combine`. Pictures are resized by Pillow, the way their weights were trained.
+Pictures are resized by Pillow, as the public weights were trained.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class Combine(Enum):
-    """How the scores of a picture's squares become one ranking of the classes."""
+    """How the scores of a picture's crops become one ranking of the classes."""
 
     MEAN = "mean"
-    """By the mean of the probabilities."""
+    """By mean probability."""
     VOTE = "vote"
-    """By the number of squares that a class is first in; between equals, by the mean of the probabilities."""
+    """By the number of crops that a class is first in, then by mean probability."""
 
 
 class Crops(Protocol):
-    """The squares of a picture, all of one size."""
+    """Square crops of a picture, all of one size."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of crops."""
         ...
 
     def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
-        """The squares of an RGB picture, resized by ``interpolation``."""
+        """The crops of an RGB picture, resized by ``interpolation``."""
         ...
 
 
 @dataclass(frozen=True)
 class CentreCrop:
-    """One square from the centre.
+    """One crop from the centre.
 
     Args:
         size: side of the square, in pixels.
@@ -57,7 +57,7 @@ class CentreCrop:
         _require_fit(self.size, self.resize)
 
     def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
-        """The square."""
+        """The crop."""
         return [_vision().center_crop(_resized(picture, self.resize, interpolation), [self.size, self.size])]
 
 
@@ -144,11 +144,11 @@ al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, table 5, for
 
 
 def protocol(name: str, preprocessing: Preprocessing) -> Crops:
-    """One of `PROTOCOLS`.
+    """A protocol by its name.
 
     Args:
-        name: of the protocol.
-        preprocessing: that of the weights.
+        name: one of `PROTOCOLS`.
+        preprocessing: what the weights were trained with.
 
     Raises:
         UsageError: there is none of that name.

@@ -1,4 +1,4 @@
-"""An evaluation as files: a row for each class, and who is taken for whom, as CSV or as a picture."""
+"""An evaluation as files: the results of each class as CSV, and the confusion matrix as CSV or PNG."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ MOST_NAMED = 40  # classes whose names fit beside a matrix
 
 
 def write_per_class(path: Path, evaluation: Evaluation) -> None:
-    """Write a CSV of `ClassResult` rows; what is not known is empty.
+    """Write a CSV with a row for each class; what is not known is empty.
 
     Raises:
         UsageError: the file cannot be written.
@@ -27,7 +27,7 @@ def write_per_class(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_confusion(path: Path, evaluation: Evaluation) -> None:
-    """Write `Evaluation.confusion`: the counts as ``.csv``, or each row's shares as ``.png``.
+    """Write the confusion matrix: its counts as ``.csv``, or the share of each count in its row as ``.png``.
 
     Raises:
         UsageError: the file cannot be written, or ends in neither; or matplotlib is missing for a ``.png``.
@@ -49,24 +49,33 @@ def check_confusion(path: Path) -> None:
     if path.suffix.lower() not in (".csv", ".png"):
         raise UsageError(f"confusion is written as .csv or .png, got {str(path)!r}")
     if path.suffix.lower() == ".png":
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise UsageError(
-                f"{path} is drawn by matplotlib, which is missing: pip install 'senet-zoo[train]', or write a .csv"
-            ) from error
+        require_matplotlib(str(path), ", or write a .csv")
+
+
+def require_matplotlib(what: str, way_out: str = "") -> None:
+    """Refuse, before any work is done, a figure that could not be drawn.
+
+    Raises:
+        UsageError: matplotlib is missing.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"{what} is drawn by matplotlib, which is missing: pip install 'senet-zoo[train]'{way_out}"
+        ) from error
 
 
 def plot_confusion(
     file: Path | BinaryIO, confusion: "Tensor", classes: Sequence[str], columns: Sequence[str] | None = None
 ) -> None:
-    """Share of each class's pictures (row) that each class (column) was given.
+    """Draw a confusion matrix: the share of each class's pictures (row) that were predicted as each class (column).
 
     Args:
-        file: a PNG.
-        confusion: counts, (classes, columns).
+        file: the PNG to write.
+        confusion: numbers of pictures, (classes, columns).
         classes: names of the rows.
-        columns: names of the columns; those of the rows by default.
+        columns: names of the columns; by default those of the rows.
     """
     from matplotlib.figure import Figure
 
@@ -81,8 +90,8 @@ def plot_confusion(
     axes.set_ylabel("true class")
     if named:
         columns = classes if columns is None else columns
-        axes.set_xticks(range(len(columns)), [_plain(name) for name in columns], rotation=90)
-        axes.set_yticks(range(len(classes)), [_plain(name) for name in classes])
+        axes.set_xticks(range(len(columns)), [plot_label(name) for name in columns], rotation=90)
+        axes.set_yticks(range(len(classes)), [plot_label(name) for name in classes])
     figure.savefig(file, dpi=110, metadata={"Software": None})
 
 
@@ -109,7 +118,7 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
         raise UsageError(f"{path} must be a file that can be written, and is not: {error}; name another") from error
 
 
-def _plain(name: str) -> str:
-    """A class's name on one short line, which matplotlib does not read as a formula."""
+def plot_label(name: str) -> str:
+    """A class's name on one line of at most 24 characters, which matplotlib does not read as a formula."""
     text = " ".join(name.split()).replace("$", r"\$")
     return text if len(text) <= 24 else f"{text[:23]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,4 +1,4 @@
-"""Figures of a few answers, counted by hand and by PyTorch."""
+"""Figures of a few score_pictures, counted by hand and by PyTorch."""
 
 import math
 
@@ -9,20 +9,20 @@ from torch.nn import functional as F
 from senet_zoo.data.labels import categories
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.evaluation import Combine, Logits, logits_of
-from senet_zoo.evaluation.label_matching import match
-from senet_zoo.evaluation.metrics import answers, calibration_error
+from senet_zoo.evaluation.label_matching import match_classes
+from senet_zoo.evaluation.metrics import calibration_error, score_pictures
 
 
 def test_one_view_gives_what_pytorch_gives() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(50, 12, generator=generator) * 3
     labels = torch.randint(12, (50,), generator=generator)
-    found = answers(logits[:, None], labels.tolist(), range(50))
+    found = score_pictures(logits[:, None], labels.tolist(), range(50))
     assert [each.index for each in found] == list(range(50))
-    assert [each.first for each in found] == logits.argmax(1).tolist()
+    assert [each.predicted for each in found] == logits.argmax(1).tolist()
     for k in (1, 5):
         within = (logits.topk(k).indices == labels[:, None]).any(1).tolist()
-        assert [each.place < k for each in found] == within
+        assert [each.rank < k for each in found] == within
     losses = F.cross_entropy(logits.double(), labels, reduction="none").tolist()
     assert [each.loss for each in found] == pytest.approx(losses, rel=1e-12)
     top = logits.double().softmax(1).max(1).values.tolist()
@@ -32,26 +32,26 @@ def test_one_view_gives_what_pytorch_gives() -> None:
 def test_views_are_averaged_as_probabilities_or_vote() -> None:
     # Two views prefer class 1 a little, one prefers class 0 a lot.
     p = torch.tensor([[0.98, 0.01, 0.01], [0.4, 0.5, 0.1], [0.3, 0.4, 0.3]])
-    mean = answers(p.log()[None], [1], [7])[0]
-    assert (mean.index, mean.first, mean.place) == (7, 0, 1)
+    mean = score_pictures(p.log()[None], [1], [7])[0]
+    assert (mean.index, mean.predicted, mean.rank) == (7, 0, 1)
     assert mean.loss == pytest.approx(-math.log((0.01 + 0.5 + 0.4) / 3), rel=1e-6)
     assert mean.confidence == pytest.approx((0.98 + 0.4 + 0.3) / 3, rel=1e-6)
-    vote = answers(p.log()[None], [1], [7], Combine.VOTE)[0]
-    assert (vote.first, vote.place) == (1, 0)
+    vote = score_pictures(p.log()[None], [1], [7], Combine.VOTE)[0]
+    assert (vote.predicted, vote.rank) == (1, 0)
     assert vote.loss == pytest.approx(mean.loss, rel=1e-12)
     assert vote.confidence == pytest.approx((0.01 + 0.5 + 0.4) / 3, rel=1e-6)
 
 
 def test_a_tie_of_votes_is_settled_by_the_mean() -> None:
     p = torch.tensor([[0.9, 0.1], [0.45, 0.55]])
-    assert answers(p.log()[None], [0], [0], Combine.VOTE)[0].first == 0
-    assert answers(p.flip(1).log()[None], [0], [0], Combine.VOTE)[0].first == 1
+    assert score_pictures(p.log()[None], [0], [0], Combine.VOTE)[0].predicted == 0
+    assert score_pictures(p.flip(1).log()[None], [0], [0], Combine.VOTE)[0].predicted == 1
 
 
 def test_of_equal_scores_the_lower_number_comes_first() -> None:
-    found = answers(torch.zeros(3, 1, 4), [0, 1, 3], range(3))
-    assert [each.place for each in found] == [0, 1, 3]
-    assert [each.first for each in found] == [0, 0, 0]
+    found = score_pictures(torch.zeros(3, 1, 4), [0, 1, 3], range(3))
+    assert [each.rank for each in found] == [0, 1, 3]
+    assert [each.predicted for each in found] == [0, 0, 0]
 
 
 def test_calibration_error_by_hand() -> None:
@@ -68,15 +68,15 @@ USUAL = categories("imagenet-1k", 1000)
 
 def test_classes_are_found_by_name_synset_and_number() -> None:
     imagenet = logits_of(USUAL)
-    assert match(["Tench", "african_grey", "tench"[:5]][:2], Logits(("African grey", "tench"))) == (1, 0)
+    assert match_classes(["Tench", "african_grey", "tench"[:5]][:2], Logits(("African grey", "tench"))) == (1, 0)
     # Imagenette's tench, English springer and parachute, as every ImageNet table numbers them.
-    assert match(["n01440764", "n02102040", "n03888257"], imagenet) == (0, 217, 701)
-    assert [USUAL[i] for i in match(["n01440764", "n02102040", "n03888257"], imagenet)] == [
+    assert match_classes(["n01440764", "n02102040", "n03888257"], imagenet) == (0, 217, 701)
+    assert [USUAL[i] for i in match_classes(["n01440764", "n02102040", "n03888257"], imagenet)] == [
         "tench",
         "English springer",
         "parachute",
     ]
-    assert match(["0", "1", "2"], Logits(("cat", "dog", "owl"))) == (0, 1, 2)
+    assert match_classes(["0", "1", "2"], Logits(("cat", "dog", "owl"))) == (0, 1, 2)
 
 
 def test_the_authors_order_moves_names_and_synsets_together() -> None:
@@ -85,7 +85,7 @@ def test_the_authors_order_moves_names_and_synsets_together() -> None:
     assert sorted(caffe.names) == sorted(imagenet.names)
     names = dict(zip(imagenet.synsets or (), imagenet.names, strict=True))
     assert [names[synset] for synset in caffe.synsets or ()] == list(caffe.names)
-    assert match(["n02119789"], caffe) == match(["kit fox"], caffe) == (0,)
+    assert match_classes(["n02119789"], caffe) == match_classes(["kit fox"], caffe) == (0,)
     with pytest.raises(UsageError, match="ImageNet's 1000 classes, and this network tells 2 apart"):
         logits_of(["cat", "dog"], "ilsvrc2017")
     with pytest.raises(UsageError, match="usual, ilsvrc2017, got 'caffe'"):
@@ -94,8 +94,8 @@ def test_the_authors_order_moves_names_and_synsets_together() -> None:
 
 def test_classes_that_do_not_match_are_listed() -> None:
     with pytest.raises(DataError, match=r"2 of 3 are not: ant, bee\. The network knows cat, dog"):
-        match(["ant", "cat", "bee"], Logits(("cat", "dog")))
+        match_classes(["ant", "cat", "bee"], Logits(("cat", "dog")))
     with pytest.raises(DataError, match=r"1 of 1 are not: 2\."):
-        match(["2"], Logits(("cat", "dog")))
+        match_classes(["2"], Logits(("cat", "dog")))
     with pytest.raises(DataError, match=r"by name or synset, and 1 of 2 are not: n00000000"):
-        match(["n01440764", "n00000000"], logits_of(USUAL))
+        match_classes(["n01440764", "n00000000"], logits_of(USUAL))

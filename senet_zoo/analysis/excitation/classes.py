@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.evaluation.label_matching import Logits, match
+from senet_zoo.evaluation.label_matching import Logits, match_classes
 
 MOST = 10
 """Lines that colours tell apart in one panel."""
@@ -34,7 +34,7 @@ def name_classes(classes: Sequence[str], logits: Logits) -> tuple[ClassName, ...
         logits: of the network.
     """
     try:
-        places = match(classes, logits)
+        places = match_classes(classes, logits)
     except DataError:  # pictures of anything may be shown to any network
         return tuple(
             ClassName(name.split(",")[0].strip() or name, label, _synonyms(name)) for label, name in enumerate(classes)
