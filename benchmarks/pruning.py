@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.excitation.excite import batches
-from senet_zoo.analysis.pruning import GateActivity, cut_channels, fold_gates, observe, set_apart
+from senet_zoo.analysis.pruning import GateActivity, calibration_split, cut_channels, fold_gates, observe
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import subset
+from senet_zoo.data.loader import load_batches
 from senet_zoo.evaluation import Evaluation, evaluate, logits_of
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
@@ -54,9 +54,9 @@ def main() -> None:
     predictor = load_predictor(args.model)
     data = open_data(args.data)
     data = subset(data, range(min(args.limit or len(data), len(data))))
-    calibration, _ = set_apart(open_data(args.calibration), args.calibrate)
-    loaded = batches(calibration, predictor.preprocessing, 64, 0)
-    activity = observe(predictor.model, (torch.stack([picture for _, picture in batch]) for batch in loaded))
+    calibration, _ = calibration_split(open_data(args.calibration), args.calibrate)
+    loader = load_batches(calibration, predictor.preprocessing.transforms(), 64)
+    activity = observe(predictor.model, (torch.stack(loaded.tensors) for loaded in loader))
 
     def measure(model: ConvNet) -> Evaluation:
         return evaluate(model, data, predictor.preprocessing, logits_of(predictor.categories))

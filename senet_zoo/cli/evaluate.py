@@ -1,12 +1,11 @@
 """``senet-zoo evaluate``: what a network scores on labelled pictures."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli import detection
-from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar, visible
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -88,8 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         crops = protocol(arguments.protocol, predictor.preprocessing)
         evaluation = _evaluate(arguments, data, predictor, crops, ranks)
     if ranks.rank == 0:
-        for each in evaluation.unreadable:
-            print(f"senet-zoo evaluate: {each.error}", file=sys.stderr)
+        print_problems("evaluate", [each.error for each in evaluation.unreadable])
         _print(arguments, predictor.name, crops.count, evaluation)
         if arguments.per_class:
             tables.write_per_class(arguments.per_class, evaluation)

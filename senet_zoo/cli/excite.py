@@ -1,11 +1,10 @@
 """``senet-zoo excite``: what the gates of a network say of labelled pictures."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar, visible
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -17,9 +16,7 @@ from senet_zoo.cli.parser import (
 )
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.excitation import Excitations, Report
-    from senet_zoo.data.labelled import Labelled
-    from senet_zoo.prediction.predictor import Predictor
+    from senet_zoo.analysis.excitation import Report
 
 SUMMARY = "look inside the gates: the paper's analysis of excitations"
 DESCRIPTION = """\
@@ -63,39 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the report; status 1 if a picture could not be read."""
-    from senet_zoo.analysis.excitation import (
-        Report,
-        check_folder,
-        choose_classes,
-        first_of_each,
-        name_classes,
-        write_report,
-    )
+    from senet_zoo.analysis.excitation import Report, check_folder, choose_classes, excite, name_classes, write_report
+    from senet_zoo.data.labelled import first_of_each_class
     from senet_zoo.evaluation import logits_of
 
     require_model(arguments)
     check_folder(arguments.output)
     data = open_pictures(arguments)
     if arguments.limit:
-        data = first_of_each(data, arguments.limit)
+        data = first_of_each_class(data, arguments.limit)
     predictor = load_network(arguments, arguments.device)
     names = name_classes(data.classes, logits_of(predictor.categories))
     chosen = choose_classes(arguments.classes.split(",") if arguments.classes is not None else None, names)
-    found = _excite(arguments, predictor, data)
-    for error in found.unreadable:
-        print(f"senet-zoo excite: {error}", file=sys.stderr)
-    report = Report(predictor.name, arguments.data, found, names, chosen, arguments.channels)
-    files = write_report(arguments.output, report)
-    _print(arguments, report, files)
-    return 1 if found.unreadable else 0
-
-
-def _excite(arguments: argparse.Namespace, predictor: "Predictor", data: "Labelled") -> "Excitations":
-    from senet_zoo.analysis.excitation import excite
-
     with progress_bar(len(data)) as bar:
-        return excite(
+        found = excite(
             predictor.model,
             data,
             predictor.preprocessing,
@@ -103,6 +81,11 @@ def _excite(arguments: argparse.Namespace, predictor: "Predictor", data: "Labell
             workers=arguments.workers or number_of_cores(),
             progress=bar.update,
         )
+    print_problems("excite", found.unreadable)
+    report = Report(predictor.name, arguments.data, found, names, chosen, arguments.channels)
+    files = write_report(arguments.output, report)
+    _print(arguments, report, files)
+    return 1 if found.unreadable else 0
 
 
 def _channels(text: str) -> int | None:
@@ -110,7 +93,7 @@ def _channels(text: str) -> int | None:
 
 
 def _print(arguments: argparse.Namespace, report: "Report", files: tuple[str, ...]) -> None:
-    from senet_zoo.analysis.excitation import measures, overview
+    from senet_zoo.analysis.excitation import describe_network, measures
 
     if arguments.json:
         print_json({**report.document, "files": [str(arguments.output / name) for name in files]})
@@ -133,6 +116,6 @@ def _print(arguments: argparse.Namespace, report: "Report", files: tuple[str, ..
             for gate, each in zip(report.found.gates, numbers, strict=True)
         ],
     )
-    for sentence in overview(report.found.gates, numbers):
+    for sentence in describe_network(report.found.gates, numbers):
         print(sentence)
     print(f"look at {visible(str(arguments.output / 'index.html'))}")

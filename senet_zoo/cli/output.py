@@ -26,6 +26,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def print_problems(command: str, problems: Iterable[object]) -> None:
+    """Name on standard error what a command had to leave out."""
+    for problem in problems:
+        print(f"senet-zoo {command}: {problem}", file=sys.stderr)
+
+
 def progress_bar(total: int, *, hidden: bool = False) -> Any:
     """A bar of tqdm over pictures, shown on a terminal only."""
     from tqdm import tqdm

@@ -1,11 +1,10 @@
 """``senet-zoo prune``: a network without the gates or the channels that it can do without."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_table, progress_bar, visible
+from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar, visible
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -86,8 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     calibration, measured = _data(arguments)
     predictor = load_network(arguments, arguments.device)
     pruned, report = _prune(arguments, predictor, _pruning(arguments), calibration, measured)
-    for error in report.unreadable:
-        print(f"senet-zoo prune: {error}", file=sys.stderr)
+    print_problems("prune", report.unreadable)
     save_pretrained(pruned, arguments.output, preprocessing=predictor.preprocessing)
     _print(arguments, predictor.name, report)
     return 1 if report.unreadable else 0
@@ -103,16 +101,16 @@ def _pruning(arguments: argparse.Namespace) -> "Pruning":
 
 def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
     """Pictures to calibrate on, and others to measure on."""
-    from senet_zoo.analysis.pruning import set_apart
+    from senet_zoo.analysis.pruning import calibration_split
     from senet_zoo.data.datasets import open_data
 
     data = open_pictures(arguments)
     if arguments.calibrate_on is None:
-        return set_apart(data, arguments.calibrate)
+        return calibration_split(data, arguments.calibrate)
     if arguments.calibrate_on == arguments.data:
         raise UsageError("--calibrate-on takes other pictures than those measured on: leave it out to divide DATA")
     other = open_data(arguments.calibrate_on, root=arguments.root, download=arguments.download)
-    return other if len(other) <= arguments.calibrate else set_apart(other, arguments.calibrate)[0], data
+    return other if len(other) <= arguments.calibrate else calibration_split(other, arguments.calibrate)[0], data
 
 
 def _prune(
@@ -154,17 +152,17 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
         gates = [(gate.name, f"{gate.spread:.4f}", "dropped" if gate.dropped else "") for gate in report.gates]
         print_table(("gate", "spread", ""), gates)
     else:
-        maps = [_whole(each.name, each.before, each.after) for each in report.maps]
+        maps = [_change(each.name, each.before, each.after) for each in report.maps]
         print_table(("channels of", "before", "after", "change"), maps)
     print()
     before, after, time = report.before, report.after, report.latency
     print_table(
         ("", "before", "after", "change"),
         [
-            _whole("gates", before.gates, after.gates),
-            _whole("  parameters", before.gate_parameters, after.gate_parameters),
-            _whole("parameters", before.parameters, after.parameters),
-            _whole("multiply-adds", before.multiply_adds, after.multiply_adds),
+            _change("gates", before.gates, after.gates),
+            _change("  parameters", before.gate_parameters, after.gate_parameters),
+            _change("parameters", before.parameters, after.parameters),
+            _change("multiply-adds", before.multiply_adds, after.multiply_adds),
             (
                 "latency",
                 f"{time.before:.2f} ms",
@@ -182,5 +180,5 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
         print(f"it needs training:\n  senet-zoo train DATA --model {model} --weights {folder} -o FOLDER")
 
 
-def _whole(word: str, before: int, after: int) -> tuple[str, ...]:
+def _change(word: str, before: int, after: int) -> tuple[str, ...]:
     return word, f"{before:,}", f"{after:,}", f"{after - before:+,}"

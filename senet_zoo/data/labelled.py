@@ -1,5 +1,6 @@
 """Labelled pictures: `Labelled`, the value that every kind of data becomes, and what is done with it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,17 @@ def subset(data: Labelled, indices: Sequence[int]) -> Labelled:
     chosen = tuple(indices)
     labels, names = tuple(data.labels[i] for i in chosen), tuple(data.names[i] for i in chosen)
     return replace(data, labels=labels, names=names, read=SubsetReader(data.read, chosen))
+
+
+def first_of_each_class(data: Labelled, limit: int) -> Labelled:
+    """The first pictures of each class, at most ``limit``, in the order they have."""
+    seen = Counter[int]()
+    chosen = []
+    for index, label in enumerate(data.labels):
+        seen[label] += 1
+        if seen[label] <= limit:
+            chosen.append(index)
+    return subset(data, chosen)
 
 
 def stratified_split(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:

@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from senet_zoo.analysis.excitation import choose_classes, excite, measures, name_classes, report
-from senet_zoo.analysis.excitation.figure import sampled, shown_gates
-from senet_zoo.analysis.excitation.report import ALL
+from senet_zoo.analysis.excitation import choose_classes, excite, measures, name_classes, report_files
+from senet_zoo.analysis.excitation.report import evenly_spaced, figure_gates
+from senet_zoo.analysis.excitation.report_files import ALL
 from senet_zoo.cli import main
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labels import categories
@@ -61,7 +61,7 @@ def words(data: Path, tmp_path: Path) -> list[str]:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty figures, where a test is about something else: drawing takes seconds."""
     for name in ("draw_classes", "draw_spread"):
-        monkeypatch.setattr(report, name, lambda files, *_: [file.touch() for file in files])
+        monkeypatch.setattr(report_files, name, lambda files, *_: [file.touch() for file in files])
 
 
 def page_data(written: Path) -> dict:
@@ -216,7 +216,7 @@ def test_nothing_half_written_is_left(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(report, "draw_spread", fail)
+    monkeypatch.setattr(report_files, "draw_spread", fail)
     assert main([*words, "--limit", "1"]) == 2
     assert "the disk is full" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -309,18 +309,18 @@ def test_classes_that_the_network_does_not_know_have_their_own_numbers_and_synon
 def test_the_papers_six_panels() -> None:
     counts = {2: 3, 3: 4, 4: 6, 5: 3}
     names = [f"SE_{stage}_{block}" for stage, count in counts.items() for block in range(1, count + 1)]
-    assert shown_gates(names) == ("SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3")
-    assert shown_gates(["SE_3_1"]) == ("SE_3_1",)
+    assert figure_gates(names) == ("SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3")
+    assert figure_gates(["SE_3_1"]) == ("SE_3_1",)
     inserted = [f"layer{i}.bn2.se" for i in range(11)]
-    assert shown_gates(inserted) == tuple(inserted[i] for i in (0, 2, 4, 6, 8, 10))
+    assert figure_gates(inserted) == tuple(inserted[i] for i in (0, 2, 4, 6, 8, 10))
 
 
 @pytest.mark.parametrize("channels", [1, 7, 50, 256, 2048])
 def test_sampled_channels_are_evenly_spaced(channels: int) -> None:
-    chosen = torch.tensor(sampled(channels, 50))
+    chosen = torch.tensor(evenly_spaced(channels, 50))
     assert len(chosen) == min(50, channels)
     assert chosen[0] == 0
     assert chosen[-1] == channels - 1
     steps = chosen.diff()
     assert len(steps) == 0 or int(steps.max() - steps.min()) <= 1
-    assert sampled(channels, None) == tuple(range(channels))
+    assert evenly_spaced(channels, None) == list(range(channels))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import senet_zoo
 from senet_zoo import SE, GateFunction, Squeeze, Start
-from senet_zoo.analysis.excitation import Excitations, excite, first_of_each, in_words, measures, overview
+from senet_zoo.analysis.excitation import Excitations, describe_gate, describe_network, excite, measures
 from senet_zoo.analysis.excitation.measures import eta_squared
-from senet_zoo.analysis.excitation.statistics import Moments, Range, RunningLevels, RunningMoments, range_of
+from senet_zoo.analysis.excitation.statistics import GateRange, Moments, RunningHistogram, RunningMoments, range_of
 from senet_zoo.data.datasets import open_data
-from senet_zoo.data.labelled import ArrayReader, Labelled
+from senet_zoo.data.labelled import ArrayReader, Labelled, first_of_each_class
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
 from senet_zoo.networks.gate import SqueezeExcite, gates
@@ -140,23 +140,23 @@ def test_eta_squared_of_noise_is_what_chance_gives() -> None:
     assert float(eta.mean()) == pytest.approx(3 / 19, abs=0.005)
 
 
-def test_levels_are_numpys_histogram() -> None:
+def test_histograms_are_numpys_histogram() -> None:
     rows = np.random.default_rng(3).beta(0.4, 0.6, (500, 3)).astype(np.float32)
-    running = RunningLevels(Range(0.0, 1.0), 3, CPU)
+    running = RunningHistogram(GateRange(0.0, 1.0), 3, CPU)
     for part in np.split(rows, [1, 200]):
         running.add(torch.from_numpy(part))
-    levels = running.result()
+    histogram = running.result()
     for channel in range(3):
         counts, _ = np.histogram(rows[:, channel], 64, (0.0, 1.0))
-        assert levels.bins[channel].tolist() == counts.tolist()
+        assert histogram.bins[channel].tolist() == counts.tolist()
         shares = counts[counts > 0] / 500
-        assert float(levels.entropy[channel]) == pytest.approx(-(shares * np.log2(shares)).sum(), rel=1e-12)
-    assert levels.low == pytest.approx((rows < 0.05).mean())
-    assert levels.high == pytest.approx((rows > 0.95).mean())
+        assert float(histogram.entropy[channel]) == pytest.approx(-(shares * np.log2(shares)).sum(), rel=1e-12)
+    assert histogram.low == pytest.approx((rows < 0.05).mean())
+    assert histogram.high == pytest.approx((rows > 0.95).mean())
 
 
 def test_entropy_ends() -> None:
-    running = RunningLevels(Range(0.0, 1.0), 2, CPU)
+    running = RunningHistogram(GateRange(0.0, 1.0), 2, CPU)
     running.add(torch.stack([torch.full((64,), 1.0), (torch.arange(64) + 0.5) / 64], 1))
     assert running.result().entropy.tolist() == pytest.approx([0.0, 6.0], abs=1e-12)
 
@@ -188,8 +188,8 @@ def test_a_gate_that_says_the_same_of_everything(data: Labelled) -> None:
     for gate, own in zip(found.gates, numbers, strict=True):
         assert (own.mean, own.separability, own.entropy, own.within_class) == (1.0, None, 0.0, 0.0)
         assert own.still == gate.channels
-        assert in_words(gate, own) == f"{gate.name} says the same of every picture, to six decimals."
-    assert overview(found.gates, numbers)[-1].startswith("The same of every picture, to six decimals: SE_2_1, ")
+        assert describe_gate(gate, own) == f"{gate.name} says the same of every picture, to six decimals."
+    assert describe_network(found.gates, numbers)[-1].startswith("The same of every picture, to six decimals: SE_2_1, ")
 
 
 def test_without_squeeze_a_picture_counts_by_its_mean(data: Labelled) -> None:
@@ -207,7 +207,14 @@ def test_somebody_elses_network_with_inserted_gates(data: Labelled) -> None:
 
 
 def test_limit_takes_the_first_of_each_class() -> None:
-    assert first_of_each(labelled([2, 0, 0, 1, 0, 2, 2]), 2).names == ("0.png", "1.png", "2.png", "3.png", "5.png")
+    chosen = first_of_each_class(labelled([2, 0, 0, 1, 0, 2, 2]), 2)
+    assert chosen.names == (
+        "0.png",
+        "1.png",
+        "2.png",
+        "3.png",
+        "5.png",
+    )
 
 
 @pytest.fixture

@@ -137,12 +137,12 @@ def test_a_file_is_no_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_data_is_not_measured_on_what_it_calibrates(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from senet_zoo.analysis.pruning import set_apart
+    from senet_zoo.analysis.pruning import calibration_split
 
     whole = open_data(str(data))
-    drawn, rest = set_apart(whole, 25)
+    drawn, rest = calibration_split(whole, 25)
     assert sorted([*drawn.names, *rest.names]) == sorted(whole.names)
     assert not set(drawn.names) & set(rest.names)
-    assert list(set_apart(whole, 25)[0].names) == list(drawn.names)
+    assert list(calibration_split(whole, 25)[0].names) == list(drawn.names)
     assert main(words(data, "--stages", "4", "--calibrate-on", str(data))) == 2
     assert "other pictures than those measured on" in capsys.readouterr().err

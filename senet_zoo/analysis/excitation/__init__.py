@@ -1,9 +1,10 @@
-"""What the gates of a network say of labelled pictures: the paper's analysis (section 7.2) of any of them."""
+"""What the gates of a network say of labelled pictures: the paper's analysis (section 7.2) for any network."""
 
 from senet_zoo.analysis.excitation.classes import choose_classes, name_classes
-from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations, excite, first_of_each
-from senet_zoo.analysis.excitation.measures import Measures, in_words, measures, overview
-from senet_zoo.analysis.excitation.report import Report, check_folder, write_report
+from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations, excite
+from senet_zoo.analysis.excitation.measures import Measures, describe_gate, describe_network, measures
+from senet_zoo.analysis.excitation.report import Report
+from senet_zoo.analysis.excitation.report_files import check_folder, write_report
 
 __all__ = [
     "Excitations",
@@ -12,11 +13,10 @@ __all__ = [
     "Report",
     "check_folder",
     "choose_classes",
+    "describe_gate",
+    "describe_network",
     "excite",
-    "first_of_each",
-    "in_words",
     "measures",
     "name_classes",
-    "overview",
     "write_report",
 ]

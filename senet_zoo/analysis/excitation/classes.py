@@ -1,4 +1,4 @@
-"""What classes are called, and which of them a user's words mean."""
+"""Names of classes in a report, and the choice of classes by name, synonym, synset or number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,18 +34,18 @@ def name_classes(classes: Sequence[str], logits: Logits) -> tuple[ClassName, ...
         logits: of the network.
     """
     try:
-        places = match_classes(classes, logits)
+        indices = match_classes(classes, logits)
     except DataError:  # pictures of anything may be shown to any network
         return tuple(
             ClassName(name.split(",")[0].strip() or name, label, _synonyms(name)) for label, name in enumerate(classes)
         )
     return tuple(
         ClassName(
-            logits.names[place],
-            place,
-            tuple(dict.fromkeys((logits.names[place], *_synonyms(name), *(logits.synsets or ())[place : place + 1]))),
+            logits.names[index],
+            index,
+            tuple(dict.fromkeys((logits.names[index], *_synonyms(name), *(logits.synsets or ())[index : index + 1]))),
         )
-        for name, place in zip(classes, places, strict=True)
+        for name, index in zip(classes, indices, strict=True)
     )
 
 

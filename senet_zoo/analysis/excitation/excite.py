@@ -1,59 +1,26 @@
-"""Labelled pictures as batches that a network takes.
+"""`excite`: what every gate of a network says of labelled pictures, class by class, in one pass."""
 
-`excite`: what every gate of a network says of labelled pictures, class by class, in one pass.
-"""
-
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from senet_zoo.analysis.excitation.statistics import Levels, Moments, Range, RunningLevels, RunningMoments, range_of
-from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.analysis.excitation.statistics import (
+    GateRange,
+    Histogram,
+    Moments,
+    RunningHistogram,
+    RunningMoments,
+    range_of,
+)
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import DataError, PictureError, UsageError, WeightsError
+from senet_zoo.errors import DataError, UsageError, WeightsError
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
-
-Loaded = tuple[int, Tensor | str]
-"""A picture's index, and its (3, size, size) or why it could not be read."""
-
-
-def first_of_each(data: Labelled, limit: int) -> Labelled:
-    """At most ``limit`` pictures of each class, the first ones, in the order they have."""
-    seen = Counter[int]()
-    chosen = []
-    for index, label in enumerate(data.labels):
-        seen[label] += 1
-        if seen[label] <= limit:
-            chosen.append(index)
-    return subset(data, chosen)
-
-
-def batches(data: Labelled, preprocessing: Preprocessing, size: int, workers: int) -> Iterator[list[Loaded]]:
-    """All pictures in their order, ``size`` at once, decoded by ``workers`` processes (0: this one)."""
-    pictures = _Pictures(data, preprocessing)
-    workers = min(workers, -(-len(data) // size))
-    return iter(DataLoader(pictures, batch_size=size, num_workers=workers, collate_fn=list))
-
-
-class _Pictures(Dataset[Loaded]):
-    def __init__(self, data: Labelled, preprocessing: Preprocessing) -> None:
-        self.data, self.transforms = data, preprocessing.transforms()
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Loaded:
-        try:
-            picture: torch.Tensor = self.transforms(self.data.read(index))
-        except PictureError as error:
-            return index, str(error)
-        return index, picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +31,17 @@ class GateExcitations:
         name: the paper's, such as ``SE_4_6``, or its module's.
         span: the values that it can take.
         moments: mean and spread of each class and channel.
-        levels: how often which level was reached, over all classes.
+        histogram: of each channel over all classes.
     """
 
     name: str
-    span: Range
+    span: GateRange
     moments: Moments
-    levels: Levels
+    histogram: Histogram
 
     @property
     def channels(self) -> int:
-        """Of the map that it scales."""
+        """Channels of the map that it scales."""
         return self.moments.mean.shape[1]
 
 
@@ -106,17 +73,17 @@ def excite(
 ) -> Excitations:
     """Show a network labelled pictures and add up what its gates say, on the device and in the dtype of its parameters.
 
-    Memory does not grow with the number of pictures: it is that of a mean and a spread a class, gate and channel. A
+    Memory does not grow with the number of pictures. A
     picture that cannot be read is left out and named in the result. A gate without squeeze counts with its mean over
     the pixels of each picture.
 
     Args:
         model: in eval mode; a network of the zoo, or any with inserted gates.
         data: its classes may be others than the network's.
-        preprocessing: that of the model's weights.
+        preprocessing: what the model's weights were trained with.
         batch: pictures that the network sees at once.
-        workers: processes that decode pictures; 0 decodes in this one.
-        progress: told the number of pictures after each batch.
+        workers: processes that read pictures; 0 reads in this one.
+        progress: called with the number of pictures after each batch.
 
     Raises:
         UsageError: a number out of range, a model in training mode or without gates.
@@ -125,21 +92,15 @@ def excite(
 
     Source: the paper, section 7.2.
     """
-    if batch < 1 or workers < 0:
-        raise UsageError(f"batch must be at least 1 and workers at least 0, got {batch} and {workers}")
     if model.training:
         raise UsageError("excite needs a model in eval mode, and this one is in training mode: call model.eval()")
     running = _Running(model, len(data.classes))
     _require_two(data, data.labels)
     unreadable: list[str] = []
-    for loaded in batches(data, preprocessing, batch, workers):
-        unreadable += [picture for _, picture in loaded if isinstance(picture, str)]
-        readable = [(index, picture) for index, picture in loaded if not isinstance(picture, str)]
-        if readable:
-            running.add(
-                torch.stack([picture for _, picture in readable]),
-                torch.tensor([data.labels[index] for index, _ in readable]),
-            )
+    for loaded in load_batches(data, preprocessing.transforms(), batch, workers):
+        unreadable += [reason for _, reason in loaded.unreadable]
+        if loaded.indices:
+            running.add(torch.stack(loaded.tensors), torch.tensor([data.labels[index] for index in loaded.indices]))
         progress(len(loaded))
     if running.seen:
         _require_two(data, running.seen)
@@ -166,7 +127,7 @@ class _Running:
             )
         self._names = names
         self._spans = {name: range_of(gate) for name, gate in own.items()}
-        self._sums: dict[str, tuple[RunningMoments, RunningLevels]] = {}
+        self._sums: dict[str, tuple[RunningMoments, RunningHistogram]] = {}
 
     @torch.no_grad()
     def add(self, pictures: Tensor, labels: Tensor) -> None:
@@ -181,21 +142,21 @@ class _Running:
             if module not in self._sums:
                 self._sums[module] = (
                     RunningMoments(self._classes, rows.shape[1], rows.device),
-                    RunningLevels(self._spans[module], rows.shape[1], rows.device),
+                    RunningHistogram(self._spans[module], rows.shape[1], rows.device),
                 )
-            moments, levels = self._sums[module]
+            moments, histogram = self._sums[module]
             moments.add(rows, labels.to(rows.device))
-            levels.add(rows)
+            histogram.add(rows)
         self.seen.update(labels.tolist())
 
     def result(self) -> tuple[GateExcitations, ...]:
         return tuple(
-            GateExcitations(self._names[module], self._spans[module], moments.result(), levels.result())
-            for module, (moments, levels) in self._sums.items()
+            GateExcitations(self._names[module], self._spans[module], moments.result(), histogram.result())
+            for module, (moments, histogram) in self._sums.items()
         )
 
 
-def _require_two(data: Labelled, labels: "tuple[int, ...] | set[int]") -> None:
+def _require_two(data: Labelled, labels: Iterable[int]) -> None:
     shown = sorted(set(labels))
     if len(shown) < 2:
         raise DataError(

@@ -1,54 +1,13 @@
-"""What the paper's figure shows of a network: which gates, and which of their channels.
+"""The paper's figures of the gates, drawn by matplotlib."""
 
-The paper's figure of the gates, drawn by matplotlib.
-"""
-
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations
+from senet_zoo.analysis.excitation.excite import GateExcitations
 from senet_zoo.analysis.excitation.measures import measures
-from senet_zoo.errors import UsageError
-
-
-def shown_gates(names: Sequence[str]) -> tuple[str, ...]:
-    """The last gate of every stage, and the last three of the last stage: for SE-ResNet-50, the paper's six.
-
-    Of gates without the paper's names, which were inserted, six from the first to the last, evenly spaced.
-
-    Args:
-        names: of the gates, first to last.
-
-    Example:
-        >>> shown_gates(["SE_2_1", "SE_2_2", "SE_2_3", "SE_3_1", "SE_3_2", "SE_3_3"])
-        ('SE_2_3', 'SE_3_1', 'SE_3_2', 'SE_3_3')
-    """
-    stages: dict[str, list[str]] = {}
-    for name in names:
-        if paper := re.fullmatch(r"SE_(\d+)_.+", name):
-            stages.setdefault(paper[1], []).append(name)
-    if not stages:
-        return tuple(names[i] for i in sampled(len(names), 6))
-    *earlier, last = stages.values()
-    return (*(gates[-1] for gates in earlier), *last[-3:])
-
-
-def sampled(channels: int, most: int | None) -> tuple[int, ...]:
-    """``most`` channels, evenly spaced, the first and the last among them; all where there are fewer, or for None.
-
-    Example:
-        >>> sampled(256, 4)
-        (0, 85, 170, 255)
-    """
-    if most is None or most >= channels:
-        return tuple(range(channels))
-    return tuple(torch.linspace(0, channels - 1, most, dtype=torch.float64).round().long().tolist())
-
+from senet_zoo.analysis.excitation.report import Line, Report
+from senet_zoo.evaluation.tables import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,74 +29,34 @@ STYLE: Any = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
-    """A class in a figure.
-
-    Args:
-        label: its index.
-        name: what it is called there.
-    """
-
-    label: int
-    name: str
-
-
-def check_matplotlib() -> None:
-    """Refuse, before any work is done, a figure that could not be drawn.
-
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("figures are drawn by matplotlib, which is missing: pip install 'senet-zoo[train]'") from error
-
-
-def draw_classes(
-    files: Sequence[Path], found: Excitations, gates: Sequence[str], lines: Sequence[Line], channels: int | None
-) -> None:
-    """One panel a gate, one line a class: the mean of each channel, and that over all classes.
+def draw_classes(files: Sequence[Path], report: Report) -> None:
+    """Draw the mean of each channel, one panel for each gate: a line for each class, and one over all classes.
 
     Args:
         files: ``.png`` and ``.svg``.
-        found: what is drawn.
-        gates: names of the panels.
-        lines: classes.
-        channels: evenly spaced ones in each panel, None for all.
+        report: what is drawn.
 
     Source: the paper, figure 6.
     """
-    _draw(files, found, gates, lines, channels, spread=False)
+    _draw(files, report, report.lines, spread=False)
 
 
-def draw_spread(
-    files: Sequence[Path], found: Excitations, gates: Sequence[str], lines: Sequence[Line], channels: int | None
-) -> None:
-    """The same panels with the spread within a class, one standard deviation to either side of its mean.
+def draw_spread(files: Sequence[Path], report: Report) -> None:
+    """The same panels with one standard deviation within a class to either side of its mean.
 
-    As in the paper two classes are shown, the first ones: more bands would hide each other.
+    As in the paper two classes are shown, the first ones, because more bands would hide each other.
 
     Source: the paper, figure 7.
     """
-    _draw(files, found, gates, lines[:2], channels, spread=True)
+    _draw(files, report, report.lines[:2], spread=True)
 
 
-def _draw(
-    files: Sequence[Path],
-    found: Excitations,
-    gates: Sequence[str],
-    lines: Sequence[Line],
-    channels: int | None,
-    *,
-    spread: bool,
-) -> None:
+def _draw(files: Sequence[Path], report: Report, lines: Sequence[Line], *, spread: bool) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    shown = [gate for gate in found.gates if gate.name in gates]
+    shown = report.gates
     columns = min(len(shown), 2 if len(shown) == 4 else 3)
     rows = -(-len(shown) // columns)
     with rc_context(STYLE):
@@ -145,7 +64,7 @@ def _draw(
         figure = Figure(figsize=(3.6 * columns + 0.4, 2.5 * rows + 0.7), layout=layout)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, gate in zip(grid.flat, shown, strict=False):
-            _panel(axes, gate, lines, channels, spread)
+            _draw_gate(axes, gate, lines, report.channels_of(gate), spread)
         empty = list(grid.flat)[len(shown) :]
         for axes in empty:
             axes.set_axis_off()
@@ -166,12 +85,11 @@ def _draw(
                 figure.savefig(file, metadata={"Date": None})
 
 
-def _panel(axes: "Axes", gate: GateExcitations, lines: Sequence[Line], channels: int | None, spread: bool) -> None:
-    chosen = list(sampled(gate.channels, channels))
+def _draw_gate(axes: "Axes", gate: GateExcitations, lines: Sequence[Line], chosen: Sequence[int], spread: bool) -> None:
     moments = gate.moments
-    for line, colour in zip(lines, COLOURS, strict=False):
+    for line, colour in zip(lines, COLOURS, strict=False):  # a legend hides names that begin with _
         mean, std = moments.mean[line.label, chosen], moments.std[line.label, chosen]
-        axes.plot(chosen, mean.numpy(), color=colour, linewidth=1.1, label=_plain(line.name))
+        axes.plot(chosen, mean.numpy(), color=colour, linewidth=1.1, label=plot_label(line.name.strip().lstrip("_")))
         if spread:
             axes.fill_between(
                 chosen, (mean - std).numpy(), (mean + std).numpy(), color=colour, alpha=0.15, linewidth=0.0
@@ -201,15 +119,9 @@ def _panel(axes: "Axes", gate: GateExcitations, lines: Sequence[Line], channels:
 
 
 def _shrink(png: Path) -> None:
-    """Keep 256 colours, a third of the bytes; a figure of lines shows no difference."""
+    """Reduce the file to 256 colours and a third of its bytes; a figure of lines shows no difference."""
     from PIL import Image
 
     with Image.open(png) as picture:
         small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(png, optimize=True)
-
-
-def _plain(name: str) -> str:
-    """A class's name on one short line, which matplotlib does not read as a formula or hide."""
-    text = " ".join(name.split()).replace("$", r"\$").lstrip("_")
-    return text if len(text) <= 24 else f"{text[:23]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,7 +1,4 @@
-"""A gate in a few numbers.
-
-What the measures say, in words.
-"""
+"""Measures of a gate, such as saturation and class separability, and sentences that describe them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +12,13 @@ STILL = 0.01
 """A channel whose standard deviation over all pictures is below this share of the gate's range never moves."""
 CONSTANT = 1e-6
 """A channel whose standard deviation is below this says the same of every picture, to six decimals."""
+STEPS = ((0.14, "tells classes apart well"), (0.06, "tells classes apart"), (0.01, "tells classes apart weakly"))
+"""Least eta squared above what chance gives; Cohen's small, medium and large effect."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """A gate in numbers.
+    """Numbers of one gate.
 
     Args:
         mean: of all activations.
@@ -32,7 +31,7 @@ class Measures:
             follows from the class. None where no channel moves.
         separability_by_chance: what it is on average where classes mean nothing: (classes - 1) / (pictures - 1).
         entropy: Shannon entropy of a channel's histogram over 64 equal bins of the range, in bits, averaged over the
-            channels: 0 where each keeps to one bin, 6 where all levels are as frequent.
+            channels: 0 where each keeps to one bin, 6 where all bins are as frequent.
         still: channels that never move: standard deviation over all pictures below 1 % of the range.
         within_class: standard deviation around the class's own mean, pooled over the classes, averaged over
             the channels.
@@ -53,18 +52,18 @@ class Measures:
 
 
 def measures(gate: GateExcitations) -> Measures:
-    """The numbers of one gate."""
-    moments, levels = gate.moments, gate.levels
+    """The measures of one gate."""
+    moments, histogram = gate.moments, gate.histogram
     pictures, classes = int(moments.count.sum()), int((moments.count > 0).sum())
     moving = moments.overall_std > CONSTANT
     return Measures(
         mean=float(moments.overall_mean.mean()),
-        saturated=levels.low + levels.high,
-        saturated_low=levels.low,
-        saturated_high=levels.high,
+        saturated=histogram.low + histogram.high,
+        saturated_low=histogram.low,
+        saturated_high=histogram.high,
         separability=float(eta_squared(moments)[moving].mean()) if moving.any() else None,
         separability_by_chance=(classes - 1) / (pictures - 1),
-        entropy=float(levels.entropy.mean()),
+        entropy=float(histogram.entropy.mean()),
         still=int((moments.overall_std < STILL * (gate.span.top - gate.span.low)).sum()),
         within_class=float((moments.within / pictures).sqrt().mean()),
     )
@@ -75,19 +74,15 @@ def eta_squared(moments: Moments) -> torch.Tensor:
     return moments.between / (moments.between + moments.within)
 
 
-STEPS = ((0.14, "tells classes apart well"), (0.06, "tells classes apart"), (0.01, "tells classes apart weakly"))
-"""Least eta squared above what chance gives; Cohen's small, medium and large effect."""
-
-
-def in_words(gate: GateExcitations, found: Measures) -> str:
-    """The numbers of a gate as one sentence.
+def describe_gate(gate: GateExcitations, found: Measures) -> str:
+    """The measures of a gate as one sentence.
 
     Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, for where eta squared is small.
     """
     if found.separability is None:
         return f"{gate.name} says the same of every picture, to six decimals."
     above = found.separability - found.separability_by_chance
-    telling = next((words for least, words in STEPS if above >= least), "hardly tells classes apart")
+    telling = next((phrase for least, phrase in STEPS if above >= least), "hardly tells classes apart")
     still = {0: "every channel moves", gate.channels: "no channel moves by much"}.get(
         found.still, f"{found.still} of its {gate.channels} channels never move"
     )
@@ -99,8 +94,8 @@ def in_words(gate: GateExcitations, found: Measures) -> str:
     return f"{gate.name} {telling}; {still}; {' and '.join(ends) or 'hardly any activation is saturated'}."
 
 
-def overview(gates: Sequence[GateExcitations], found: Sequence[Measures]) -> tuple[str, ...]:
-    """What stands out among the gates of a network, a sentence each."""
+def describe_network(gates: Sequence[GateExcitations], found: Sequence[Measures]) -> tuple[str, ...]:
+    """What stands out among the gates of a network, in a few sentences."""
     names = [gate.name for gate in gates]
     telling = sorted((m.separability, name) for name, m in zip(names, found, strict=True) if m.separability is not None)
     sentences = []

@@ -1,4 +1,4 @@
-"""Excitations as one page for a browser: it needs no network, no other file and no server."""
+"""A report as one page for a browser, which needs no network, no other file and no server."""
 
 import base64
 import json
@@ -10,34 +10,26 @@ from pathlib import Path
 
 import torch
 
-from senet_zoo.analysis.excitation.excite import Excitations, GateExcitations
-from senet_zoo.analysis.excitation.figure import COLOURS, Line, sampled
-from senet_zoo.analysis.excitation.measures import in_words, measures
+from senet_zoo.analysis.excitation.excite import GateExcitations
+from senet_zoo.analysis.excitation.figure import COLOURS
+from senet_zoo.analysis.excitation.measures import describe_gate, measures
+from senet_zoo.analysis.excitation.report import Line, Report
 
 
-def write_page(
-    file: Path, title: str, found: Excitations, first: Sequence[str], lines: Sequence[Line], channels: int | None
-) -> None:
-    """One page to look at the gates: hover for values, choose a gate and classes.
-
-    Args:
-        file: the page.
-        title: network and data.
-        found: what is shown.
-        first: gates of the paper's figure, shown as small panels; the others are in the list.
-        lines: classes.
-        channels: evenly spaced ones of each gate, None for all.
-    """
+def write_page(file: Path, report: Report) -> None:
+    """One page to look at the gates: hover for values, choose a gate and classes; the paper's gates are small plots."""
+    found, lines = report.found, report.lines
+    in_figure = {gate.name for gate in report.gates}
     document = {
         "classes": [
             {"name": line.name, "colour": colour, "count": found.count[line.label]}
             for line, colour in zip(lines, COLOURS, strict=False)
         ],
         "all": sum(found.count),
-        "gates": [_gate(gate, gate.name in first, lines, channels) for gate in found.gates],
+        "gates": [_gate(gate, gate.name in in_figure, lines, report.channels_of(gate)) for gate in found.gates],
     }
     parts = {
-        "title": escape(title),
+        "title": escape(f"{report.network} on {report.data}"),
         "pictures": f"{sum(found.count):,} pictures of {sum(count > 0 for count in found.count)} classes",
         "rows": "\n".join(_row(gate) for gate in found.gates),
         # In a script, `</script>` inside a class's name would end it.
@@ -47,8 +39,7 @@ def write_page(
     file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template), encoding="utf-8")
 
 
-def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], channels: int | None) -> dict[str, object]:
-    chosen = list(sampled(gate.channels, channels))
+def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], chosen: Sequence[int]) -> dict[str, object]:
     moments = gate.moments
     rows = [row for line in lines for row in (moments.mean[line.label], moments.std[line.label])]
     values = torch.stack([*rows, moments.overall_mean, moments.overall_std])[:, chosen]
@@ -59,7 +50,7 @@ def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], channels: i
         "top": gate.span.top,
         "of": gate.channels,
         "channels": chosen,
-        "words": in_words(gate, measures(gate)),
+        "words": describe_gate(gate, measures(gate)),
         # Mean and std of each class and then of all, little-endian float32.
         "values": base64.b64encode(values.float().numpy().astype("<f4").tobytes()).decode(),
     }

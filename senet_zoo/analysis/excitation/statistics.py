@@ -1,7 +1,4 @@
-"""Mean and spread of every channel in every class, in one pass.
-
-How often each channel of a gate is at which level: a histogram that fills as pictures pass.
-"""
+"""Statistics of a gate's activations, in one pass over the pictures: moments of each class, and histograms."""
 
 import math
 from dataclasses import dataclass
@@ -11,15 +8,19 @@ from torch import Tensor
 
 from senet_zoo.networks.gate import GATE_FUNCTIONS, SqueezeExcite
 
+BINS = 64
+EDGE = 0.05
+"""Share of a gate's range, at either end, in which an activation counts as saturated."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What is known of the activations of one gate, in float64 on the CPU.
+    """Mean and spread of a gate's activations in each class, in float64 on the CPU.
 
     Args:
         count: pictures of each class, (classes,), whole numbers.
         mean: of each class and channel, (classes, channels); nan where the class has no picture.
-        squares: sum of squared distances to that mean, likewise; 0 where the class has no picture.
+        squares: sum of squared distances to that mean, (classes, channels); 0 where the class has no picture.
     """
 
     count: Tensor
@@ -74,11 +75,11 @@ class RunningMoments:
     def add(self, rows: Tensor, labels: Tensor) -> None:
         """Add (N, channels) rows of these classes, (N,)."""
         rows = rows.double()
-        present, place = labels.unique(return_inverse=True)
+        present, group = labels.unique(return_inverse=True)
         zeros = rows.new_zeros(len(present), rows.shape[1])
-        count = rows.new_zeros(len(present), 1).index_add(0, place, rows.new_ones(len(rows), 1))
-        mean = zeros.index_add(0, place, rows) / count
-        squares = zeros.index_add(0, place, (rows - mean[place]) ** 2)
+        count = rows.new_zeros(len(present), 1).index_add(0, group, rows.new_ones(len(rows), 1))
+        mean = zeros.index_add(0, group, rows) / count
+        squares = zeros.index_add(0, group, (rows - mean[group]) ** 2)
 
         before, total = self._count[present], self._count[present] + count
         step = mean - self._mean[present]
@@ -87,19 +88,14 @@ class RunningMoments:
         self._count[present] = total
 
     def result(self) -> Moments:
-        """What is known by now."""
+        """The statistics of all rows by now."""
         count = self._count[:, 0].long().cpu()
         mean = torch.where(self._count > 0, self._mean, torch.nan).cpu()
         return Moments(count, mean, self._squares.cpu())
 
 
-BINS = 64
-EDGE = 0.05
-"""Share of a gate's range, at either end, in which an activation counts as saturated."""
-
-
 @dataclass(frozen=True)
-class Range:
+class GateRange:
     """The values that a gate can take: 0 to 1 for a sigmoid; ``high`` is infinite for a ReLU."""
 
     low: float
@@ -121,21 +117,21 @@ class Range:
         return self.high - EDGE * (self.top - self.low)
 
 
-def range_of(gate: SqueezeExcite) -> Range:
+def range_of(gate: SqueezeExcite) -> GateRange:
     """The limits of the gate's last function."""
     low, high = GATE_FUNCTIONS[gate.gate, gate.start](torch.tensor([-math.inf, math.inf])).tolist()
-    return Range(low, high)
+    return GateRange(low, high)
 
 
 @dataclass(frozen=True, eq=False)
-class Levels:
-    """How a gate's activations are spread over its range.
+class Histogram:
+    """Histogram of each channel of a gate over the gate's range.
 
     Args:
         bins: activations of each channel in each of `BINS` equal parts of the range, (channels, BINS); what lies above
             the top of a gate without bound is in the last.
         low: share of all activations that are saturated at the low end.
-        high: likewise at the high end.
+        high: share of them that are saturated at the high end.
     """
 
     bins: Tensor
@@ -150,8 +146,8 @@ class Levels:
         return entropy
 
 
-class RunningLevels:
-    """`Levels` of rows that come batch by batch; the memory they take does not grow with the number of rows.
+class RunningHistogram:
+    """`Histogram` of rows that come batch by batch; the memory they take does not grow with the number of rows.
 
     Args:
         span: the gate's range.
@@ -159,7 +155,7 @@ class RunningLevels:
         device: where rows are counted.
     """
 
-    def __init__(self, span: Range, channels: int, device: torch.device) -> None:
+    def __init__(self, span: GateRange, channels: int, device: torch.device) -> None:
         self._span = span
         self._bins = torch.zeros(channels * BINS, dtype=torch.int64, device=device)
         self._ends = torch.zeros(2, dtype=torch.int64, device=device)
@@ -173,8 +169,8 @@ class RunningLevels:
         self._bins += torch.bincount((self._first + bins).flatten(), minlength=len(self._bins))
         self._ends += torch.stack([(rows < span.near_low).sum(), (rows > span.near_high).sum()])
 
-    def result(self) -> Levels:
-        """What is known by now."""
+    def result(self) -> Histogram:
+        """The statistics of all rows by now."""
         bins = self._bins.view(-1, BINS).cpu()
         low, high = (self._ends.double().cpu() / bins.sum()).tolist()
-        return Levels(bins, low, high)
+        return Histogram(bins, low, high)

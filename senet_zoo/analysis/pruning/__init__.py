@@ -1,29 +1,29 @@
-"""Smaller networks by what their gates say: gates that fold into the layers beside them, channels that go from sums."""
+"""Smaller networks by what their gates say: gates are folded into the layers beside them, or channels are removed."""
 
 from senet_zoo.analysis.pruning.activity import GateActivity, OfStages, Selection, SpreadUnder, observe
 from senet_zoo.analysis.pruning.channels import cut_channels, remove_channels
 from senet_zoo.analysis.pruning.gates import drop_gates, fold_gates
-from senet_zoo.analysis.pruning.prune import DropGates, Pruning, RemoveChannels, prune, set_apart
-from senet_zoo.analysis.pruning.report import Figures, GateFate, Latency, MapFate, PruneReport
+from senet_zoo.analysis.pruning.prune import DropGates, Pruning, RemoveChannels, calibration_split, prune
+from senet_zoo.analysis.pruning.report import GateChange, Latency, MapChange, NetworkFigures, PruneReport
 
 __all__ = [
     "DropGates",
-    "Figures",
     "GateActivity",
-    "GateFate",
+    "GateChange",
     "Latency",
-    "MapFate",
+    "MapChange",
+    "NetworkFigures",
     "OfStages",
     "PruneReport",
     "Pruning",
     "RemoveChannels",
     "Selection",
     "SpreadUnder",
+    "calibration_split",
     "cut_channels",
     "drop_gates",
     "fold_gates",
     "observe",
     "prune",
     "remove_channels",
-    "set_apart",
 ]

@@ -1,7 +1,4 @@
-"""What each gate says on average, and how far it moves from picture to picture.
-
-Which gates go, as values.
-"""
+"""What each gate says on average and how far it moves from picture to picture; and the choice of gates by that."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -28,9 +25,9 @@ class GateActivity:
     Args:
         name: the paper's, such as ``SE_4_6``.
         module: name of its module.
-        block: where it stands; None outside the stages, and for a gate that was inserted.
+        block: its block; None for a gate outside the stages, and for one that was inserted.
         mean: of each channel over the pictures, (C,) in float64 on the CPU; over their pixels, too, without squeeze.
-        std: standard deviation of each channel over them, likewise.
+        std: standard deviation of each channel over the same, (C,).
     """
 
     name: str
@@ -52,7 +49,7 @@ class GateActivity:
 
 @torch.no_grad()
 def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateActivity, ...]:
-    """Watch every gate of a network over pictures, in one pass; memory does not grow with their number.
+    """Observe every gate of a network over pictures in one pass; memory does not grow with their number.
 
     Args:
         model: in eval mode.
@@ -101,8 +98,12 @@ def _block(model: ConvNet, module: str, name: str) -> Block | None:
     return model.spec.stage_numbers[int(stage)], int(block) + 1
 
 
+def _listed(stages: tuple[int, ...]) -> str:
+    return ", ".join(map(str, stages)) or "none"
+
+
 class Selection(Protocol):
-    """What chooses gates out of those that were observed."""
+    """Chooses gates among those that were observed."""
 
     def names(self, activity: Sequence[GateActivity]) -> tuple[str, ...]:
         """The gates that go, in order of definition."""
@@ -128,10 +129,10 @@ class OfStages:
         gated = sorted({gate.block[0] for gate in activity if gate.block})
         none = [stage for stage in self.stages if stage not in gated]
         if none or not self.stages:
-            raise UsageError(f"gates are in the stages {', '.join(map(str, gated))}, got {_words(self.stages)}")
+            raise UsageError(f"gates are in the stages {', '.join(map(str, gated))}, got {_listed(self.stages)}")
         if set(gated) <= set(self.stages):
             raise UsageError(
-                f"pruning leaves at least one gate, and stages {_words(self.stages)} have all {len(activity)}: choose "
+                f"pruning leaves at least one gate, and stages {_listed(self.stages)} have all {len(activity)}: choose "
                 "fewer, or take the plain twin (the model's name without se_)"
             )
         return tuple(gate.name for gate in activity if gate.block and gate.block[0] in self.stages)
@@ -169,7 +170,3 @@ class SpreadUnder:
                 f"it to {max(spreads):.3g} or less, or take the plain twin (the model's name without se_)"
             )
         return found
-
-
-def _words(stages: tuple[int, ...]) -> str:
-    return ", ".join(map(str, stages)) or "none"

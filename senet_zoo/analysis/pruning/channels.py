@@ -1,4 +1,4 @@
-"""Networks of the zoo that lose the channels which their gates let through least.
+"""`remove_channels`: a network without the channels that its gates let through least.
 
 The blocks of a stage write into one sum, so that a channel goes from all of them together: from the convolutions and
 batch norms that write it, from the gates that scale it, and from whatever reads it. torch-pruning finds these layers.
@@ -63,7 +63,7 @@ def remove_channels(model: ConvNet, batches: Tensor | Iterable[Tensor], share: f
 
 
 def check_channels(model: ConvNet, share: float) -> None:
-    """Refuse what `cut_channels` would, without a look at the gates.
+    """Refuse a network or a share before its gates are observed.
 
     Raises:
         UsageError, SpecError: as `remove_channels`.
@@ -90,13 +90,7 @@ def check_channels(model: ConvNet, share: float) -> None:
 @torch.inference_mode(False)  # torch-pruning follows what autograd records
 @torch.enable_grad()
 def cut_channels(model: ConvNet, activity: Sequence[GateActivity], share: float) -> ConvNet:
-    """`remove_channels` where the gates were observed before.
-
-    Args:
-        model: likewise; `check_channels` has accepted it.
-        activity: of all its gates, by `observe`.
-        share: likewise.
-    """
+    """`remove_channels` of a network that `check_channels` accepts, by what `observe` found of all its gates."""
     se = model.spec.se
     assert se is not None
     kept = _kept(se, share)

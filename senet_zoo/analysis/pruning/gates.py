@@ -1,11 +1,9 @@
-"""A constant gate as part of the layers around it.
+"""`drop_gates`: a network without some of its gates, each replaced by its mean, folded into the layers around it.
 
 A factor a channel that follows a batch norm is part of its weight and bias, and one that follows a convolution part of
 its filters and its bias. What stands between is passed: a pool of means and whatever does nothing in eval mode by any
-factor, a ReLU and a pool of maxima by one that is not negative, for ``relu(x) g = relu(x g)``. Where nothing before the
+factor, a ReLU and a pool of maxima by one that is not negative, as ``relu(x) g = relu(x g)``. Where nothing before the
 gate takes the factor, the convolutions that read the gate's map do, in the columns of their filters.
-
-Networks of the zoo that lose some of their gates.
 """
 
 import copy
@@ -57,7 +55,7 @@ class _Stuck(Exception):
     """Why a factor goes no further."""
 
 
-class Folder:
+class GateFolding:
     """Finds the layers that take a gate's factors.
 
     Args:
@@ -146,7 +144,7 @@ class Folder:
 
 
 @torch.no_grad()
-def apply(model: nn.Module, scalings: Sequence[Scaling]) -> None:
+def scale_layers(model: nn.Module, scalings: Sequence[Scaling]) -> None:
     """Multiply the layers by their factors, in place, computed in double precision."""
     for each in scalings:
         layer = model.get_submodule(each.layer)
@@ -210,20 +208,14 @@ def drop_gates(model: ConvNet, batches: Tensor | Iterable[Tensor], names: Sequen
 
 
 def fold_gates(model: ConvNet, activity: Sequence[GateActivity], names: Sequence[str]) -> ConvNet:
-    """`drop_gates` where the gates were observed before.
-
-    Args:
-        model: likewise.
-        activity: of all its gates, by `observe`.
-        names: likewise.
-    """
+    """`drop_gates` by what `observe` found of all gates of the network."""
     chosen = _chosen(activity, names)
     spec = spec_without(model.spec, activity, {gate.block for gate in chosen if gate.block})
-    folder = Folder(model)
+    folding = GateFolding(model)
     scalings: list[Scaling] = []
     for gate in chosen:
         try:
-            scalings += folder.scalings(gate.module, gate.mean)
+            scalings += folding.scalings(gate.module, gate.mean)
         except UsageError as error:
             raise UsageError(
                 f"a gate can go where a linear layer beside it takes its mean, and {gate.name} cannot: {error}. Leave "
@@ -235,7 +227,7 @@ def fold_gates(model: ConvNet, activity: Sequence[GateActivity], names: Sequence
         setattr(pruned.get_submodule(parent), child, nn.Identity())
     pruned.spec = spec
     _require_rebuilt(pruned, chosen)
-    apply(pruned, scalings)
+    scale_layers(pruned, scalings)
     return pruned
 
 

@@ -1,6 +1,6 @@
-"""`prune`: from a network and labelled pictures to a smaller one, both measured."""
+"""`prune`: make a network smaller by what its gates say of labelled pictures, and measure it before and after."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.excitation.excite import batches
 from senet_zoo.analysis.pruning.activity import GateActivity, Selection, observe
 from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
 from senet_zoo.analysis.pruning.gates import fold_gates
-from senet_zoo.analysis.pruning.report import Figures, GateFate, MapFate, PruneReport, measure_latency
+from senet_zoo.analysis.pruning.report import GateChange, MapChange, NetworkFigures, PruneReport, measure_latency
 from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.data.loader import LoadedBatch, load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation import Evaluation, Logits, evaluate
@@ -46,7 +46,7 @@ class DropGates:
     selection: Selection
 
     def check(self, model: ConvNet) -> None:
-        """Nothing is known before the gates were observed."""
+        """Accept any network: which gates go is not known before they were observed."""
 
     def apply(self, model: ConvNet, activity: Sequence[GateActivity]) -> ConvNet:
         """The network without them; see `drop_gates`."""
@@ -89,15 +89,16 @@ def prune(
     A picture that cannot be read is left out and named in the report.
 
     Args:
-        model: in eval mode; it is left as it is.
-        pruning: what goes.
-        calibration: pictures over which the gates are observed; their labels are not looked at.
-        measured: other pictures, which both networks are measured on.
-        preprocessing: that of the model's weights.
-        logits: what the network tells apart.
+        model: in eval mode; it is not changed.
+        pruning: `DropGates` or `RemoveChannels`.
+        calibration: pictures over which the gates are observed; their labels do not matter.
+        measured: other pictures, which both networks are evaluated on.
+        preprocessing: what the model's weights were trained with.
+        logits: names of the network's logits.
         batch: pictures that the network sees at once.
-        workers: processes that decode pictures; 0 decodes in this one.
-        progress: told the number of pictures after each batch: those of ``calibration`` once, of ``measured`` twice.
+        workers: processes that read pictures; 0 reads in this one.
+        progress: called with the number of pictures after each batch: those of ``calibration`` once, and those of
+            ``measured`` twice.
 
     Returns:
         The pruned network, which `save_pretrained` writes, and the report.
@@ -107,11 +108,10 @@ def prune(
         DataError: no picture can be read, or a class that the network does not know.
         WeightsError: a gate or a logit is not finite.
     """
-    if batch < 1 or workers < 0:
-        raise UsageError(f"batch must be at least 1 and workers at least 0, got {batch} and {workers}")
     pruning.check(model)
     unreadable: list[str] = []
-    activity = observe(model, _pictures(calibration, preprocessing, batch, workers, progress, unreadable))
+    loader = load_batches(calibration, preprocessing.transforms(), batch, workers)
+    activity = observe(model, _tensors(loader, progress, unreadable))
     calibrated_on = len(calibration) - len(unreadable)
     pruned = pruning.apply(model, activity)
     found = [
@@ -123,7 +123,7 @@ def prune(
     assert pruned.spec.se is not None
     left = paper_names(pruned, pruned.spec.stage_numbers).values()
     report = PruneReport(
-        gates=tuple(GateFate(gate.name, gate.spread, gate.name not in left) for gate in activity),
+        gates=tuple(GateChange(gate.name, gate.spread, gate.name not in left) for gate in activity),
         maps=_maps(model, pruned),
         se=pruned.spec.se,
         before=_figures(model, size, found[0]),
@@ -136,7 +136,7 @@ def prune(
     return pruned, report
 
 
-def set_apart(data: Labelled, count: int, seed: int = 0) -> tuple[Labelled, Labelled]:
+def calibration_split(data: Labelled, count: int, seed: int = 0) -> tuple[Labelled, Labelled]:
     """``count`` pictures to calibrate on, drawn at random, and all others; the same at every call, both in order.
 
     Raises:
@@ -151,33 +151,25 @@ def set_apart(data: Labelled, count: int, seed: int = 0) -> tuple[Labelled, Labe
     return subset(data, sorted(drawn)), subset(data, [index for index in range(len(data)) if index not in drawn])
 
 
-def _pictures(
-    data: Labelled,
-    preprocessing: Preprocessing,
-    batch: int,
-    workers: int,
-    progress: Callable[[int], None],
-    unreadable: list[str],
-) -> Iterator[Tensor]:
-    """Batches of those that can be read; why the others cannot is added to ``unreadable``."""
-    for loaded in batches(data, preprocessing, batch, workers):
-        pictures = [picture for _, picture in loaded if isinstance(picture, Tensor)]
-        unreadable += [picture for _, picture in loaded if isinstance(picture, str)]
-        if pictures:
-            yield torch.stack(pictures)
+def _tensors(loader: Iterable[LoadedBatch], progress: Callable[[int], None], unreadable: list[str]) -> Iterator[Tensor]:
+    """Batches of pictures; why others cannot be read is added to ``unreadable``."""
+    for loaded in loader:
+        unreadable += [reason for _, reason in loaded.unreadable]
+        if loaded.indices:
+            yield torch.stack(loaded.tensors)
         progress(len(loaded))
 
 
-def _maps(model: ConvNet, pruned: ConvNet) -> tuple[MapFate, ...]:
+def _maps(model: ConvNet, pruned: ConvNet) -> tuple[MapChange, ...]:
     numbers = model.spec.stage_numbers
     names = [f"stage {number}" for number in (numbers[0] - 1, *numbers)]  # the stem is stage 1
     pairs = zip(names, widths_of(model.spec), widths_of(pruned.spec), strict=True)
-    return tuple(MapFate(name, before, after) for name, before, after in pairs if name != "stage 0")
+    return tuple(MapChange(name, before, after) for name, before, after in pairs if name != "stage 0")
 
 
-def _figures(model: ConvNet, size: int, found: Evaluation) -> Figures:
+def _figures(model: ConvNet, size: int, found: Evaluation) -> NetworkFigures:
     own = gates(model).values()
-    return Figures(
+    return NetworkFigures(
         gates=len(own),
         gate_parameters=sum(map(cost.parameters, own)),
         parameters=cost.parameters(model),

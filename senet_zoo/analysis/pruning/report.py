@@ -1,7 +1,4 @@
-"""Two networks timed in turns.
-
-What pruning did, as frozen values.
-"""
+"""`PruneReport`: a network before and after pruning, with the latency of both."""
 
 import math
 from dataclasses import dataclass
@@ -15,21 +12,21 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.specs import SE
 from senet_zoo.support.timing import interleaved, timed
 
-TURN = 0.05
-"""Seconds that a turn takes at least, so that the clock and the loop do not count."""
+LEAST_SECONDS = 0.05
+"""Seconds of a turn at least, so that the clock and the loop do not count."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """What a picture costs before and after, timed in turns so that a busy machine slows both.
+    """Time of a run with one picture, before and after; the two are timed in turns so that a busy machine slows both.
 
     Args:
-        before: milliseconds of a run of one picture, the median over the rounds.
-        after: likewise.
-        ratio: after to before, the median over the rounds.
+        before: milliseconds before pruning, the median over the rounds.
+        after: milliseconds after it, the median over the rounds.
+        ratio: of after to before, the median over the rounds.
         lower: first quartile of the rounds' ratios.
-        upper: their third.
-        rounds: how many count.
+        upper: third quartile of the rounds' ratios.
+        rounds: number of rounds that count.
     """
 
     before: float
@@ -45,10 +42,10 @@ def measure_latency(before: nn.Module, after: nn.Module, shape: tuple[int, int, 
     """Time two networks on one picture in eval mode, where their parameters lie.
 
     Args:
-        before: a network that is pruned.
-        after: what it became.
+        before: a network.
+        after: the network that it became by pruning.
         shape: of the picture, (channels, height, width).
-        rounds: in which each has its turn.
+        rounds: how often each is timed.
 
     Raises:
         UsageError: no rounds.
@@ -59,7 +56,7 @@ def measure_latency(before: nn.Module, after: nn.Module, shape: tuple[int, int, 
     x = torch.zeros(1, *shape, dtype=like.dtype, device=like.device)
     works = {"before": partial(before, x), "after": partial(after, x)}
     once = max(timed(work, x.device, repeats=2) / 2 for work in works.values())  # the first runs also warm up
-    runs = max(1, math.ceil(TURN / once))
+    runs = max(1, math.ceil(LEAST_SECONDS / once))
     measured = interleaved({name: partial(timed, work, x.device, runs) for name, work in works.items()}, rounds)
     ratio = measured.ratio("after", "before")
     first, second = (1000.0 * median(measured.seconds[name]) / runs for name in works)
@@ -67,11 +64,11 @@ def measure_latency(before: nn.Module, after: nn.Module, shape: tuple[int, int, 
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a network has and costs, and what it scores.
+class NetworkFigures:
+    """What a network has, costs and scores.
 
     Args:
-        gates: how many it has.
+        gates: number of gates.
         gate_parameters: trainable values in them.
         parameters: trainable values of the whole network.
         multiply_adds: of convolutions, fully connected layers and gates, for one picture.
@@ -88,13 +85,13 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class GateFate:
-    """One gate of the network as it was.
+class GateChange:
+    """A gate of the network before pruning.
 
     Args:
         name: the paper's, such as ``SE_4_6``.
         spread: see `GateActivity.spread`.
-        dropped: whether its mean stands in its place now.
+        dropped: whether its mean has taken its place.
     """
 
     name: str
@@ -103,13 +100,13 @@ class GateFate:
 
 
 @dataclass(frozen=True)
-class MapFate:
-    """One map between the network's parts.
+class MapChange:
+    """Channels of a map before and after.
 
     Args:
-        name: whose output it is: ``stage 1`` is the stem.
-        before: its channels.
-        after: those that it has now.
+        name: the part whose output it is; ``stage 1`` is the stem.
+        before: its channels before pruning.
+        after: its channels now.
     """
 
     name: str
@@ -119,25 +116,25 @@ class MapFate:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """A network before and after.
+    """A network before and after pruning.
 
     Args:
-        gates: of the network as it was, first to last.
-        maps: the stem's and each stage's.
-        se: the gate of the pruned network, which says where it still sits, and its reduction.
-        before: figures of the network as it was.
-        after: of the pruned one.
+        gates: the gates before pruning, first to last.
+        maps: the outputs of the stem and of each stage.
+        se: the gates of the pruned network: which stages and blocks have one, and their reduction.
+        before: figures of the network before pruning.
+        after: figures of the pruned network.
         latency: of one picture, before and after.
-        calibrated_on: pictures over which the gates were observed.
-        measured_on: pictures that both networks were measured on; none of them was calibrated on.
+        calibrated_on: number of pictures over which the gates were observed.
+        measured_on: number of other pictures, which both networks were evaluated on.
         unreadable: why each picture that was left out could not be read.
     """
 
-    gates: tuple[GateFate, ...]
-    maps: tuple[MapFate, ...]
+    gates: tuple[GateChange, ...]
+    maps: tuple[MapChange, ...]
     se: SE
-    before: Figures
-    after: Figures
+    before: NetworkFigures
+    after: NetworkFigures
     latency: Latency
     calibrated_on: int
     measured_on: int
@@ -145,5 +142,5 @@ class PruneReport:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Names of the gates that went."""
+        """Names of the gates that were dropped."""
         return tuple(gate.name for gate in self.gates if gate.dropped)
