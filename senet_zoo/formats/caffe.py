@@ -1,4 +1,4 @@
-"""Caffe's ``.caffemodel``, read without Caffe: the learnt values of every layer, as PyTorch would hold them.
+"""Caffe's ``.caffemodel``, read without Caffe, and the SENet authors' networks turned into what PyTorch expects.
 
 The file is a protobuf message, NetParameter: layers, each with a name, a type and blobs of numbers.
 
@@ -13,37 +13,30 @@ BlobShape          dim (1)
 BatchNormParameter eps (3)
 =================  ==========================================================================================
 
-Source: ``src/caffe/proto/caffe.proto`` of https://github.com/BVLC/caffe; what the layers do with their blobs:
-``batch_norm_layer.cpp`` and ``scale_layer.cpp`` there.
+Besides the names of layers (`senet_zoo.formats.dialects.caffe`), two things differ from our networks:
 
-The authors' Caffe networks, turned into what PyTorch expects: RGB pictures, and classes in the usual order.
+- Pictures. The authors' take BGR pixels from 0 to 255 minus a mean. Caffe pads the first convolution with zeros after
+  the mean was subtracted, and so do we; with another mean the difference is a constant that the first batch norm could
+  absorb inside the picture, but not at its border. `PREPROCESSING` therefore has the authors' mean,
+  (123, 117, 104) / 255, and ImageNet's standard deviation. Their pixel is our value times 255 * std, a factor of each
+  channel that goes into the filters. ImageNet's usual mean is up to 0.72 grey levels away.
+- Classes. They stand in the order of ILSVRC-2017's development kit, counted from 0: ``ilsvrc2017_synsets.txt`` has
+  their WordNet ids, one a line.
 
-Two things stand between a .caffemodel and our networks besides the names of its layers
-(`senet_zoo.formats.dialects.caffe`).
-
-Its input is BGR pixels from 0 to 255 minus a mean. It becomes ours without an error at the borders: Caffe pads the
-first convolution with zeros after the mean was taken away, and so do we. With another mean the difference is a
-constant, which the first batch norm could take up inside the picture, but not where the window hangs over the edge.
-`PREPROCESSING` therefore has the authors' own mean, (123, 117, 104) / 255, and ImageNet's standard deviation: their
-pixel is our value times 255 * std, a factor of each channel that goes into the filters. ImageNet's usual mean,
-(0.485, 0.456, 0.406), is up to 0.72 grey levels away.
-
-Its classes stand in the order of ILSVRC-2017's development kit, counted from 0: ``ilsvrc2017_synsets.txt`` has their
-WordNet ids, one a line.
-
-Source: the prototxt files of https://github.com/hujie-frank/SENet (mean), its README (crop and resize), and issues 53,
-63 and 90 there. The order is what ``ILSVRC2017_val.txt`` there says of each of the 50,000 pictures whose WordNet ids
-are known, and that of the kit's ``map_clsloc.txt``. https://github.com/albanie/mcnSENets took the same order from that
-file and measured the authors' accuracy with it: 22.30 % top-1 error of SE-ResNet-50, where they say 22.37 %, and
-24.16 % of SE-BN-Inception, where they say 23.62 %.
+Source: ``src/caffe/proto/caffe.proto``, ``batch_norm_layer.cpp`` and ``scale_layer.cpp`` of
+https://github.com/BVLC/caffe; the prototxt files of https://github.com/hujie-frank/SENet (mean), its README (crop and
+resize), and issues 53, 63 and 90 there. The order of classes is what ``ILSVRC2017_val.txt`` there says of each of the
+50,000 pictures whose WordNet ids are known, and that of the kit's ``map_clsloc.txt``.
+https://github.com/albanie/mcnSENets took the same order from that file and measured the authors' accuracy with it:
+22.30 % top-1 error of SE-ResNet-50, where they say 22.37 %, and 24.16 % of SE-BN-Inception, where they say 23.62 %.
 """
 
 import logging
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,6 +49,9 @@ from senet_zoo.formats.protobuf import Field, Wire, WireReader
 from senet_zoo.formats.safetensors import MOST_DIMENSIONS, MOST_TENSORS
 from senet_zoo.support.files import read_whole
 
+PREPROCESSING = Preprocessing(size=224, resize=256, mean=(123 / 255, 117 / 255, 104 / 255))
+"""How a picture becomes the input of the authors' networks once `take_rgb` has turned them."""
+
 TORCH_EPS = 1e-5
 _V1_TYPES = {4: "Convolution", 14: "InnerProduct"}
 _ROLES = {
@@ -65,31 +61,27 @@ _ROLES = {
     "BatchNorm": ("running_mean", "running_var", "factor"),
 }
 
+_log = logging.getLogger("senet_zoo")
 
-@dataclass(frozen=True)
-class Layer:
-    """A layer that has learnt values.
 
-    Args:
-        name: as in the prototxt.
-        kind: its type, such as ``Convolution``; empty for a type of old files that has no part in our networks.
-        blobs: its values, in Caffe's order and shapes, float32.
-        eps: what its batch normalisation adds to the variance.
+class CaffeLayer(NamedTuple):
+    """A layer that has learnt values, float32 in Caffe's order and shapes.
+
+    Its kind is its type, such as ``Convolution``; empty for a type of old files that our networks do not have.
     """
 
     name: str
     kind: str
-    blobs: tuple[Tensor, ...]
+    blobs: list[Tensor]
     eps: float
 
 
 def read_caffemodel(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.caffemodel``, float32, on the CPU, named ``LAYER.weight``, ``LAYER.bias`` and so on.
 
-    A batch norm keeps its sums and their weight; the tensors here are ``running_mean`` and ``running_var`` as PyTorch
-    means them, for a network that adds 1e-5 to the variance. Its scale and shift are the ``weight`` and ``bias`` of the
-    Scale layer behind it, under that layer's name. Channels of pictures and classes stay in the file's order: BGR as a
-    rule. Blobs of types of layer that this does not know are numbered: ``LAYER.0``.
+    Caffe's batch norm keeps sums and their weight; here it has ``running_mean`` and ``running_var``, for a network that
+    adds 1e-5 to the variance. Its scale and shift belong to the Scale layer behind it, under that layer's name.
+    Channels and classes stay in the file's order. Blobs of other types of layer are numbered: ``LAYER.0``.
 
     Raises:
         WeightsNotFound: there is no file.
@@ -110,7 +102,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _by_role(layer: Layer, reader: WireReader) -> dict[str, Tensor]:
+def _by_role(layer: CaffeLayer, reader: WireReader) -> dict[str, Tensor]:
     roles = _ROLES.get(layer.kind, ())
     if not roles:
         return {str(index): blob for index, blob in enumerate(layer.blobs)}
@@ -124,7 +116,7 @@ def _by_role(layer: Layer, reader: WireReader) -> dict[str, Tensor]:
     return {role: blob.flatten() if role == "bias" else blob for role, blob in blobs.items()}
 
 
-def _statistics(layer: Layer, blobs: dict[str, Tensor], reader: WireReader) -> dict[str, Tensor]:
+def _statistics(layer: CaffeLayer, blobs: dict[str, Tensor], reader: WireReader) -> dict[str, Tensor]:
     if blobs["factor"].numel() != 1:
         raise reader.corrupted(f"batch norm {layer.name[:80]!r} must have one factor, not {blobs['factor'].numel()}")
     factor = blobs["factor"].item()
@@ -136,7 +128,7 @@ def _statistics(layer: Layer, blobs: dict[str, Tensor], reader: WireReader) -> d
     }
 
 
-def _layers(net: memoryview, reader: WireReader, path: Path) -> Iterator[Layer]:
+def _layers(net: memoryview, reader: WireReader, path: Path) -> Iterator[CaffeLayer]:
     blobs = 0
     for field in reader.fields(net):
         if field.number not in (2, 100):
@@ -147,7 +139,7 @@ def _layers(net: memoryview, reader: WireReader, path: Path) -> Iterator[Layer]:
             yield layer
 
 
-def _layer(message: memoryview, reader: WireReader, path: Path, most: int, first: bool) -> Layer:
+def _layer(message: memoryview, reader: WireReader, path: Path, most: int, first: bool) -> CaffeLayer:
     """A layer of the present form, or of the first one (V1)."""
     name, kind, eps = "", "", TORCH_EPS
     blobs: list[Tensor] = []
@@ -163,7 +155,7 @@ def _layer(message: memoryview, reader: WireReader, path: Path, most: int, first
             blobs.append(_blob(reader.message(field), name, reader))
         elif field.number == 139 and not first:
             eps = _eps(reader.message(field), reader)
-    return Layer(name, kind, tuple(blobs), eps)
+    return CaffeLayer(name, kind, blobs, eps)
 
 
 def _eps(message: memoryview, reader: WireReader) -> float:
@@ -216,17 +208,11 @@ def _numbers(field: Field, unpacked: Wire, reader: WireReader) -> memoryview:
     return field.data if field.wire is unpacked else reader.message(field)
 
 
-PREPROCESSING = Preprocessing(size=224, resize=256, mean=(123 / 255, 117 / 255, 104 / 255))
-"""How a picture becomes the input of the authors' networks once `take_rgb` has turned them."""
-
-_log = logging.getLogger("senet_zoo")
-
-
 def read_caffe(path: Path) -> tuple[dict[str, Tensor], FileMetadata]:
     """The tensors of a .caffemodel for RGB pictures and with classes in the usual order, and what is known of them.
 
-    A classifier of 1000 classes is the authors'. Of any other nothing says what its classes are, or which mean its
-    pictures had taken away: they stay in their order, and the mean is for the user to give.
+    A classifier of 1000 classes is the authors'. Other files do not say what their classes are or which mean was
+    subtracted: classes stay in their order, and the user gives the mean.
 
     Raises:
         WeightsMismatch: it holds another network.
@@ -249,22 +235,18 @@ def read_caffe(path: Path) -> tuple[dict[str, Tensor], FileMetadata]:
 def take_rgb(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same network for RGB pictures that went through `PREPROCESSING`, not BGR pixels minus their mean.
 
-    The filters over the pictures get another name, ``..._rgb``, which is the only one that `CAFFE` knows: none passes
-    that was not turned.
-
-    Args:
-        tensors: under the names of the .caffemodel.
+    The first filters get the suffix ``_rgb``. `CAFFE` knows no other name of theirs, so no file passes as it was.
 
     Raises:
         WeightsMismatch: there is no first convolution over three channels.
     """
     found = [name for name in FIRST if name in tensors]
-    if len(found) != 1 or tensors[found[0]].ndim != 4 or tensors[found[0]].shape[1] != 3:
+    first = found[0] if found else ""
+    if len(found) != 1 or tensors[first].ndim != 4 or tensors[first].shape[1] != 3:
         raise WeightsMismatch(
             f"a .caffemodel of the authors' networks has filters over three channels, named {' or '.join(FIRST)}; of "
             f"these, the file has {len(found)}. Give SE-ResNet, SE-ResNeXt, SENet-154 or SE-BN-Inception"
         )
-    first = found[0]
     scale = 255 * torch.tensor(PREPROCESSING.std, dtype=torch.float64)
     weight = (tensors[first].flip(1).double() * scale[:, None, None]).float()
     return {
@@ -273,11 +255,7 @@ def take_rgb(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def usual_label_order(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same network with the authors' classes in the usual order of ImageNet-1k, that of sorted WordNet ids.
-
-    Args:
-        tensors: with a classifier of 1000 classes, ``classifier.weight`` and ``classifier.bias``.
-    """
+    """The same network with the authors' 1000 classes in the usual order of ImageNet-1k, that of sorted WordNet ids."""
     order = synsets()
     rows = torch.tensor(sorted(range(len(order)), key=lambda index: order[index]))
     return {

@@ -1,21 +1,17 @@
-"""Pickles of numpy arrays in plain containers, read by a machine that can build nothing else.
+"""PaddlePaddle's ``.pdparams``, read without Paddle: a pickle of numpy arrays by name.
 
-A pickle is a program. Python's own reader looks up whatever the program names and calls it; this one carries out the
-few instructions that dictionaries, lists, texts, numbers and arrays take, and knows five functions by name: what they
-stand for is built here, from values that are checked first. Nothing is imported, and numpy is not called.
+A pickle is a program. Python's own reader looks up whatever the program names and calls it. The machine here carries
+out only the instructions that dictionaries, lists, texts, numbers and arrays take, and knows five functions by name:
+what they stand for is built here, from values that are checked first. Nothing is imported, and numpy is not called.
 
-A `pickle.Unpickler` with a short list of names would do less. It makes room for whatever length or place a file names
-before it reads on, sets attributes of what was looked up, takes any value as a key, though the hash of a nested tuple
-can take exponential time, and does not notice a key that stands twice.
+A `pickle.Unpickler` with a list of allowed names is not enough. It allocates whatever length or memory index a file
+names before it reads on, sets attributes of what it looked up, takes any value as a key although the hash of a nested
+tuple can take exponential time, and does not notice a key that stands twice.
 
-Source: Python's ``pickletools`` for the instructions; ``numpy.ndarray.__reduce__`` and ``numpy.dtype.__reduce__`` for
-what an array is made of.
+Source: ``paddle.save`` of https://github.com/PaddlePaddle/Paddle, python/paddle/framework/io.py; Python's
+``pickletools`` for the instructions; ``numpy.ndarray.__reduce__`` and ``numpy.dtype.__reduce__`` for the arrays.
 
 Differs: protocols 0 and 1, written as text, are not read.
-
-PaddlePaddle's ``.pdparams``, read without Paddle: a pickle of numpy arrays by name.
-
-Source: ``paddle.save`` of https://github.com/PaddlePaddle/Paddle, python/paddle/framework/io.py.
 """
 
 import pickletools
@@ -30,15 +26,9 @@ from senet_zoo.formats.safetensors import MOST_DIMENSIONS, MOST_TENSORS
 from senet_zoo.support.files import read_whole
 
 MOST_INSTRUCTIONS = 2**16  # SENet-154's 1000 arrays of 34 need half
+DTYPES = {"f8": torch.float64, "f4": torch.float32, "f2": torch.float16, "i8": torch.int64, "i4": torch.int32}
 
-DTYPES = {
-    "f8": torch.float64,
-    "f4": torch.float32,
-    "f2": torch.float16,
-    "i8": torch.int64,
-    "i4": torch.int32,
-}
-
+_SECOND_NAMES = "StructuredToParameterName@@"  # a table of other names for the same arrays
 _FUNCTIONS = {
     "collections OrderedDict": "dict",
     "_codecs encode": "encode",
@@ -55,20 +45,47 @@ _CONSTANTS = {
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
+_TAKEN = {
+    **dict.fromkeys(("TUPLE1", "APPEND", "BUILD"), 1),
+    **dict.fromkeys(("TUPLE2", "SETITEM", "STACK_GLOBAL", "REDUCE"), 2),
+    "TUPLE3": 3,
+}
+"""How many values an instruction takes from the stack."""
+_TO_MARK = {"TUPLE", "APPENDS", "SETITEMS"}
 _RUNS_CODE = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"}
 
 
-def read_numpy_pickle(content: bytes, path: Path) -> object:
-    """The value of a pickle, with a `torch.Tensor` in the place of every array.
+def read_paddle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pdparams`` under its own names, laid out as PyTorch has them, on the CPU.
 
-    Args:
-        content: the whole file.
-        path: its name, for messages.
+    Paddle's Linear keeps its weight as (in, out): every matrix is transposed to (out, in). Convolutions and vectors are
+    the same in both.
 
     Raises:
-        WeightsUnsafe: it names anything but what numpy arrays need, or has more instructions than a file of weights.
-        WeightsCorrupted: it is no whole pickle of protocol 2 to 5, or its arrays hold more bytes than it has.
+        WeightsNotFound: there is no file.
+        WeightsUnavailable: the system does not let it be read.
+        WeightsCorrupted: truncated, or not a .pdparams.
+        WeightsUnsafe: it would make anything but arrays and plain containers, or has more arrays than a network.
     """
+    values = _read_pickle(read_whole(path, "a .pdparams file"), path)
+    if not isinstance(values, dict):
+        raise WeightsCorrupted(
+            f"{path} must hold arrays by name, but holds a {type(values).__name__}; name the right file"
+        )
+    tensors = {name: value for name, value in values.items() if name != _SECOND_NAMES}
+    if len(tensors) > MOST_TENSORS:
+        raise WeightsUnsafe(
+            f"a file may hold {MOST_TENSORS} tensors at most, {path} has {len(tensors)}; it is not used"
+        )
+    others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if others or not tensors:
+        what = f"{others[0][:80]!r} is a {type(tensors[others[0]]).__name__}" if others else "there is none"
+        raise WeightsCorrupted(f"{path} must hold arrays by name, but {what}; name the file of parameters (.pdparams)")
+    return {name: value.t().contiguous() if value.ndim == 2 else value for name, value in tensors.items()}
+
+
+def _read_pickle(content: bytes, path: Path) -> object:
+    """The value of a pickle, with a tensor in the place of every array."""
     machine = _Machine(path, len(content))
     try:
         if content[:1] != b"\x80":
@@ -130,6 +147,9 @@ class _Machine:
 
     def step(self, instruction: str, argument: object) -> None:
         """Carry out one instruction."""
+        if instruction in _RUNS_CODE:
+            raise self._unsafe(f"has the instruction {instruction}, which makes other objects")
+        items = self._to_mark() if instruction in _TO_MARK else self._take(_TAKEN.get(instruction, 0))
         match instruction:
             case "PROTO" | "FRAME" | "STOP":
                 pass
@@ -137,16 +157,14 @@ class _Machine:
                 self._below.append(self._stack)
                 self._stack = []
             case "NONE" | "NEWTRUE" | "NEWFALSE":
-                self._stack.append(None if instruction == "NONE" else instruction == "NEWTRUE")
+                self._stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction])
             case _ if instruction in _CONSTANTS:
                 self._stack.append(argument)
-            case "EMPTY_DICT" | "EMPTY_LIST":
-                self._stack.append({} if instruction == "EMPTY_DICT" else [])
-            case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
-                items = self._take(0 if instruction == "EMPTY_TUPLE" else int(instruction[-1]))
-                self._stack.append(tuple(items))
-            case "TUPLE":
-                items = self._to_mark()
+            case "EMPTY_DICT":
+                self._stack.append({})
+            case "EMPTY_LIST":
+                self._stack.append([])
+            case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" | "TUPLE":
                 self._stack.append(tuple(items))
             case "BINPUT" | "LONG_BINPUT":
                 self._memory[argument] = self._top()
@@ -157,25 +175,21 @@ class _Machine:
                     raise _Nonsense(f"nothing was remembered as {argument}")
                 self._stack.append(self._memory[argument])
             case "APPEND" | "APPENDS":
-                items = self._take(1) if instruction == "APPEND" else self._to_mark()
                 target = self._top()
                 if not isinstance(target, list):
                     raise _Nonsense("items are appended to a list only")
-                target.extend(_finished(item) for item in items)
+                target.extend(map(_finished, items))
             case "SETITEM" | "SETITEMS":
-                items = self._take(2) if instruction == "SETITEM" else self._to_mark()
-                _assigned(self._top(), items)
+                _assign(self._top(), items)
             case "GLOBAL" | "STACK_GLOBAL":
-                name = str(argument) if instruction == "GLOBAL" else " ".join(_texts(self._take(2)))
-                self._stack.append(_Function(self._allowed(name)))
+                name = str(argument) if instruction == "GLOBAL" else " ".join(_texts(items))
+                if name not in _FUNCTIONS:
+                    raise self._unsafe(f"names {name.replace(' ', '.')[:80]}")
+                self._stack.append(_Function(_FUNCTIONS[name]))
             case "REDUCE":
-                function, arguments = self._take(2)
-                self._stack.append(self._call(function, arguments))
+                self._stack.append(self._call(*items))
             case "BUILD":
-                (state,) = self._take(1)
-                self._build(self._top(), state)
-            case _ if instruction in _RUNS_CODE:
-                raise WeightsUnsafe(self._refusal(f"has the instruction {instruction}, which makes other objects"))
+                self._build(self._top(), items[0])
             case _:
                 raise _Nonsense(f"the instruction {instruction} has no part in it")
 
@@ -204,13 +218,8 @@ class _Machine:
             raise _Nonsense("an instruction lacks its value")
         return self._stack[-1]
 
-    def _allowed(self, name: str) -> str:
-        if name not in _FUNCTIONS:
-            raise WeightsUnsafe(self._refusal(f"names {name.replace(' ', '.')[:80]}"))
-        return _FUNCTIONS[name]
-
-    def _refusal(self, what: str) -> str:
-        return (
+    def _unsafe(self, what: str) -> WeightsUnsafe:
+        return WeightsUnsafe(
             f"a pickle of weights may hold numpy arrays and plain containers only, but {self._path} {what}; nothing of "
             f"it was run. Give the file that the network's authors published"
         )
@@ -225,7 +234,7 @@ class _Machine:
                 self._pairs_left -= len(pairs)
                 if self._pairs_left < 0:  # a list that is remembered can be called upon again and again
                     raise _Nonsense("its dictionaries hold more pairs than the file has")
-                return _assigned({}, [item for pair in pairs for item in pair])
+                return _assign({}, [item for pair in pairs for item in pair])
             case "encode", (str(text), "latin1"):
                 return text
             case "bytes", ():
@@ -275,8 +284,8 @@ class _Machine:
         return flat.reshape(sides[::-1]).permute(*reversed(range(len(sides)))).contiguous()
 
 
-def _assigned(target: object, items: list[object]) -> dict[str, object]:
-    """A dictionary with more items: key, value, key, value."""
+def _assign(target: object, items: list[object]) -> dict[str, object]:
+    """Add items to a dictionary: key, value, key, value."""
     if not isinstance(target, dict) or len(items) % 2:
         raise _Nonsense("keys and values go into a dictionary only")
     for key, value in zip(_texts(items[::2]), items[1::2], strict=True):
@@ -300,35 +309,3 @@ def _finished(value: object) -> object:
     if value.tensor is None:
         raise _Nonsense("an array has no numbers")
     return value.tensor
-
-
-_PARAMETER_NAMES = "StructuredToParameterName@@"
-
-
-def read_paddle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pdparams`` under its own names, laid out as PyTorch has them, on the CPU.
-
-    Paddle's Linear keeps its weight as (in, out): every matrix is turned to (out, in). Convolutions and vectors are the
-    same in both. The table ``StructuredToParameterName@@``, second names of the same arrays, is left out.
-
-    Raises:
-        WeightsNotFound: there is no file.
-        WeightsUnavailable: the system does not let it be read.
-        WeightsCorrupted: truncated, or not a .pdparams.
-        WeightsUnsafe: it would make anything but arrays and plain containers, or has more arrays than a network.
-    """
-    values = read_numpy_pickle(read_whole(path, "a .pdparams file"), path)
-    if not isinstance(values, dict):
-        raise WeightsCorrupted(
-            f"{path} must hold arrays by name, but holds a {type(values).__name__}; name the right file"
-        )
-    tensors = {name: value for name, value in values.items() if name != _PARAMETER_NAMES}
-    if len(tensors) > MOST_TENSORS:
-        raise WeightsUnsafe(
-            f"a file may hold {MOST_TENSORS} tensors at most, {path} has {len(tensors)}; it is not used"
-        )
-    others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
-    if others or not tensors:
-        what = f"{others[0][:80]!r} is a {type(tensors[others[0]]).__name__}" if others else "there is none"
-        raise WeightsCorrupted(f"{path} must hold arrays by name, but {what}; name the file of parameters (.pdparams)")
-    return {name: value.t().contiguous() if value.ndim == 2 else value for name, value in tensors.items()}

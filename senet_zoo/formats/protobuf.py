@@ -1,8 +1,10 @@
-"""The protobuf wire format, as far as reading other people's files takes: fields of a message, one after the other.
+"""The protobuf wire format, for reading files of others: fields of a message, one after the other.
 
-A message is a row of fields. Each starts with a varint, ``number << 3 | wire type``; the wire type says how long the
-value is, so that a reader steps over what it does not know. Nothing here calls itself: a message inside a message is
-handed out as bytes, and whoever wants its fields asks for them.
+A field starts with a varint, ``number << 3 | wire type``; the wire type says how long the value is, so that a reader
+steps over fields it does not know. Nothing here is recursive: a message inside a message is handed out as bytes.
+
+The protobuf package would parse a whole file before any limit on its fields could be checked, and would be one more
+dependency.
 
 Source: https://protobuf.dev/programming-guides/encoding
 """
@@ -30,19 +32,14 @@ class Wire(IntEnum):
 
 
 class Field(NamedTuple):
-    """One field of a message.
-
-    Args:
-        number: which field.
-        wire: how its value was written.
-        number_value: of a varint, from 0 to 2**64 - 1; 0 otherwise.
-        data: of a fixed value (4 or 8 bytes, little-endian), a text, a message or packed values; empty for a varint.
-    """
+    """One field of a message."""
 
     number: int
     wire: Wire
     number_value: int
+    """Of a varint, from 0 to 2**64 - 1; 0 otherwise."""
     data: memoryview
+    """A fixed value (4 or 8 bytes, little-endian), a text, a message or packed values; empty for a varint."""
 
 
 _WIRES = tuple(Wire)
@@ -54,6 +51,10 @@ class WireReader:
 
     Args:
         path: of the file, for messages.
+
+    Raises:
+        WeightsCorrupted: from every method, where the bytes are no message or another kind of value.
+        WeightsUnsafe: the file has too many fields, or a text that is too long.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,26 +62,21 @@ class WireReader:
         self._fields_left = MOST_FIELDS
 
     def fields(self, message: memoryview) -> Iterator[Field]:
-        """The fields of a message in the order of the file; groups, long out of use, are stepped over.
-
-        Raises:
-            WeightsCorrupted: the bytes are no message, or end within a field.
-            WeightsUnsafe: the file has too many fields.
-        """
-        place, open_groups = 0, []
-        while place < len(message):
+        """The fields of a message in the order of the file; groups, long out of use, are stepped over."""
+        offset, open_groups = 0, []
+        while offset < len(message):
             self._count()
-            tag, place = self._varint(message, place)
+            tag, offset = self._varint(message, offset)
             number, code = tag >> 3, tag & 7
             if not 1 <= number < 2**29 or code > Wire.FIXED32:
                 raise self.corrupted(f"there is no field {number} of wire type {code}")
-            wire, value, start = _WIRES[code], 0, place
+            wire, value, start = _WIRES[code], 0, offset
             if wire is Wire.VARINT:
-                value, place = self._varint(message, place)
-                start = place
+                value, offset = self._varint(message, offset)
+                start = offset
             elif wire is Wire.BYTES:
-                length, start = self._varint(message, place)
-                place = start + length
+                length, start = self._varint(message, offset)
+                offset = start + length
             elif wire is Wire.GROUP_START:
                 open_groups.append(number)
                 continue
@@ -89,47 +85,34 @@ class WireReader:
                     raise self.corrupted(f"group {number} ends, but did not start")
                 continue
             else:
-                place = start + (8 if wire is Wire.FIXED64 else 4)
-            if place > len(message):
-                raise self.corrupted(f"field {number} claims {place - start} bytes of {len(message) - start}")
+                offset = start + (8 if wire is Wire.FIXED64 else 4)
+            if offset > len(message):
+                raise self.corrupted(f"field {number} claims {offset - start} bytes of {len(message) - start}")
             if not open_groups:
-                yield Field(number, wire, value, message[start:place] if place > start else _NOTHING)
+                yield Field(number, wire, value, message[start:offset] if offset > start else _NOTHING)
         if open_groups:
             raise self.corrupted(f"group {open_groups[-1]} does not end")
 
     def whole_numbers(self, field: Field) -> Iterator[int]:
-        """The values of a repeated varint, packed or not, each from 0 to 2**64 - 1.
-
-        Raises:
-            WeightsCorrupted: the field holds no varints.
-        """
+        """The values of a repeated varint, packed or not, each from 0 to 2**64 - 1."""
         if field.wire is Wire.VARINT:
             yield field.number_value
             return
         if field.wire is not Wire.BYTES:
             raise self.corrupted(f"field {field.number} must hold whole numbers")
-        place = 0
-        while place < len(field.data):
-            value, place = self._varint(field.data, place)
+        offset = 0
+        while offset < len(field.data):
+            value, offset = self._varint(field.data, offset)
             yield value
 
     def message(self, field: Field) -> memoryview:
-        """The bytes of a field that must be a message, a text or packed values.
-
-        Raises:
-            WeightsCorrupted: it was written as another kind of value.
-        """
+        """The bytes of a field that must be a message, a text or packed values."""
         if field.wire is not Wire.BYTES:
             raise self.corrupted(f"field {field.number} must have a length, but is written as {field.wire.name}")
         return field.data
 
     def text(self, field: Field) -> str:
-        """The value of a field that must be a text.
-
-        Raises:
-            WeightsCorrupted: it is none.
-            WeightsUnsafe: it is longer than a name.
-        """
+        """The value of a field that must be a text no longer than a name."""
         content = self.message(field)
         if len(content) > MOST_TEXT_BYTES:
             raise WeightsUnsafe(
@@ -154,12 +137,12 @@ class WireReader:
                 f"a file may have {MOST_FIELDS} fields at most, {self._path} has more; its reading was stopped"
             )
 
-    def _varint(self, message: memoryview, place: int) -> tuple[int, int]:
-        if place < len(message) and message[place] < 0x80:  # most are one byte
-            return message[place], place + 1
+    def _varint(self, message: memoryview, offset: int) -> tuple[int, int]:
+        if offset < len(message) and message[offset] < 0x80:  # most are one byte
+            return message[offset], offset + 1
         value = 0
-        for count, byte in enumerate(message[place : place + 10]):
+        for count, byte in enumerate(message[offset : offset + 10]):
             value |= (byte & 0x7F) << (7 * count)
             if byte < 0x80:
-                return value & (2**64 - 1), place + count + 1
+                return value & (2**64 - 1), offset + count + 1
         raise self.corrupted("a number does not end")

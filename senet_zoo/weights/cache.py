@@ -1,6 +1,7 @@
-"""Is this the published file? Hashed once: a stamp in the zoo's cache holds the answer until the file changes.
+"""What the zoo's cache keeps: stamps of files whose sha256 was checked, and pins.
 
-What the manifest does not know and a hub or a release once answered: remembered, so that later loads are pinned.
+A file is hashed once; its stamp holds until the file changes. A pin is the exact file that a hub or a release once
+answered with where the manifest names none, so that later loads get the same.
 """
 
 import hashlib
@@ -19,24 +20,41 @@ from senet_zoo.weights.rows import COMMIT, SHA256
 _stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
 
 
-def verify(path: Path, sha256: str, size: int | None, *, stamped: bool = True) -> FileState:
+@dataclass(frozen=True)
+class VerifiedFile:
+    """A file on this machine whose bytes are those that were published; it was not opened yet.
+
+    Args:
+        path: the file.
+        sha256: of the file.
+        revision: the hub's commit that it came from; None for other sources.
+        state: what the file was like when it was verified. Whoever reads its tensors later must find it so.
+    """
+
+    path: Path
+    sha256: str
+    revision: str | None
+    state: FileState
+
+
+def verify(
+    path: Path, sha256: str, size: int | None, *, revision: str | None = None, stamped: bool = True
+) -> VerifiedFile:
     """Check a file's size, then its sha256, unless its stamp says that this was done and nothing changed since.
 
     Args:
         path: the file.
         sha256: as published, 64 hex digits.
         size: in bytes; None where it is not known.
+        revision: the hub's commit that it came from; None for other sources.
         stamped: read and leave a stamp; without, nothing outside the file is touched.
-
-    Returns:
-        What the file was like when it was checked. Whoever reads its tensors later must find it so.
 
     Raises:
         WeightsCorrupted: the file is another one than published.
         WeightsUnavailable: it cannot be read; another process may have removed it.
     """
     try:
-        return _verify(path, sha256, size, stamped)
+        return VerifiedFile(path, sha256, revision, _verify(path, sha256, size, stamped))
     except OSError as e:
         raise WeightsUnavailable(
             f"{path} cannot be read: {e.strerror}; if it is not there, another process removed it: try again"
@@ -107,8 +125,8 @@ def _note(path: Path, state: FileState) -> str:
 
 
 def _stamp_file(path: Path, sha256: str) -> Path:
-    place = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
-    return settings.zoo_cache() / "verified" / f"{sha256}-{place}.json"
+    folder = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
+    return settings.zoo_cache() / "verified" / f"{sha256}-{folder}.json"
 
 
 _log = logging.getLogger("senet_zoo")

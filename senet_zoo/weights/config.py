@@ -1,7 +1,4 @@
-"""What is known of a saved model beside its tensors, as frozen values.
-
-What ``config.json`` beside a model's tensors says: all that rebuilds the network around them, and whose they are.
-"""
+"""The ``config.json`` beside a model's tensors: all that rebuilds the network around them, and where they come from."""
 
 import json
 import re
@@ -18,7 +15,6 @@ from senet_zoo.formats.metadata import (
     FileMetadata,
     Fingerprint,
     fingerprint_json,
-    parse_metadata,
     read_fingerprint,
 )
 from senet_zoo.networks import registry
@@ -33,7 +29,9 @@ from senet_zoo.weights.variant import from_json, to_json
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
 
-CONFIG = "config.json"
+CONFIG, TENSORS = "config.json", "model.safetensors"
+HUB = "hf://"
+LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,8 @@ class FolderConfig:
         return self.preprocessing.transforms()
 
 
-TENSORS = "model.safetensors"
-HUB = "hf://"
-LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
-
-
 def read_config(folder: Path) -> FolderConfig:
-    """What the ``config.json`` of a folder says.
+    """What the ``config.json`` of a saved model's folder says.
 
     Raises:
         WeightsNotFound: there is none.
@@ -140,14 +133,12 @@ def parse_config(data: object, where: str) -> FolderConfig:
 
 
 def _from_own(fields: Fields) -> FolderConfig:
-    se = fields.take("se")
-    if se is not None and not isinstance(se, dict):
-        raise fields.refuse("se", se, "an object, or null for a plain twin")
-    preprocessing = fields.take("preprocessing")
+    se, preprocessing = fields.take("se"), fields.take("preprocessing")
     num_classes = fields.whole("num_classes", 0, 10**6)
+    model = registry.find(fields.text("architecture"))
     config = FolderConfig(
-        architecture=registry.find(fields.text("architecture")).name,
-        se=None if se is None else _gate(fields, se),
+        architecture=model.name,
+        se=_gate(fields, se),
         num_classes=num_classes,
         in_channels=fields.whole("in_channels", 1, 10**4),
         preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
@@ -157,30 +148,24 @@ def _from_own(fields: Fields) -> FolderConfig:
         widths=fields.read("widths", WIDTHS),
     )
     fields.done()
-    plain = registry.find(config.architecture).se is None
-    if plain != (config.se is None):
-        raise fields.refuse("se", se, f"{'null' if plain else 'an object'}, for {config.architecture}")
+    if (model.se is None) != (se is None):
+        raise fields.refuse("se", se, f"{'null' if model.se is None else 'an object'}, for {model.name}")
     if config.categories is not None and len(config.categories) != num_classes:
         raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
     if config.widths is not None:
-        _require_widths(fields, config)
+        try:
+            config.spec  # noqa: B018 (it raises)
+        except SpecError as e:
+            raise ManifestError(f"{fields.where}.widths: {e}") from e
     return config
-
-
-def _require_widths(fields: Fields, config: FolderConfig) -> None:
-    try:
-        config.spec  # noqa: B018 (it raises)
-    except SpecError as e:
-        raise ManifestError(f"{fields.where}.widths: {e}") from e
 
 
 def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:
     theirs = read_timm(data, where)
-    model = theirs.model
     ours = Fields({} if theirs.ours is None else theirs.ours, f"{where}.{OURS}")
     config = FolderConfig(
-        architecture=model.name,
-        se=model.se,
+        architecture=theirs.model.name,
+        se=theirs.model.se,
         num_classes=theirs.num_classes,
         in_channels=theirs.in_channels,
         preprocessing=theirs.preprocessing,
@@ -204,18 +189,14 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
         WeightsError: the hub did not deliver it.
     """
     if str(weights).startswith(HUB):
-        return _on_hub(str(weights))
+        from senet_zoo.weights.download import locate_hub
+
+        repo, revision = split_revision(str(weights).removeprefix(HUB))
+        # The tensors come first: they settle which commit a name means, and the config is read at the same one.
+        commit = locate_hub(repo, revision).revision
+        return None if commit is None else config_at(repo, commit)
     path = Path(weights).expanduser() / CONFIG
     return read_config(path.parent) if path.is_file() and _is_known(read_json(path)) else None
-
-
-def _on_hub(address: str) -> FolderConfig | None:
-    from senet_zoo.weights.download import locate_hub
-
-    repo, revision = split_revision(address.removeprefix(HUB))
-    # The tensors come first: they settle which commit a name means, and the config is read at the same one.
-    commit = locate_hub(repo, revision).revision
-    return None if commit is None else config_at(repo, commit)
 
 
 def config_at(repo: str, commit: str) -> FolderConfig | None:
@@ -245,23 +226,19 @@ def _is_known(data: object) -> bool:
     return names_ours(data) if _is_timms(data) else isinstance(data, Mapping) and "se" in data
 
 
-def config_inside(config: FolderConfig, metadata: Mapping[str, str], path: Path) -> FolderConfig | None:
-    """What a file of tensors says of itself; None where it says nothing.
+def config_inside(config: FolderConfig, metadata: FileMetadata) -> FolderConfig | None:
+    """What the tensors of a file show, and what the file says of itself; None where it says nothing.
 
     Args:
         config: what the tensors show.
-        metadata: of the file's header.
-        path: of the file, for messages.
-
-    Raises:
-        WeightsCorrupted: the metadata is not as this zoo writes it.
+        metadata: of the file.
     """
-    found = parse_metadata(metadata, config.num_classes, path)
-    if found == FileMetadata():
+    if metadata == FileMetadata():
         return None
-    names = None if found.labels is None else categories(found.labels, LABELS[found.labels])
-    fitting = names if names is not None and len(names) == config.num_classes else None
-    return replace(config, preprocessing=found.preprocessing, categories=fitting, fingerprint=found.fingerprint)
+    names = None if metadata.labels is None else categories(metadata.labels, LABELS[metadata.labels])
+    if names is not None and len(names) != config.num_classes:
+        names = None
+    return replace(config, preprocessing=metadata.preprocessing, categories=names, fingerprint=metadata.fingerprint)
 
 
 def write_config(folder: Path, config: FolderConfig) -> None:
@@ -277,9 +254,11 @@ def write_config(folder: Path, config: FolderConfig) -> None:
         raise disk_error(e, folder, "the path") from e
 
 
-def _gate(fields: Fields, se: dict[str, object]) -> SE:
+def _gate(fields: Fields, se: object) -> SE | None:
+    if se is not None and not isinstance(se, dict):
+        raise fields.refuse("se", se, "an object, or null for a plain twin")
     try:
-        return from_json(se)
+        return None if se is None else from_json(se)
     except UsageError as e:
         raise ManifestError(f"{fields.where}.se: {e}") from e
 
@@ -305,11 +284,7 @@ def _provenance(outer: Fields) -> Provenance | None:
 
 
 def check_license(name: str) -> None:
-    """Refuse what is no licence's name.
-
-    Raises:
-        UsageError: it is not of the form of one.
-    """
+    """Raise a UsageError unless the name has the form of a licence's."""
     if re.fullmatch(LICENSE, name) is None:
         raise UsageError(f"a licence is an SPDX name in lower case, such as apache-2.0 or mit, got {name!r}")
 
@@ -324,22 +299,20 @@ def _categories(fields: Fields) -> tuple[str, ...] | None:
 
 
 def _as_json(config: FolderConfig) -> dict[str, object]:
-    p, made = config.preprocessing, config.fingerprint
+    p = config.preprocessing
     ours = {
-        "provenance": None if config.provenance is None else asdict(config.provenance),
-        "fingerprint": None if made is None else fingerprint_json(made),
+        "provenance": config.provenance and asdict(config.provenance),
+        "fingerprint": config.fingerprint and fingerprint_json(config.fingerprint),
     }
     if config.timm is not None:
-        return timm_json(
-            TimmConfig(config.timm, config.num_classes, config.in_channels, p, config.categories, ours=ours)
-        )
+        return timm_json(TimmConfig(config.timm, config.num_classes, config.in_channels, p, config.categories, ours))
     return {
         "architecture": config.architecture,
-        "se": None if config.se is None else to_json(config.se),
+        "se": config.se and to_json(config.se),
         **({} if config.widths is None else {"widths": config.widths}),
         "num_classes": config.num_classes,
         "in_channels": config.in_channels,
-        "preprocessing": None if p is None else preprocessing_json(p),
+        "preprocessing": p and preprocessing_json(p),
         "categories": config.categories,
         **ours,
     }

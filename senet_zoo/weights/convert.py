@@ -10,7 +10,7 @@ import torch
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.dialects import NATIVE, match, translate
+from senet_zoo.formats.dialects import NATIVE, match
 from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
@@ -19,8 +19,8 @@ from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.weights.config import FolderConfig, config_inside
 from senet_zoo.weights.fingerprint import fingerprint_if_any
 from senet_zoo.weights.libraries import TARGETS, Target, target_of
-from senet_zoo.weights.load import require_function
-from senet_zoo.weights.recognition import Foreign, identify, open_foreign, spec_of
+from senet_zoo.weights.load import Checkpoint, read_checkpoint, shapes_of
+from senet_zoo.weights.recognition import identify, spec_of
 from senet_zoo.weights.save import architecture_of
 from senet_zoo.weights.variant import words
 
@@ -98,28 +98,25 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
         True
     """
     if isinstance(model_or_name, str):
-        entry, foreign = registry.find(model_or_name), open_foreign(file)
-        net = _new(entry, foreign)
-        net.weights = _record(net, foreign)
+        entry, checkpoint = registry.find(model_or_name), read_checkpoint(file)
+        net = _new(entry, checkpoint)
+        net.weights = _record(net, checkpoint)
         return net
-    foreign = open_foreign(file)
-    net = model_or_name
-    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = foreign.native_shapes
-    head = [name for name in _HEAD if found.get(name) != expected.get(name)]
-    match(foreign.shapes, expected, foreign.dialect, allow_missing=_HEAD if head else ())
-    if foreign.dialect is not NATIVE or "model" in foreign.metadata:
-        entry, _ = architecture_of(net.spec)
-        require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
-    tensors = translate(foreign.tensors, foreign.dialect)
+    checkpoint = read_checkpoint(file)
+    net, expected = model_or_name, shapes_of(model_or_name)
+    head = [name for name in _HEAD if checkpoint.native_shapes.get(name) != expected.get(name)]
+    match(checkpoint.header.shapes, expected, checkpoint.dialect, allow_missing=_HEAD if head else ())
+    if checkpoint.dialect is not NATIVE or "model" in checkpoint.header.metadata:
+        checkpoint.require_function(architecture_of(net.spec)[0])
+    tensors = checkpoint.tensors()
     if head:
         own = net.state_dict()
         tensors = {name: own[name] if name in _HEAD else tensors[name] for name in expected}
         _log.info(
-            "classifier of %d classes left as it was: that of %s has %d", net.num_classes, file, foreign.num_classes
+            "classifier of %d classes left as it was: that of %s has %d", net.num_classes, file, checkpoint.num_classes
         )
     net.load_state_dict(tensors, strict=True)
-    net.weights = _record(net, foreign)  # that of weights that it had before is no longer true
+    net.weights = _record(net, checkpoint)  # that of weights that it had before is no longer true
     return net
 
 
@@ -146,17 +143,15 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
     if to is not None and to not in TARGETS:
         raise UsageError(f"to=... takes {', '.join(TARGETS)}, or nothing for the zoo's own names, got {to!r}")
     named = None if model is None else registry.find(model)
-    foreign = open_foreign(file)
-    entry = named or identify(foreign)
-    net = _new(entry, foreign)
-    tensors, written, theirs = translate(foreign.tensors, foreign.dialect), NATIVE, None
-    if to is not None:
-        target_there = _target(entry, net.spec, to)
-        theirs, written = target_there.name, target_there.dialect
-        tensors = target_there.tensors(net, tensors)
+    checkpoint = read_checkpoint(file)
+    entry = named or identify(checkpoint)
+    net = _new(entry, checkpoint)
+    tensors, library = checkpoint.tensors(), None if to is None else _target(entry, net.spec, to)
+    if library is not None:
+        tensors = library.tensors(net, tensors)
     # Tensors that share memory would otherwise be refused.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    metadata = foreign.file_metadata
+    metadata = checkpoint.metadata
     metadata = dataclasses.replace(metadata, fingerprint=fingerprint_if_any(net, metadata.preprocessing))
     sha256 = safetensors.write(target, copies, {"format": "pt", "model": entry.name, **metadata.texts()})
     return Conversion(
@@ -164,9 +159,9 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         variant=None if net.spec.se == entry.se or net.spec.se is None else words(net.spec.se),
         num_classes=net.num_classes,
         in_channels=net.in_channels,
-        read_as=foreign.dialect.name,
-        written_as=written.name,
-        foreign_model=theirs,
+        read_as=checkpoint.dialect.name,
+        written_as=NATIVE.name if library is None else library.dialect.name,
+        foreign_model=None if library is None else library.name,
         path=target,
         sha256=sha256,
         size=target.stat().st_size,
@@ -175,24 +170,20 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
     )
 
 
-def _new(entry: Model, foreign: Foreign) -> ConvNet:
+def _new(entry: Model, checkpoint: Checkpoint) -> ConvNet:
     """The network that the file holds, by its name; every tensor of it is the file's."""
-    spec = spec_of(entry, foreign)
-    net = foreign.on_meta(spec)
-    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    match(foreign.shapes, expected, foreign.dialect)
-    require_function(entry, foreign.path, foreign.dialect, foreign.metadata)
-    ambiguity = foreign.dialect.ambiguity(foreign.shapes)
+    net = checkpoint.fitted(entry, spec_of(entry, checkpoint))
+    ambiguity = checkpoint.dialect.ambiguity(checkpoint.header.shapes)
     if ambiguity:
-        _log.warning("%s: %s; taken for %s, as asked", foreign.path, ambiguity, entry.name)
-    net.load_state_dict(translate(foreign.tensors, foreign.dialect), strict=True, assign=True)
+        _log.warning("%s: %s; taken for %s, as asked", checkpoint.path, ambiguity, entry.name)
+    checkpoint.load_into(net)
     return net.float().eval()
 
 
-def _record(net: ConvNet, foreign: Foreign) -> FolderConfig | None:
+def _record(net: ConvNet, checkpoint: Checkpoint) -> FolderConfig | None:
     entry, widths = architecture_of(net.spec)
-    shown = FolderConfig(entry.name, net.spec.se, foreign.num_classes, net.in_channels, widths=widths)
-    return config_inside(shown, foreign.metadata, foreign.path)
+    shown = FolderConfig(entry.name, net.spec.se, checkpoint.num_classes, net.in_channels, widths=widths)
+    return config_inside(shown, checkpoint.metadata)
 
 
 def _target(entry: Model, spec: NetworkSpec, to: str) -> Target:

@@ -9,12 +9,12 @@ from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.layers import initialise
-from senet_zoo.networks.network import ConvNet, unfilled
+from senet_zoo.networks.network import ConvNet, on_meta, unfilled
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.weights.catalogue import Weights, get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside
-from senet_zoo.weights.download import Located, locate
-from senet_zoo.weights.load import Build, Checkpoint, open_checkpoint, resolve
+from senet_zoo.weights.download import Failures, candidates, resolve
+from senet_zoo.weights.load import Checkpoint, open_checkpoint
 
 _log = logging.getLogger("senet_zoo")
 
@@ -81,37 +81,43 @@ def create_model(
         _agree(config, model, se)
         spec = config.spec
 
-    def build(*, num_classes: int | None, in_channels: int) -> ConvNet:
-        return ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
-
     record = None
     if pretrained:
         record = get_weights(f"{model.name}.{tag}" if tag else model.name)
-        checkpoint, net = _published(model, spec, build, record)
+        checkpoint, net = _published(record, model, spec, dropout, drop_path)
     elif weights is not None:
         checkpoint = open_checkpoint(*resolve(weights))
-        net = checkpoint.fitted(model, spec, build)
+        net = checkpoint.fitted(model, spec, dropout=dropout, drop_path=drop_path)
     else:
+        channels = 3 if in_channels is None else in_channels
         with unfilled(device):
-            net = build(num_classes=num_classes, in_channels=3 if in_channels is None else in_channels)
+            net = ConvNet(spec, num_classes=num_classes, in_channels=channels, dropout=dropout, drop_path=drop_path)
         initialise(net)
         return net.to(dtype).eval()
     if config is not None:
         _agree_in_size(config, checkpoint, spec)
-    if in_channels not in (None, net.in_channels):
-        with unfilled("meta"):
-            net = build(num_classes=net.num_classes, in_channels=in_channels)
+    if in_channels is not None and in_channels != net.in_channels:
+        classes = net.num_classes
+        net = on_meta(spec, num_classes=classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
     checkpoint.load_into(net)
     if num_classes not in (None, net.num_classes):
         _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
         net.reset_classifier(num_classes)
-    net.weights = record or config or _config_inside(checkpoint, model, spec)
+    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
+    net.weights = record or config or config_inside(shown, checkpoint.metadata)
     return net.to(device=device, dtype=dtype).eval()
 
 
-def _config_inside(checkpoint: Checkpoint, model: Model, spec: NetworkSpec) -> FolderConfig | None:
-    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
-    return config_inside(shown, checkpoint.header.metadata, checkpoint.path)
+def _published(
+    record: Weights, model: Model, spec: NetworkSpec, dropout: float | None, drop_path: float
+) -> tuple[Checkpoint, ConvNet]:
+    """The first of the published files that fits, and the network that it fills, on the meta device."""
+    failures = Failures(record.name)
+    for source, checkpoint in candidates(record.row, failures):
+        with failures.recorded(source):
+            classes = record.row.num_classes
+            return checkpoint, checkpoint.fitted(model, spec, classes, dropout=dropout, drop_path=drop_path)
+    raise failures.error()
 
 
 def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:
@@ -127,24 +133,12 @@ def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:
 
 def _agree_in_size(config: FolderConfig, checkpoint: Checkpoint, spec: NetworkSpec) -> None:
     """Refuse a config whose classes or channels are not those of the tensors beside it."""
-    for word, said, found in (
+    for field, stated, found in (
         ("num_classes", config.num_classes, checkpoint.num_classes),
         ("in_channels", config.in_channels, checkpoint.in_channels(spec)),
     ):
-        if said != found:
+        if stated != found:
             raise WeightsMismatch(
-                f"{CONFIG} must say what the tensors beside it are, but {word} is {said} there and {found} in the "
+                f"{CONFIG} must say what the tensors beside it are, but {field} is {stated} there and {found} in the "
                 f"file; save the model again"
             )
-
-
-def _published(model: Model, spec: NetworkSpec, build: Build, record: Weights) -> tuple[Checkpoint, ConvNet]:
-    """The first of the published files that fits, and the network that it fills."""
-    fitted: list[tuple[Checkpoint, ConvNet]] = []
-
-    def accept(found: Located) -> None:
-        checkpoint = Checkpoint(found.path, found.dialect, found.header)
-        fitted.append((checkpoint, checkpoint.fitted(model, spec, build, record.row.num_classes)))
-
-    locate(record.row, accept)  # it ends with the first file that is accepted
-    return fitted[0]

@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from senet_zoo.errors import (
+    UsageError,
     WeightsAccessDenied,
     WeightsCorrupted,
     WeightsError,
@@ -16,12 +19,19 @@ from senet_zoo.errors import (
 )
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import DIALECTS, Dialect, recognise
-from senet_zoo.formats.safetensors import Header
 from senet_zoo.support import settings
 from senet_zoo.weights import huggingface, release
-from senet_zoo.weights.cache import digest, verify
-from senet_zoo.weights.huggingface import Found
-from senet_zoo.weights.rows import HubFile, PackageFile, ReleaseFile, Source, WeightsRow, require_hub_file
+from senet_zoo.weights.cache import VerifiedFile, digest, verify
+from senet_zoo.weights.load import Checkpoint
+from senet_zoo.weights.rows import (
+    HubFile,
+    PackageFile,
+    ReleaseFile,
+    Source,
+    WeightsRow,
+    require_hub_file,
+    split_revision,
+)
 
 # Of several failures, the one that a user can do most about gives the error its type.
 _TELLING = (
@@ -37,61 +47,87 @@ _TELLING = (
 _log = logging.getLogger("senet_zoo")
 
 
-@dataclass(frozen=True)
-class Located:
+@dataclass(frozen=True, kw_only=True)
+class VerifiedCheckpoint(Checkpoint):
     """A safetensors file on this machine, verified.
 
+    Its header is of exactly the file that was verified; reading tensors by it notices if another took its place.
+
     Args:
-        path: the file.
-        dialect: how its tensors are named.
         source: where it came from, in words.
         sha256: of the file.
         revision: commit of the hub's repository; None for other sources.
-        header: of exactly the file that was verified; reading tensors by it notices if another took its place.
     """
 
-    path: Path
-    dialect: Dialect
     source: str
     sha256: str
     revision: str | None
-    header: Header
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    source: str
-    run: Callable[[], Located | None]
+class Failures:
+    """Why each source of a checkpoint failed.
+
+    Args:
+        name: of the checkpoint, ``model.tag``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._errors: list[tuple[str, WeightsError]] = []
+
+    @contextmanager
+    def recorded(self, source: str) -> Iterator[None]:
+        """Keep a `WeightsError` of the block for the report, so that the next source is tried."""
+        try:
+            yield
+        except WeightsError as e:
+            _log.info("%s: %s failed: %s", self._name, source, e)
+            self._errors.append((source, e))
+
+    def error(self) -> WeightsError:
+        """The error to raise when no source is left: of the most telling type, with all reasons."""
+        cause = min((e for _, e in self._errors), key=lambda e: _TELLING.index(type(e)), default=None)
+        kind = WeightsNotFound if cause is None else type(cause)
+        reasons = "".join(f"\n  {source}: {_reason(source, e)}" for source, e in self._errors)
+        error = kind(f"{self._name} could not be loaded; tried in order:{reasons}")
+        error.__cause__ = cause
+        return error
 
 
-def locate(row: WeightsRow, accept: Callable[[Located], None] = lambda _: None) -> Located:
+def _reason(source: str, error: WeightsError) -> str:
+    subject, _, rest = str(error).partition(": ")
+    return rest if source.endswith(subject) else str(error)  # most messages begin with the source
+
+
+def locate(row: WeightsRow) -> VerifiedCheckpoint:
     """The file of a checkpoint: from SENET_ZOO_WEIGHTS_DIR, the package, a cache, a hub or a release, in this order.
 
     What lies on this machine is used before anything is fetched; what is fetched is kept. Every file is verified before
     it is returned.
 
-    Args:
-        row: the checkpoint.
-        accept: raises a `WeightsError` where the file does not fit the network; then the next source is tried.
-
     Raises:
         WeightsError: no source had it; the type is that of the most telling failure, the message lists all of them.
     """
-    failures: list[tuple[str, WeightsError]] = []
-    for attempt in _attempts(row):
-        try:
-            located = attempt.run()
-            if located is not None:
-                accept(located)
-                _log.info("%s: %s from %s", row.name, located.path, located.source)
-                return located
-        except WeightsError as e:
-            _log.info("%s: %s failed: %s", row.name, attempt.source, e)
-            failures.append((attempt.source, e))
-    raise _summary(row, failures) from _most_telling(failures)
+    failures = Failures(row.name)
+    for _, checkpoint in candidates(row, failures):
+        return checkpoint
+    raise failures.error()
 
 
-def locate_hub(repo: str, revision: str | None = None, filename: str = "model.safetensors") -> Located:
+def candidates(row: WeightsRow, failures: Failures) -> Iterator[tuple[str, VerifiedCheckpoint]]:
+    """The files of a checkpoint that can be had, each with its source in words, in the order of `locate`.
+
+    A source is asked only once the files before it were turned down. What goes wrong there is recorded in ``failures``.
+    """
+    for source, find in _attempts(row):
+        with failures.recorded(source):
+            checkpoint = find()
+            if checkpoint is not None:
+                _log.info("%s: %s from %s", row.name, checkpoint.path, checkpoint.source)
+                yield source, checkpoint
+
+
+def locate_hub(repo: str, revision: str | None = None, filename: str = "model.safetensors") -> VerifiedCheckpoint:
     """A safetensors file of any repository of the hub, checked against the sha256 that the hub itself reports.
 
     Args:
@@ -107,31 +143,30 @@ def locate_hub(repo: str, revision: str | None = None, filename: str = "model.sa
     require_hub_file(repo, revision, filename)
     source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
     try:
-        found = huggingface.cached(source)
+        file = huggingface.find_cached(source)
     except WeightsCorrupted:
-        found = None  # downloaded once more below
-    found = found or huggingface.fetched(source)
-    return _located(found, None, _words(source))
+        file = None  # downloaded once more below
+    return _opened(file or huggingface.download(source), None, _described(source))
 
 
-def _attempts(row: WeightsRow) -> Iterator[_Attempt]:
-    folder = settings.weights_dir()
-    if folder is not None:
-        yield _Attempt(f"SENET_ZOO_WEIGHTS_DIR ({folder})", lambda: _from_folder(row, folder))
-    for step in (here, _fetched):
-        for source in row.sources:
-            yield _Attempt(f"{_words(source)}{', in the cache' if step is here else ''}", _bind(step, source))
+def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:
+    """The file behind ``weights=...``: a path, a folder that holds ``model.safetensors``, or ``hf://org/name@revision``.
+
+    Raises:
+        UsageError: a pickle, or an address of another kind.
+        WeightsError: it could not be had.
+    """
+    text = str(weights)
+    if text.startswith("hf://"):
+        located = locate_hub(*split_revision(text.removeprefix("hf://")))
+        return located.path, located.dialect
+    if "://" in text:
+        raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {text!r}")
+    path = Path(weights).expanduser()
+    return (path / "model.safetensors" if path.is_dir() else path), None
 
 
-def _bind(step: Callable[[Source], Found | None], source: Source) -> Callable[[], Located | None]:
-    def run() -> Located | None:
-        found = step(source)
-        return None if found is None else _located(found, DIALECTS[source.dialect], _words(source))
-
-    return run
-
-
-def here(source: Source) -> Found | None:
+def find_local(source: Source) -> VerifiedFile | None:
     """The file of a source if it is on this machine, verified, without any request; None where it is not.
 
     Raises:
@@ -139,32 +174,45 @@ def here(source: Source) -> Found | None:
     """
     match source:
         case HubFile():
-            return huggingface.cached(source)
+            return huggingface.find_cached(source)
         case ReleaseFile():
-            return release.cached(source)
+            return release.find_cached(source)
         case PackageFile():
             return _from_package(source)
 
 
-def _fetched(source: Source) -> Found | None:
-    """The file from elsewhere."""
+def _download(source: Source) -> VerifiedFile | None:
     match source:
         case HubFile():
-            return huggingface.fetched(source)
+            return huggingface.download(source)
         case ReleaseFile():
-            return release.fetched(source)
+            return release.download(source)
         case PackageFile():
             return None
 
 
-def _from_package(source: PackageFile) -> Found:
+def _attempts(row: WeightsRow) -> Iterator[tuple[str, Callable[[], VerifiedCheckpoint | None]]]:
+    folder = settings.weights_dir()
+    if folder is not None:
+        yield f"SENET_ZOO_WEIGHTS_DIR ({folder})", partial(_from_folder, row, folder)
+    for find, where in ((find_local, ", in the cache"), (_download, "")):
+        for source in row.sources:
+            yield f"{_described(source)}{where}", partial(_from_source, source, find)
+
+
+def _from_source(source: Source, find: Callable[[Source], VerifiedFile | None]) -> VerifiedCheckpoint | None:
+    file = find(source)
+    return None if file is None else _opened(file, DIALECTS[source.dialect], _described(source))
+
+
+def _from_package(source: PackageFile) -> VerifiedFile:
     path = Path(__file__).resolve().parents[1] / source.path
     if not path.is_file():
         raise WeightsNotFound(f"the package must hold {source.path}, but {path} is missing; install senet-zoo again")
-    return Found(path, source.sha256, None, verify(path, source.sha256, source.size, stamped=False))
+    return verify(path, source.sha256, source.size, stamped=False)
 
 
-def _from_folder(row: WeightsRow, folder: Path) -> Located | None:
+def _from_folder(row: WeightsRow, folder: Path) -> VerifiedCheckpoint | None:
     known = {source.sha256: source.dialect for source in row.sources if isinstance(source, HubFile | PackageFile)}
     named = folder / row.model / row.tag / "model.safetensors"
     for path in (named, *(folder / f"{sha256}.safetensors" for sha256 in known if sha256)):
@@ -172,32 +220,28 @@ def _from_folder(row: WeightsRow, folder: Path) -> Located | None:
             continue
         header = safetensors.check(path)
         sha256 = digest(path)
-        words = f"SENET_ZOO_WEIGHTS_DIR ({path})"
-        if sha256 in known:
-            return Located(path, DIALECTS[known[sha256]], words, sha256, None, header)
-        if path == named and not all(isinstance(source, PackageFile) or _hash_of(source) for source in row.sources):
+        dialect = DIALECTS[known[sha256]] if sha256 in known else None
+        if dialect is None:
+            all_known = all(not isinstance(source, ReleaseFile) and source.sha256 for source in row.sources)
+            if path != named or all_known:
+                expected = " or ".join(sorted(filter(None, known)))
+                raise WeightsCorrupted(f"the sha256 of {path} must be {expected}, but is {sha256}; copy the file again")
             _log.warning("%s: the manifest knows no sha256 to check %s against; it has %s", row.name, path, sha256)
-            return Located(path, recognise(header.tensors), words, sha256, None, header)
-        expected = " or ".join(sorted(filter(None, known)))
-        raise WeightsCorrupted(f"the sha256 of {path} must be {expected}, but is {sha256}; copy the file again")
+            dialect = recognise(header.tensors)
+        source = f"SENET_ZOO_WEIGHTS_DIR ({path})"
+        return VerifiedCheckpoint(path, dialect, header, source=source, sha256=sha256, revision=None)
     return None
 
 
-def _hash_of(source: Source) -> str | None:
-    return None if isinstance(source, ReleaseFile) else source.sha256
-
-
-def _located(found: Found, dialect: Dialect | None, source: str) -> Located:
-    header = safetensors.check(found.path)
-    if header.state != found.state:
-        raise WeightsCorrupted(
-            f"{found.path} changed after its sha256 was checked: another process wrote it; try again"
-        )
+def _opened(file: VerifiedFile, dialect: Dialect | None, source: str) -> VerifiedCheckpoint:
+    header = safetensors.check(file.path)
+    if header.state != file.state:
+        raise WeightsCorrupted(f"{file.path} changed after its sha256 was checked: another process wrote it; try again")
     dialect = dialect or recognise(header.tensors)
-    return Located(found.path, dialect, source, found.sha256, found.revision, header)
+    return VerifiedCheckpoint(file.path, dialect, header, source=source, sha256=file.sha256, revision=file.revision)
 
 
-def _words(source: Source) -> str:
+def _described(source: Source) -> str:
     match source:
         case HubFile():
             return f"{huggingface.endpoint()}/{huggingface.describe(source)}"
@@ -205,19 +249,3 @@ def _words(source: Source) -> str:
             return source.url
         case PackageFile():
             return f"the package's {source.path}"
-
-
-def _summary(row: WeightsRow, failures: list[tuple[str, WeightsError]]) -> WeightsError:
-    telling = _most_telling(failures)
-    kind = WeightsNotFound if telling is None else type(telling)
-    reasons = "".join(f"\n  {source}: {_reason(source, e)}" for source, e in failures)
-    return kind(f"{row.name} could not be loaded; tried in order:{reasons}")
-
-
-def _reason(source: str, error: WeightsError) -> str:
-    subject, _, rest = str(error).partition(": ")
-    return rest if source.endswith(subject) else str(error)  # most messages begin with the source
-
-
-def _most_telling(failures: list[tuple[str, WeightsError]]) -> WeightsError | None:
-    return min((e for _, e in failures), key=lambda e: _TELLING.index(type(e)), default=None)

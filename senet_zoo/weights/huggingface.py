@@ -4,38 +4,21 @@ import logging
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.support import settings
 from senet_zoo.support.files import FileState, state_of
 from senet_zoo.weights import cache
-from senet_zoo.weights.cache import verify
+from senet_zoo.weights.cache import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_hub, http_library
 from senet_zoo.weights.rows import COMMIT, SHA256, HubFile
 
 _log = logging.getLogger("senet_zoo")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A verified safetensors file on this machine.
-
-    Args:
-        path: the file.
-        sha256: of the file.
-        revision: the commit that it came from; None: a release.
-        state: what the file was like when it was verified.
-    """
-
-    path: Path
-    sha256: str
-    revision: str | None
-    state: FileState
-
-
-def cached(source: HubFile) -> Found | None:
+def find_cached(source: HubFile) -> VerifiedFile | None:
     """The file where an earlier download left it, verified, without any request; None where it is not.
 
     Raises:
@@ -52,7 +35,7 @@ def cached(source: HubFile) -> Found | None:
     return _verified(known, Path(path))
 
 
-def fetched(source: HubFile) -> Found:
+def download(source: HubFile) -> VerifiedFile:
     """The file from the hub, verified; one that is not as published is downloaded once more.
 
     Raises:
@@ -105,7 +88,7 @@ def _with_pin(source: HubFile) -> HubFile:
     )
 
 
-def _verified_or_removed(known: HubFile, path: Path) -> Found:
+def _verified_or_removed(known: HubFile, path: Path) -> VerifiedFile:
     """What was downloaded, verified; where it is not as published it goes, for other programs read this cache too.
 
     The client never downloads over a file that is there, unless it is forced to. So a good one, which another process
@@ -127,10 +110,10 @@ def _state(path: Path) -> FileState | None:
         return None
 
 
-def _verified(known: HubFile, path: Path) -> Found:
+def _verified(known: HubFile, path: Path) -> VerifiedFile:
     commit = _commit(path, known)
     sha256 = known.sha256 or _reported_sha256(path, known, commit)
-    state = verify(path, sha256, known.size)
+    file = verify(path, sha256, known.size, revision=commit)
     if known.sha256 is None or known.revision is None:
         _log.info(
             "%s is commit %s with sha256 %s; remembered. hf://%s@%s names it for good",
@@ -140,8 +123,8 @@ def _verified(known: HubFile, path: Path) -> Found:
             known.repo,
             commit,
         )
-        cache.remember(cache.Pin(_pin_name(known), commit, sha256, state.size))
-    return Found(path, sha256, commit, state)
+        cache.remember(cache.Pin(_pin_name(known), commit, sha256, file.state.size))
+    return file
 
 
 def _commit(path: Path, source: HubFile) -> str:

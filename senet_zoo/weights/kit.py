@@ -19,7 +19,7 @@ from senet_zoo.support.files import atomic_file, disk_error
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.checks import Check, Verification
-from senet_zoo.weights.download import Located, locate
+from senet_zoo.weights.download import VerifiedCheckpoint, locate
 from senet_zoo.weights.manifest import FILENAME, document, load_manifest
 from senet_zoo.weights.rows import PATH, SHA256, ReleaseFile, WeightsRow
 
@@ -42,7 +42,7 @@ class Kit:
     sums: Mapping[str, str]
 
 
-def download_to(name: str, folder: str | Path) -> Located:
+def download_to(name: str, folder: str | Path) -> VerifiedCheckpoint:
     """Fetch a checkpoint where it is not on this machine, and add it to the kit in a folder.
 
     Args:
@@ -126,7 +126,7 @@ def _present(folder: Path) -> Kit:
     return Kit({row.name: row for row in rows}, sums)
 
 
-def _copy(located: Located, path: Path) -> None:
+def _copy(located: VerifiedCheckpoint, path: Path) -> None:
     sha256 = hashlib.sha256()
     with located.path.open("rb") as source, atomic_file(path) as file:
         while chunk := source.read(_CHUNK):

@@ -1,68 +1,91 @@
-"""From a file of tensors to a network that holds them: every tensor, or an error."""
+"""A checkpoint at hand: recognised, checked against a network, and loaded whole or not at all."""
 
 import dataclasses
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.errors import WeightsMismatch
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.dialects import NATIVE, Dialect, match, recognise, translate
-from senet_zoo.formats.safetensors import Header
+from senet_zoo.formats.containers import read_container
+from senet_zoo.formats.dialects import NATIVE, Dialect, Shape, match, recognise, translate
+from senet_zoo.formats.metadata import FileMetadata, parse_metadata
+from senet_zoo.formats.safetensors import Header, TensorInfo
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
-from senet_zoo.networks.network import ConvNet, on_meta, unfilled
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.memory import uncollected
-from senet_zoo.weights.rows import split_revision
 
 _log = logging.getLogger("senet_zoo")
 
 CLASSIFIER = "classifier.weight"
 
 
-class Build(Protocol):
-    """Makes a network."""
-
-    def __call__(self, *, num_classes: int | None, in_channels: int) -> ConvNet:
-        """Its arguments are those of `ConvNet`."""
-        ...
-
-
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked file of tensors; none of them is read yet.
+    """A checked file of tensors.
 
     Args:
-        path: of the safetensors file.
+        path: the file.
         dialect: how its tensors are named.
-        header: names, types and shapes.
+        header: names, types and shapes, and what the file says of itself.
+        values: the tensors under the file's names, where all of them had to be read; None where they are read later,
+            from a safetensors file.
     """
 
     path: Path
     dialect: Dialect
     header: Header
+    values: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def native_shapes(self) -> Mapping[str, Shape]:
+        """Shapes under the zoo's names."""
+        return translate(self.header.shapes, self.dialect)
 
     @property
     def num_classes(self) -> int:
         """Logits of the file's classifier; 0 where it has none."""
-        return self._size(CLASSIFIER, 0, otherwise=0)
+        return (self.native_shapes.get(CLASSIFIER) or (0,))[0]
 
     def in_channels(self, spec: NetworkSpec) -> int:
         """Channels of the pictures that the file's first convolution takes."""
-        return self._size(first_convolution(spec), 1, otherwise=3)
+        shape = self.native_shapes.get(first_convolution(spec), ())
+        return shape[1] if len(shape) == 4 and shape[1] else 3
+
+    @property
+    def metadata(self) -> FileMetadata:
+        """What the file says of its network.
+
+        Raises:
+            WeightsCorrupted: it is not in the form that this zoo writes.
+        """
+        return parse_metadata(self.header.metadata, self.num_classes, self.path)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors under the zoo's names; those of a safetensors file are mapped into memory, not copied."""
+        values = safetensors.read(self.path, self.header) if self.values is None else self.values
+        return translate(values, self.dialect)
 
     def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
         """Refuse a file whose tensors are not exactly those of the network; see `fitted`."""
-        self.fitted(model, spec, partial(ConvNet, spec), num_classes)
+        self.fitted(model, spec, num_classes)
 
-    def fitted(self, model: Model, spec: NetworkSpec, build: Build, num_classes: int | None = None) -> ConvNet:
+    def fitted(
+        self,
+        model: Model,
+        spec: NetworkSpec,
+        num_classes: int | None = None,
+        *,
+        dropout: float | None = None,
+        drop_path: float = 0.0,
+    ) -> ConvNet:
         """The network whose tensors are exactly those of the file, still on the meta device.
 
         Names and shapes are not enough: the authors' form and the B form share both, but are two functions. A naming
@@ -71,66 +94,52 @@ class Checkpoint:
         Args:
             model: the name that the file should hold.
             spec: its architecture.
-            build: makes its network, from the number of classes and of channels.
             num_classes: logits of the published classifier; None for whatever the file has.
+            dropout: as in `ConvNet`.
+            drop_path: as in `ConvNet`.
 
         Raises:
             WeightsMismatch: tensors are missing, unexpected or of another shape, or the file is another form's.
         """
         classes = self.num_classes if num_classes is None else num_classes
-        with unfilled("meta"):
-            whole = build(num_classes=classes, in_channels=self.in_channels(spec))
-        match(self.header.shapes, {key: tuple(t.shape) for key, t in whole.state_dict().items()}, self.dialect)
-        require_function(model, self.path, self.dialect, self.header.metadata)
-        return whole
+        channels = self.in_channels(spec)
+        net = on_meta(spec, num_classes=classes, in_channels=channels, dropout=dropout, drop_path=drop_path)
+        match(self.header.shapes, shapes_of(net), self.dialect)
+        self.require_function(model)
+        return net
+
+    def require_function(self, model: Model) -> None:
+        """Refuse a file whose names and shapes may fit, but that is known to be another function's.
+
+        Raises:
+            WeightsMismatch: the file says that it holds another model, or its library publishes another form.
+        """
+        named = self.header.metadata.get("model", model.name)
+        if named != model.name:
+            raise WeightsMismatch(
+                f"weights load only into the function that they were trained in: {self.path} says it holds {named}, "
+                f"not {model.name}. Ask for {named}"
+            )
+        if self.dialect is not NATIVE and self.dialect.name not in model.published_as:
+            raise WeightsMismatch(
+                f"weights load only into the function that they were trained in: {self.path} is named as by "
+                f"{self.dialect.used_by}, whose networks of these shapes are not {model.name} (stride or pool differ). "
+                f"{_siblings(model, self.dialect)}"
+            )
 
     def load_into(self, net: ConvNet) -> None:
         """Give a network on the meta device the file's tensors; it may be made for pictures of other channels.
 
-        The tensors are mapped from the file, not copied. They must be those of `fitted`.
+        The tensors must be those of `fitted`.
         """
         in_channels = self.in_channels(net.spec)
         with uncollected():
-            tensors = translate(safetensors.read(self.path, self.header), self.dialect)
+            tensors = self.tensors()
             if net.in_channels != in_channels:
                 stem = first_convolution(net.spec)
                 tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
                 _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
             net.load_state_dict(tensors, strict=True, assign=True)
-
-    def _size(self, key: str, axis: int, otherwise: int) -> int:
-        shape = self.native_shapes.get(key)
-        return otherwise if shape is None or len(shape) <= axis else shape[axis]
-
-    @cached_property
-    def native_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Shapes under the zoo's names."""
-        return translate(self.header.shapes, self.dialect)
-
-
-def require_function(model: Model, path: Path, dialect: Dialect, metadata: Mapping[str, str]) -> None:
-    """Refuse a file whose names and shapes may fit, but that is known to be another function's.
-
-    Args:
-        model: the name that the file should hold.
-        path: of the file.
-        dialect: how its tensors are named.
-        metadata: its own remarks.
-
-    Raises:
-        WeightsMismatch: the file says that it holds another model, or its library publishes another form.
-    """
-    said = metadata.get("model", model.name)
-    if said != model.name:
-        raise WeightsMismatch(
-            f"weights load only into the function that they were trained in: {path} says it holds {said}, not "
-            f"{model.name}. Ask for {said}"
-        )
-    if dialect is not NATIVE and dialect.name not in model.published_as:
-        raise WeightsMismatch(
-            f"weights load only into the function that they were trained in: {path} is named as by {dialect.used_by}, "
-            f"whose networks of these shapes are not {model.name} (stride or pool differ). {_siblings(model, dialect)}"
-        )
 
 
 def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
@@ -141,6 +150,29 @@ def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
     """
     header = safetensors.check(path)
     return Checkpoint(path, dialect or recognise(header.tensors), header)
+
+
+def read_checkpoint(file: str | Path) -> Checkpoint:
+    """Read a file of any library.
+
+    Raises:
+        WeightsMismatch: no dialect knows its names, or its tensors are not plain floating-point ones.
+        WeightsError: as of `read_container`.
+    """
+    path = Path(file).expanduser()
+    contents = read_container(path)
+    for name, tensor in contents.tensors.items():
+        if not (tensor.is_floating_point() or tensor.dtype == torch.int64) or tensor.layout != torch.strided:
+            raise WeightsMismatch(
+                f"weights must be plain tensors of floating-point numbers, but {name} of {path} is {tensor.dtype}, "
+                f"{tensor.layout}; save the network before it is quantised"
+            )
+    dialect = contents.dialect or recognise(contents.tensors)
+    auxiliary = [name for name in contents.tensors if dialect.auxiliary(name)]
+    if auxiliary:
+        _log.info("%s: %d tensors beside the function are left out, such as %s", path, len(auxiliary), auxiliary[0])
+    infos = {name: TensorInfo(str(tensor.dtype), tuple(tensor.shape)) for name, tensor in contents.tensors.items()}
+    return Checkpoint(path, dialect, Header(infos, contents.metadata), contents.tensors)
 
 
 @lru_cache
@@ -162,38 +194,22 @@ def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
     channels = weight.shape[1]
     if in_channels == 1:
         return weight.sum(1, keepdim=True)
-    turns = -(-in_channels // channels)
-    return weight.repeat(1, turns, 1, 1)[:, :in_channels] * (channels / in_channels)
+    repeats = -(-in_channels // channels)
+    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (channels / in_channels)
 
 
-def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:
-    """The file behind ``weights=...``: a path, a folder that holds ``model.safetensors``, or ``hf://org/name@revision``.
-
-    Raises:
-        UsageError: a pickle, or an address of another kind.
-        WeightsError: it could not be had.
-    """
-    text = str(weights)
-    if text.startswith("hf://"):
-        from senet_zoo.weights.download import locate_hub
-
-        located = locate_hub(*split_revision(text.removeprefix("hf://")))
-        return located.path, located.dialect
-    if "://" in text:
-        raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {text!r}")
-    path = Path(weights).expanduser()
-    return (path / "model.safetensors" if path.is_dir() else path), None
+def shapes_of(net: nn.Module) -> dict[str, Shape]:
+    """Shapes of a network's tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
 
 
 def _siblings(model: Model, dialect: Dialect) -> str:
-    shapes = _shapes(model)
+    shapes = shapes_of(on_meta(model.spec()))
     names = [
         other.name
         for other in registry.MODELS.values()
-        if dialect.name in other.published_as and other.name != model.name and _shapes(other) == shapes
+        if dialect.name in other.published_as
+        and other.name != model.name
+        and shapes_of(on_meta(other.spec())) == shapes
     ]
     return f"Those are {' or '.join(names)}." if names else "No network of the zoo has that form."
-
-
-def _shapes(model: Model) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in on_meta(model.spec()).state_dict().items()}

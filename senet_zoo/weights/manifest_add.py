@@ -165,7 +165,7 @@ def _config(said: RemoteFile, file: Checkpoint, model: str | None) -> FolderConf
         entry = registry.find(name)
         spec = entry.spec()
         shown = FolderConfig(entry.name, spec.se, file.num_classes, file.in_channels(spec))
-        config = config_inside(shown, file.header.metadata, file.path) or shown
+        config = config_inside(shown, file.metadata) or shown
     if model is not None and registry.find(model).name != config.architecture:
         raise UsageError(f"{said.repo} says that it holds {config.architecture}, not {model}; drop model=... (--model)")
     return config

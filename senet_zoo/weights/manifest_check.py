@@ -9,11 +9,10 @@ from senet_zoo.formats.dialects import DIALECTS, NATIVE
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.support.json_fields import read_json
-from senet_zoo.weights.cache import digest
+from senet_zoo.weights.cache import VerifiedFile, digest
 from senet_zoo.weights.checks import Check, Verification
-from senet_zoo.weights.download import here
+from senet_zoo.weights.download import find_local
 from senet_zoo.weights.hub_metadata import RemoteFile, Servers, fetch_header
-from senet_zoo.weights.huggingface import Found
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest import default_path, load_manifest, manifest_problems, sound_rows
 from senet_zoo.weights.manifest_add import parameters_of_spec
@@ -101,7 +100,7 @@ def _problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
         yield f"the network has {parameters} parameters, but the row says {row.parameters}"
     for source in row.sources:
         try:
-            found = here(source)
+            found = find_local(source)
             yield from _of_file(row, model, source, found)
             if servers is not None and not isinstance(source, PackageFile):
                 yield from _of_answer(row, model, source, found, servers.describe(source))
@@ -109,7 +108,7 @@ def _problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
             yield str(e)
 
 
-def _of_file(row: WeightsRow, model: Model, source: Source, found: Found | None) -> Iterator[str]:
+def _of_file(row: WeightsRow, model: Model, source: Source, found: VerifiedFile | None) -> Iterator[str]:
     """What is wrong with a source as far as this machine can tell."""
     dialect = DIALECTS[source.dialect]
     if dialect is not NATIVE and dialect.name not in model.published_as:
@@ -119,7 +118,7 @@ def _of_file(row: WeightsRow, model: Model, source: Source, found: Found | None)
 
 
 def _of_answer(
-    row: WeightsRow, model: Model, source: HubFile | ReleaseFile, found: Found | None, said: RemoteFile | int
+    row: WeightsRow, model: Model, source: HubFile | ReleaseFile, found: VerifiedFile | None, said: RemoteFile | int
 ) -> Iterator[str]:
     """What a hub or a server says otherwise than the row."""
     answers = (None, None, said) if isinstance(said, int) else (said.commit, said.sha256, said.size)

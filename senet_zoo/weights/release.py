@@ -14,9 +14,8 @@ from senet_zoo.formats.containers import MOST_BYTES, read_container
 from senet_zoo.support import settings
 from senet_zoo.support.files import disk_error, scratch_file
 from senet_zoo.weights import cache
-from senet_zoo.weights.cache import verify
+from senet_zoo.weights.cache import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_network, http_library, progress_bar
-from senet_zoo.weights.huggingface import Found
 from senet_zoo.weights.rows import ReleaseFile
 
 TRIES = 3
@@ -24,7 +23,7 @@ TRIES = 3
 _log = logging.getLogger("senet_zoo")
 
 
-def cached(source: ReleaseFile) -> Found | None:
+def find_cached(source: ReleaseFile) -> VerifiedFile | None:
     """The converted file, verified, without any request; None where the release was not converted yet.
 
     Raises:
@@ -33,10 +32,10 @@ def cached(source: ReleaseFile) -> Found | None:
     pin, path = cache.recall(_pin_name(source)), _converted(source)
     if pin is None or not path.is_file():
         return None
-    return Found(path, pin.sha256, None, verify(path, pin.sha256, pin.size))
+    return verify(path, pin.sha256, pin.size)
 
 
-def fetched(source: ReleaseFile) -> Found:
+def download(source: ReleaseFile) -> VerifiedFile:
     """The release's tensors as a safetensors file: downloaded, hash checked, read by `read_container`, written.
 
     Raises:
@@ -60,10 +59,10 @@ def fetched(source: ReleaseFile) -> Found:
             kept = safetensors.write(path, tensors, {"format": "pt", "source": source.url, "source_sha256": sha256})
     except OSError as e:
         raise disk_error(e, path.parent, "SENET_ZOO_CACHE") from e
-    state = verify(path, kept, None)
-    cache.remember(cache.Pin(_pin_name(source), None, kept, state.size))
+    file = verify(path, kept, None)
+    cache.remember(cache.Pin(_pin_name(source), None, kept, file.state.size))
     _log.info("%s (sha256 %s) is kept as %s", source.url, sha256, path)
-    return Found(path, kept, None, state)
+    return file
 
 
 def announced_size(source: ReleaseFile) -> int:

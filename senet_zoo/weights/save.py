@@ -7,7 +7,6 @@ import torch
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsError, WeightsNotFound
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.dialects import translate
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
@@ -187,8 +186,7 @@ def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: s
 def _is_published(model: ConvNet, weights: Weights) -> bool:
     """Whether every tensor of the network is the published one, in a dtype that holds its values exactly."""
     try:
-        located = locate(weights.row)
-        published = translate(safetensors.read(located.path, located.header), located.dialect)
+        published = locate(weights.row).tensors()
     except WeightsError:
         return False  # not proven
     ours = model.state_dict()

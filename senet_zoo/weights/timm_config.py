@@ -65,7 +65,7 @@ class TimmConfig:
 
 
 def names_ours(data: Mapping[str, object]) -> bool:
-    """Whether a parsed config of timm's form is that of a network whose function the zoo has."""
+    """Whether a parsed config of timm's form is that of a network that the zoo has too."""
     name = data.get("architecture")
     return isinstance(name, str) and named_by("timm", name) is not None
 
@@ -73,7 +73,7 @@ def names_ours(data: Mapping[str, object]) -> bool:
 def read_timm(data: Mapping[str, object], where: str) -> TimmConfig:
     """What a parsed config of timm's form says.
 
-    A field that has no part in the function is timm's own affair; a config that this zoo wrote has none.
+    Fields that do not change the function are passed over; a config that this zoo wrote has none.
 
     Args:
         data: the JSON object.
@@ -106,8 +106,8 @@ def read_timm(data: Mapping[str, object], where: str) -> TimmConfig:
             raise fields.refuse(key, value, f"{expected!r}, with which {name} is a function of the zoo")
     arguments.done()
     if ours is not None:
-        for key in ("first_conv", "classifier"):
-            weights.take_optional(key)
+        weights.take_optional("first_conv")
+        weights.take_optional("classifier")
         top.done()
         weights.done()
     return config

@@ -10,7 +10,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import Dialect
-from senet_zoo.formats.metadata import Fingerprint, parse_metadata
+from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
@@ -20,14 +20,14 @@ from senet_zoo.weights.catalogue import get_weights, split_name
 from senet_zoo.weights.checks import Check
 from senet_zoo.weights.checks import Verification as Verification  # part of the public face, which imports it from here
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
-from senet_zoo.weights.download import Located, locate
+from senet_zoo.weights.download import VerifiedCheckpoint, locate, resolve
 from senet_zoo.weights.fingerprint import TOLERANCE, UNSAID, compare, suggest
-from senet_zoo.weights.load import Checkpoint, open_checkpoint, resolve
-from senet_zoo.weights.recognition import gate_shown
+from senet_zoo.weights.load import Checkpoint, open_checkpoint
+from senet_zoo.weights.recognition import spec_of
 from senet_zoo.weights.rows import WeightsRow
 
 
-def download(name: str) -> Located:
+def download(name: str) -> VerifiedCheckpoint:
     """The verified file of a checkpoint on this machine, fetched where it is not here yet.
 
     Args:
@@ -179,7 +179,7 @@ def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
         if name:
             entry = registry.find(name)
             config = asked.config if asked.config and asked.config.architecture == entry.name else None
-            spec = config.spec if config else entry.spec(gate_shown(entry, checkpoint.native_shapes))
+            spec = config.spec if config else spec_of(entry, checkpoint)
             checkpoint.check(entry, spec, asked.row.num_classes if asked.row else None)
         checks.append(
             Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
@@ -250,5 +250,4 @@ def _promised(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing,
     if network.config is not None:
         return network.config.preprocessing or UNSAID, network.config.fingerprint
     file = network.checkpoint
-    said = parse_metadata(file.header.metadata, file.num_classes, file.path)
-    return said.preprocessing or UNSAID, said.fingerprint
+    return file.metadata.preprocessing or UNSAID, file.metadata.fingerprint

@@ -25,7 +25,7 @@ from senet_zoo.errors import SenetZooError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import translate
 from senet_zoo.weights import cache
-from senet_zoo.weights.download import Located, locate, locate_hub
+from senet_zoo.weights.download import VerifiedCheckpoint, locate, locate_hub
 from senet_zoo.weights.hub_errors import http_library
 
 HASTE = 50
@@ -120,7 +120,7 @@ def _load(source: str, url: str) -> Mapping[str, Tensor]:
             return _read(locate(weights.row(url, source)))
 
 
-def _read(located: Located) -> Mapping[str, Tensor]:
+def _read(located: VerifiedCheckpoint) -> Mapping[str, Tensor]:
     return translate(safetensors.read(located.path, located.header), located.dialect)
 
 

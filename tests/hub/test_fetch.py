@@ -12,7 +12,7 @@ import senet_zoo
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsMismatch, WeightsNotFound
 from senet_zoo.weights import cache as verified
 from senet_zoo.weights import download
-from senet_zoo.weights.download import locate, locate_hub
+from senet_zoo.weights.download import Failures, candidates, locate, locate_hub
 from senet_zoo.weights.rows import HubFile, PackageFile
 
 REPO, COMMIT = "org/net", "c" * 40
@@ -127,13 +127,18 @@ def test_a_file_that_does_not_fit_gives_way_to_the_next_source(hub, row, content
         for repo, data in (("org/headless", other), (REPO, content))
     ]
 
-    def accept(located):
-        if b"classifier" not in located.path.read_bytes():
-            raise WeightsMismatch("1 missing: classifier.bias")
+    def first_that_fits(row):
+        failures = Failures(row.name)
+        for source, checkpoint in candidates(row, failures):
+            with failures.recorded(source):
+                if b"classifier" not in checkpoint.path.read_bytes():
+                    raise WeightsMismatch("1 missing: classifier.bias")
+                return checkpoint
+        raise failures.error()
 
-    assert locate(row(*sources), accept).path.read_bytes() == content
+    assert first_that_fits(row(*sources)).path.read_bytes() == content
     with pytest.raises(WeightsMismatch, match=r"(?s)org/headless.*1 missing: classifier.bias"):
-        locate(row(sources[0]), accept)
+        first_that_fits(row(sources[0]))
 
 
 def test_all_sources_and_their_reasons_are_listed(hub, row, content, no_waiting):
