@@ -1,5 +1,6 @@
 """What the suite may be told, and what it says at its end."""
 
+import gc
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +20,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed once: worker processes get this process's options."""
     if config.option.chaos_seed is None:
         config.option.chaos_seed = int(datetime.now(UTC).strftime("%Y%m%d000"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_new_objects_are_looked_at_for_garbage() -> None:
+    """Each full collection walks over all objects of all libraries that were imported, and many tests collect often."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
