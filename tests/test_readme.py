@@ -1,5 +1,6 @@
 """The README tells the truth: every block is run, every printed output compared."""
 
+import json
 import os
 import re
 import shlex
@@ -10,13 +11,20 @@ from pathlib import Path
 import pytest
 
 from senet_zoo import create_model
+from senet_zoo.cli import COMMANDS as COMMAND_MODULES
 from senet_zoo.cli import main
 from senet_zoo.formats import safetensors
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)
+INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))]
+# Commands for files and networks that are not here; they are read, not run.
+SHOWN = re.findall(
+    r"^(?:[A-Z_]+=\S+ )?senet-zoo (.*)$", "".join(re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)), re.M
+)
 # In a fresh virtual environment these are run by tests/test_package.py and by .ci/run.
 INSTALLS = ["pip install . && senet-zoo predict samples/", "pip install '.[test]' && scripts/test"]
 
@@ -65,6 +73,70 @@ def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> No
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_inline_python_resolves_after_importing_senet_zoo_alone() -> None:
+    """A dotted name leads somewhere, and a call takes its arguments, in a process that imported nothing else."""
+    calls = [code for code in INLINE if re.fullmatch(r"senet_zoo\.\w[\w.]*(\(.*\))?|(model\.)?[a-z_]+\(.*\)", code)]
+    assert len(calls) >= 6
+    program = """
+import ast, inspect, json, sys
+import senet_zoo
+for code in json.load(sys.stdin):
+    node = ast.parse(code, mode="eval").body
+    chain = ast.unparse(node.func if isinstance(node, ast.Call) else node).split(".")
+    found = {"senet_zoo": senet_zoo, "model": senet_zoo.ConvNet}.get(chain[0]) or getattr(senet_zoo, chain[0])
+    for name in chain[1:]:
+        found = getattr(found, name)
+    if isinstance(node, ast.Call):
+        first = (None,) if chain[0] == "model" else ()
+        inspect.signature(found).bind(*first, *node.args, **{each.arg: each for each in node.keywords})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(calls),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are understood, and do nothing."""
+    for command in COMMAND_MODULES.values():
+        monkeypatch.setattr(command, "run", lambda arguments: 0)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_commands_that_are_shown_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    assert SHOWN
+    for command in SHOWN:
+        assert main(shlex.split(command, comments=True)) == 0, capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("read_only")
+def test_inline_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {}
+    for command in COMMAND_MODULES:
+        assert main([command, "--help"]) == 0
+        options[command] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+    for code in INLINE:
+        program, *words = shlex.split(code) if re.match(r"(senet-zoo|python) ", code) else ("", code)
+        named = {word for word in words if re.match(r"--[a-z]", word)}
+        if program == "senet-zoo" and "|" in words:
+            assert sorted({*words} - {"|"}) == sorted(COMMAND_MODULES)
+        elif program == "senet-zoo":
+            assert words[0] in options, code
+            assert named <= options[words[0]], code
+        elif program == "python":
+            source = (ROOT / words[0]).read_text()
+            assert all(f'"{option}"' in source for option in named), code
+        elif code.startswith("--"):
+            option = code.split()[0]
+            known = set().union(*options.values())
+            assert option in known or any(f'"{option}"' in file.read_text() for file in BENCHMARKS), code
 
 
 def test_every_model_and_variable_named_exists() -> None:
