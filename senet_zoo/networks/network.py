@@ -3,10 +3,10 @@
 Networks made without drawing what will be replaced; on the meta device, without memory for it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,23 @@ from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.memory import uncollected
+
+
+class LoadedWeights(Protocol):
+    """What is known of the weights that a network was loaded with: a `senet_zoo.Weights` or a `FolderConfig`."""
+
+    @property
+    def categories(self) -> tuple[str, ...] | None:
+        """Class names in the order of the logits, or None where they are not known."""
+        ...
+
+    def transforms(self) -> Callable[[Any], Tensor]:
+        """From a picture, or uint8 tensor (..., 3, H, W), to the network's input.
+
+        Raises:
+            UsageError: they do not say what it is.
+        """
+        ...
 
 
 class ConvNet(nn.Module):
@@ -76,7 +93,7 @@ class ConvNet(nn.Module):
         self.head = spec.head.build(width, dropout)
         self.num_features = spec.head.num_features(width)
         self.reset_classifier(num_classes)
-        self.weights: object | None = None  # the record of what was loaded, set by whoever loads
+        self.weights: LoadedWeights | None = None  # set by whoever loads
         self._checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
