@@ -64,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     from senet_zoo.weights.manifest import document, text_of
-    from senet_zoo.weights.manifest_add import row_of_repository
-    from senet_zoo.weights.manifest_pin import add_row
+    from senet_zoo.weights.manifest_edit import add_row, row_of_repository
 
     made = row_of_repository(arguments.address, model=arguments.model, tag=arguments.tag)
     if arguments.to is not None:
@@ -84,7 +83,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from senet_zoo.weights.hub_metadata import Servers
+    from senet_zoo.weights.hub_repository import Servers
     from senet_zoo.weights.manifest_check import check_manifest
 
     found = check_manifest(_path(arguments), Servers() if arguments.online else None)
@@ -100,7 +99,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _pin(arguments: argparse.Namespace) -> int:
-    from senet_zoo.weights.manifest_pin import pin_manifest
+    from senet_zoo.weights.manifest_edit import pin_manifest
 
     done = pin_manifest(_path(arguments))
     if arguments.json:

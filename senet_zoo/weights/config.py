@@ -210,7 +210,7 @@ def config_at(repo: str, commit: str) -> FolderConfig | None:
         ManifestError: it breaks a rule.
         WeightsError: the hub did not deliver it.
     """
-    from senet_zoo.weights.hub_text import fetch_text
+    from senet_zoo.weights.hub_repository import fetch_text
 
     path = fetch_text(repo, commit, CONFIG)
     data = None if path is None else read_json(path)

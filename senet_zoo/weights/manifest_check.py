@@ -12,10 +12,10 @@ from senet_zoo.support.json_fields import read_json
 from senet_zoo.weights.cache import VerifiedFile, digest
 from senet_zoo.weights.checks import Check, Verification
 from senet_zoo.weights.download import find_local
-from senet_zoo.weights.hub_metadata import RemoteFile, Servers, fetch_header
+from senet_zoo.weights.hub_repository import RemoteFile, Servers, fetch_header
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest import default_path, load_manifest, manifest_problems, sound_rows
-from senet_zoo.weights.manifest_add import parameters_of_spec
+from senet_zoo.weights.manifest_edit import parameters_of_spec
 from senet_zoo.weights.rows import HubFile, PackageFile, ReleaseFile, Source, WeightsRow
 
 _FORM = "form"
@@ -44,14 +44,14 @@ def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
         return Verification(str(path), None, None, (Check(_FORM, False, str(e)),))
     rows = tuple(sound_rows(data))
     checks = [Check(_FORM, False, problem) for problem in form] or [Check(_FORM, True, "keeps every rule")]
-    twice = _twice(rows, path)
+    duplicates = _duplicates(rows, path)
     for row in rows:
-        problems = [*twice.get(row.name, ()), *_problems(row, servers)]
+        problems = [*duplicates.get(row.name, ()), *_row_problems(row, servers)]
         checks += [Check(row.name, False, problem) for problem in problems] or [Check(row.name, True, _summary(row))]
     return Verification(str(path), path, digest(path), tuple(checks))
 
 
-def _twice(rows: tuple[WeightsRow, ...], path: Path) -> Mapping[str, list[str]]:
+def _duplicates(rows: tuple[WeightsRow, ...], path: Path) -> Mapping[str, list[str]]:
     """What names a file or a row that another row has already, by the row's name."""
     problems: dict[str, list[str]] = defaultdict(list)
     if path.resolve() != default_path().resolve():
@@ -64,20 +64,20 @@ def _twice(rows: tuple[WeightsRow, ...], path: Path) -> Mapping[str, list[str]]:
         files = [_file(source) for source in row.sources]
         for source, file in zip(row.sources, files, strict=True):
             if files.count(file) > 1:
-                problems[row.name].append(f"{_place(source)} stands twice in this row; remove one of them")
+                problems[row.name].append(f"{_address(source)} stands twice in this row; remove one of them")
             # Weights belong to one function: other rows have other bytes.
             for key in (file, getattr(source, "sha256", None) or file):
                 if owners.setdefault(key, row.name) != row.name:
-                    problems[row.name].append(f"{_place(source)} is a file of {owners[key]}; remove it from one row")
+                    problems[row.name].append(f"{_address(source)} is a file of {owners[key]}; remove it from one row")
     return {name: list(dict.fromkeys(found)) for name, found in problems.items()}
 
 
 def _file(source: Source) -> object:
     """What two sources of one file have in common."""
-    return (source.repo, source.filename, source.revision) if isinstance(source, HubFile) else _place(source)
+    return (source.repo, source.filename, source.revision) if isinstance(source, HubFile) else _address(source)
 
 
-def _place(source: Source) -> str:
+def _address(source: Source) -> str:
     match source:
         case PackageFile():
             return source.path
@@ -87,7 +87,7 @@ def _place(source: Source) -> str:
             return source.url
 
 
-def _problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
+def _row_problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
     model = registry.MODELS.get(row.model)
     if model is None:
         alias = registry.ALIASES.get(row.model)
@@ -101,36 +101,38 @@ def _problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
     for source in row.sources:
         try:
             found = find_local(source)
-            yield from _of_file(row, model, source, found)
+            yield from _file_problems(row, model, source, found)
             if servers is not None and not isinstance(source, PackageFile):
-                yield from _of_answer(row, model, source, found, servers.describe(source))
+                yield from _answer_problems(row, model, source, found, servers.describe(source))
         except WeightsError as e:
             yield str(e)
 
 
-def _of_file(row: WeightsRow, model: Model, source: Source, found: VerifiedFile | None) -> Iterator[str]:
+def _file_problems(row: WeightsRow, model: Model, source: Source, found: VerifiedFile | None) -> Iterator[str]:
     """What is wrong with a source as far as this machine can tell."""
     dialect = DIALECTS[source.dialect]
     if dialect is not NATIVE and dialect.name not in model.published_as:
-        yield f"{_place(source)}: nobody publishes {model.name} under the names of {dialect.used_by} ({dialect.name})"
+        yield f"{_address(source)}: nobody publishes {model.name} under the names of {dialect.used_by} ({dialect.name})"
     elif found is not None:
-        yield from _of_tensors(row, model, open_checkpoint(found.path, dialect))
+        yield from _tensor_problems(row, model, open_checkpoint(found.path, dialect))
 
 
-def _of_answer(
-    row: WeightsRow, model: Model, source: HubFile | ReleaseFile, found: VerifiedFile | None, said: RemoteFile | int
+def _answer_problems(
+    row: WeightsRow, model: Model, source: HubFile | ReleaseFile, found: VerifiedFile | None, answer: RemoteFile | int
 ) -> Iterator[str]:
     """What a hub or a server says otherwise than the row."""
-    answers = (None, None, said) if isinstance(said, int) else (said.commit, said.sha256, said.size)
-    for name, answer in zip(_PINNED, answers, strict=True):
+    answers = (None, None, answer) if isinstance(answer, int) else (answer.commit, answer.sha256, answer.size)
+    for name, value in zip(_PINNED, answers, strict=True):
         known = getattr(source, name, None)
-        if None not in (known, answer) and known != answer:
-            yield f"{_place(source)}: its {name} is {known} in the manifest, but {answer} where it lies"
-    if isinstance(said, RemoteFile) and found is None:
-        yield from _of_tensors(row, model, Checkpoint(said.place, DIALECTS[source.dialect], fetch_header(said)))
+        if None not in (known, value) and known != value:
+            yield f"{_address(source)}: its {name} is {known} in the manifest, but {value} where it lies"
+    if isinstance(answer, RemoteFile) and found is None:
+        yield from _tensor_problems(
+            row, model, Checkpoint(answer.label, DIALECTS[source.dialect], fetch_header(answer))
+        )
 
 
-def _of_tensors(row: WeightsRow, model: Model, file: Checkpoint) -> Iterator[str]:
+def _tensor_problems(row: WeightsRow, model: Model, file: Checkpoint) -> Iterator[str]:
     """What is wrong with the names and shapes of a file."""
     spec = model.spec()
     file.check(model, spec, row.num_classes)
@@ -140,7 +142,7 @@ def _of_tensors(row: WeightsRow, model: Model, file: Checkpoint) -> Iterator[str
 
 def _summary(row: WeightsRow) -> str:
     unpinned = [
-        f"{name} of {_place(source)}"
+        f"{name} of {_address(source)}"
         for source in row.sources
         for name in _PINNED
         if getattr(source, name, ...) is None

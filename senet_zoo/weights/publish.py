@@ -17,7 +17,7 @@ from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provena
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
-from senet_zoo.weights.manifest_add import as_tag, credit_of, row_of
+from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from
 from senet_zoo.weights.rows import HubFile, WeightsRow
 from senet_zoo.weights.save import parameters_of, save_pretrained
 
@@ -216,7 +216,7 @@ def _row(
         config = replace(config, fingerprint=fingerprint_if_any(model, config.preprocessing))
     credit = credit_of(config, repo)
     try:
-        return row_of(config, source, tag=as_tag(tag), parameters=parameters_of(model), credit=credit), ""
+        return row_of(config, source, tag=tag_from(tag), parameters=parameters_of(model), credit=credit), ""
     except ManifestError as e:
         return None, str(e)
 

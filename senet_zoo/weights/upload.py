@@ -16,7 +16,7 @@ from senet_zoo.errors import PublishError, SenetZooError, UsageError, WeightsAcc
 from senet_zoo.support import settings
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.hub_errors import http_library, utilities
-from senet_zoo.weights.hub_text import git_hash
+from senet_zoo.weights.hub_repository import git_hash
 from senet_zoo.weights.rows import REPO
 
 GIT_TAG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"

@@ -25,8 +25,7 @@ from senet_zoo.errors import (
 )
 from senet_zoo.formats import safetensors as tensor_files
 from senet_zoo.formats.metadata import FileMetadata
-from senet_zoo.weights.manifest_add import row_of_repository
-from senet_zoo.weights.manifest_pin import add_row
+from senet_zoo.weights.manifest_edit import add_row, row_of_repository
 from senet_zoo.weights.publish import plan_publication
 
 REPO, COMMIT = "org/net", "c" * 40

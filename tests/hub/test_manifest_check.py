@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import senet_zoo
 from senet_zoo.errors import ManifestError
-from senet_zoo.weights.hub_metadata import Servers
+from senet_zoo.weights.hub_repository import Servers
 from senet_zoo.weights.manifest import default_path, document, load_manifest
 from senet_zoo.weights.manifest_check import check_manifest
 from senet_zoo.weights.rows import HubFile

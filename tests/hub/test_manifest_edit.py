@@ -8,9 +8,9 @@ import pytest
 from hub.places import leftovers
 
 from senet_zoo.errors import ManifestError, WeightsUnavailable
-from senet_zoo.weights import hub_metadata
+from senet_zoo.weights import hub_repository
 from senet_zoo.weights.manifest import document, load_manifest, text_of
-from senet_zoo.weights.manifest_pin import Pin, add_row, pin_manifest
+from senet_zoo.weights.manifest_edit import PinnedField, add_row, pin_manifest
 from senet_zoo.weights.rows import HubFile, ReleaseFile
 
 COMMIT = "c" * 40
@@ -34,10 +34,10 @@ def test_what_is_null_is_pinned_by_metadata_alone_and_every_other_line_stays(hub
     done = pin_manifest(file)
     name = "se_resnet20.test"
     assert done.pinned == (
-        Pin(name, "org/net", "revision", COMMIT),
-        Pin(name, "org/net", "sha256", sha256),
-        Pin(name, "org/net", "size", len(content)),
-        Pin(name, release.url, "size", 1000),
+        PinnedField(name, "org/net", "revision", COMMIT),
+        PinnedField(name, "org/net", "sha256", sha256),
+        PinnedField(name, "org/net", "size", len(content)),
+        PinnedField(name, release.url, "size", 1000),
     )
     assert done.left == ()
     after = file.read_text().splitlines()
@@ -82,8 +82,8 @@ def test_a_dead_network_is_given_up_soon_and_leaves_the_file(row, file, cache, m
     file.write_text(text_of(document([row(*(hub_file(f"org/net{i}") for i in range(9)))])))
     before = file.read_text()
     asked = []
-    describe = hub_metadata.describe_file
-    monkeypatch.setattr(hub_metadata, "describe_file", lambda *place: asked.append(place) or describe(*place))
+    describe = hub_repository.describe_file
+    monkeypatch.setattr(hub_repository, "describe_file", lambda *place: asked.append(place) or describe(*place))
     done = pin_manifest(file)
     assert len(done.left) == 9
     assert len(asked) == 3
@@ -95,13 +95,13 @@ def test_a_dead_network_is_given_up_soon_and_leaves_the_file(row, file, cache, m
 def test_what_somebody_writes_meanwhile_is_not_overwritten(hub, row, content, file, monkeypatch):
     hub.add("org/net", content)
     file.write_text(text_of(document([row(hub_file())])))
-    describe = hub_metadata.describe_file
+    describe = hub_repository.describe_file
 
     def meanwhile(*place):
         add_row(file, replace(row(hub_file()), tag="second"))
         return describe(*place)
 
-    monkeypatch.setattr(hub_metadata, "describe_file", meanwhile)
+    monkeypatch.setattr(hub_repository, "describe_file", meanwhile)
     with pytest.raises(ManifestError, match="somebody changed it; pin it again"):
         pin_manifest(file)
     assert [each.tag for each in load_manifest(file).rows("se_resnet20")] == ["test", "second"]
