@@ -1,18 +1,17 @@
-"""Table 1 of the paper, read off our own networks: their layers row by row.
+"""The paper's tables, computed: what it prints, what our networks have, and whether the two agree.
 
-The paper's tables computed: what it prints, what our networks have, and whether the two agree.
+Table 1, the layers of the networks, is read off the networks themselves.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 from torch import nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.paper import TABLES, Error, Reading, Row, Table
+from senet_zoo.analysis.paper import TABLES, PaperRow, PaperTable, Reading
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
@@ -22,6 +21,11 @@ from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.variant import words
 
 NETWORKS = ("resnet50", "se_resnet50", "se_resnext50_32x4d")
+"""The networks of table 1."""
+LAYERS = "layers"
+NAMES = (*TABLES, LAYERS)
+TOLERANCE = 0.005
+"""Share by which printed and computed GFLOPs may differ: the paper does not say what it counts."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,7 @@ def layer_table(names: tuple[str, ...] = NETWORKS) -> LayerTable:
         ('conv, 1x1, 64', 'conv, 3x3, 64', 'conv, 1x1, 256', 'fc, [16, 256]', 'x 3')
     """
     columns = [_column(on_meta(registry.find(name).spec())) for name in names]
-    rows = tuple(
-        LayerRow(cells[0][0], tuple(lines for _, lines in cells)) for cells in zip(*columns, strict=True)
-    )  # fmt: skip
+    rows = tuple(LayerRow(cells[0][0], tuple(lines for _, lines in cells)) for cells in zip(*columns, strict=True))
     return LayerTable("layers", "table 1", "Layers, read off the networks", names, rows)
 
 
@@ -111,14 +113,16 @@ def _sides(pair: Sequence[object]) -> str:
     return f"{pair[0]}x{pair[1]}"
 
 
-LAYERS = "layers"
-NAMES = (*TABLES, LAYERS)
-TOLERANCE = 0.005
-"""Share by which printed and computed GFLOPs may differ: the paper does not say what it counts."""
+@dataclass(frozen=True)
+class Error:
+    """Top-1 and top-5 error in percent, in the digits that are printed; None for a dash or no such column."""
+
+    top1: str
+    top5: str | None = None
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredError:
     """What published weights of a row's network reach at the row's size.
 
     Args:
@@ -134,11 +138,11 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """One line of a table, computed; figures of ours are None where the zoo has no such network.
+class ComputedRow:
+    """One line of a table; our numbers are None where the zoo has no such network.
 
     Args:
-        label, model, error, original: as in `paper.Row`.
+        label, model, error, original: as in `PaperRow`.
         variant: of the gate, in words; None for the model's own, or none.
         size: side of the pictures, in pixels.
         printed_parameters: millions, as printed.
@@ -160,21 +164,21 @@ class Figures:
     size: int | None
     error: Error
     original: Error | None
-    printed_parameters: str | None
-    parameters: int | None
-    parameters_and_statistics: int | None
-    parameters_difference: float | None
-    printed_gflops: str | None
-    multiply_adds: int | None
-    operations: int | None
-    gflops_difference: float | None
-    agrees: bool | None
-    reason: str | None
-    measured: Measured | None
+    printed_parameters: str | None = None
+    parameters: int | None = None
+    parameters_and_statistics: int | None = None
+    parameters_difference: float | None = None
+    printed_gflops: str | None = None
+    multiply_adds: int | None = None
+    operations: int | None = None
+    gflops_difference: float | None = None
+    agrees: bool | None = None
+    reason: str | None = None
+    measured: MeasuredError | None = None
 
 
 @dataclass(frozen=True)
-class FigureTable:
+class ComputedTable:
     """A table of the paper with our figures.
 
     Args:
@@ -191,10 +195,10 @@ class FigureTable:
     title: str
     dataset: str
     reading: Reading
-    rows: tuple[Figures, ...]
+    rows: tuple[ComputedRow, ...]
 
 
-def compute(name: str) -> tuple[FigureTable | LayerTable, ...]:
+def compute(name: str) -> tuple[ComputedTable | LayerTable, ...]:
     """The table of that name, or both where two belong together.
 
     Args:
@@ -211,7 +215,17 @@ def compute(name: str) -> tuple[FigureTable | LayerTable, ...]:
         return (layer_table(),)
     if name not in TABLES:
         raise UsageError(f"the tables are {', '.join(NAMES)}; got {name!r}")
-    return tuple(_figure_table(name, table) for table in TABLES[name])
+    return tuple(
+        ComputedTable(
+            table.name,
+            table.source,
+            table.title,
+            table.dataset,
+            table.reading,
+            tuple(_computed_row(table, row) for row in table.rows),
+        )
+        for table in TABLES[name]
+    )
 
 
 def printed_agrees(count: int, printed: str, reading: Reading) -> bool:
@@ -222,24 +236,23 @@ def printed_agrees(count: int, printed: str, reading: Reading) -> bool:
     return f"{count / 1e6:.{digits}f}" == printed
 
 
-def _figure_table(name: str, table: Table) -> FigureTable:
-    rows = tuple(_figures(table, row) for row in table.rows)
-    return FigureTable(name, table.source, table.title, table.dataset, table.reading, rows)
-
-
-def _figures(table: Table, row: Row) -> Figures:
-    blank = Figures(
-        label=row.label, model=row.model, variant=words(row.se) if row.se else None, size=row.size, error=row.error,
-        original=row.original, printed_parameters=row.parameters, parameters=None, parameters_and_statistics=None,
-        parameters_difference=None, printed_gflops=row.gflops, multiply_adds=None, operations=None,
-        gflops_difference=None, agrees=None, reason=None, measured=None,
-    )  # fmt: skip
+def _computed_row(table: PaperTable, row: PaperRow) -> ComputedRow:
+    computed = ComputedRow(
+        label=row.label,
+        model=row.model,
+        variant=words(row.se) if row.se else None,
+        size=row.size,
+        error=Error(*row.error.split("/")),
+        original=Error(*row.original.split("/")) if row.original else None,
+        printed_parameters=row.parameters,
+        printed_gflops=row.gflops,
+    )
     if row.model is None:
-        return blank
+        return computed
     model = registry.find(row.model)
     spec = model.spec(row.se)
     if row.num_classes is not None:
-        spec = dataclasses.replace(spec, num_classes=row.num_classes)
+        spec = replace(spec, num_classes=row.num_classes)
     net = on_meta(spec)
     counted = cost.count(net, row.size)
     learnt = cost.parameters(net)
@@ -251,8 +264,8 @@ def _figures(table: Table, row: Row) -> Figures:
     if row.gflops is not None:
         checks.append(abs(counted.operations / 1e9 - float(row.gflops)) <= TOLERANCE * float(row.gflops))
     own = row.se is None or row.se == model.se
-    return dataclasses.replace(
-        blank,
+    return replace(
+        computed,
         size=counted.size,
         parameters=learnt,
         parameters_and_statistics=whole,
@@ -266,7 +279,7 @@ def _figures(table: Table, row: Row) -> Figures:
     )
 
 
-def _measured(model: str, dataset: str, size: int) -> Measured | None:
+def _measured(model: str, dataset: str, size: int) -> MeasuredError | None:
     found = []
     for weights in load_manifest().rows(model):
         metrics = {
@@ -275,7 +288,7 @@ def _measured(model: str, dataset: str, size: int) -> Measured | None:
         top1, top5 = metrics.get("top1"), metrics.get("top5")
         if top1 is not None and top1.value is not None:
             rest = None if top5 is None or top5.value is None else round(100.0 - top5.value, 3)
-            found.append(Measured(weights.name, round(100.0 - top1.value, 3), rest, top1.measured_by_us))
+            found.append(MeasuredError(weights.name, round(100.0 - top1.value, 3), rest, top1.measured_by_us))
     return min(found, key=lambda measured: measured.top1, default=None)
 
 

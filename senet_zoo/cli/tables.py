@@ -15,8 +15,7 @@ from senet_zoo.cli.parser import near_misses
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.paper import Error
-    from senet_zoo.analysis.tables import Figures, FigureTable, LayerTable, Measured
+    from senet_zoo.analysis.tables import ComputedRow, ComputedTable, Error, LayerTable, MeasuredError
 
 SUMMARY = "print the paper's tables beside our own figures"
 DESCRIPTION = """\
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from senet_zoo.analysis.tables import LAYERS, NAMES, FigureTable, compute
+    from senet_zoo.analysis.tables import LAYERS, NAMES, ComputedTable, compute
 
     form = JSON if arguments.json else arguments.format
     if arguments.json and arguments.format not in (None, JSON):
@@ -66,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         for number, table in enumerate(tables):
             if number:
                 print()
-            if isinstance(table, FigureTable):
-                _print_figures(table, plain=plain)
+            if isinstance(table, ComputedTable):
+                _print_computed(table, plain=plain)
             else:
                 _print_layers(table, plain=plain)
     return 0
@@ -84,19 +83,19 @@ class _Column:
     """
 
     head: str
-    cell: "Callable[[Figures], str]"
+    cell: "Callable[[ComputedRow], str]"
     rank: int = 0
 
 
-def _columns(table: "FigureTable") -> list[_Column]:
-    """Those that have something to say in at least one row; ours are read as the printed ones beside them."""
+def _columns(table: "ComputedTable") -> list[_Column]:
+    """Columns that have a cell in at least one row; our numbers are counted as the printed ones beside them."""
     sizes = {row.size for row in table.rows}
     gflops = any(row.printed_gflops for row in table.rows)
-    learnt = _Column("M learnt", lambda row: _millions(row.parameters), rank=3)
-    whole = _Column("M with stats", lambda row: _millions(row.parameters_and_statistics), rank=3)
+    learnt = _Column("M learnt", lambda row: _number(row.parameters, ".3f", 1e6), rank=3)
+    whole = _Column("M with stats", lambda row: _number(row.parameters_and_statistics, ".3f", 1e6), rank=3)
     ours, other = (whole, learnt) if _counts_statistics(table) else (learnt, whole)
-    products = _Column("G mult-adds", lambda row: _billions(row.multiply_adds), rank=2 if gflops else 0)
-    operations = _Column("G ours", lambda row: _billions(row.operations))
+    products = _Column("G mult-adds", lambda row: _number(row.multiply_adds, ".4f", 1e9), rank=2 if gflops else 0)
+    operations = _Column("G ours", lambda row: _number(row.operations, ".4f", 1e9))
     every = [
         _Column("network", lambda row: row.label),
         _Column("px", lambda row: str(row.size or "") if len(sizes) > 1 else ""),
@@ -105,24 +104,24 @@ def _columns(table: "FigureTable") -> list[_Column]:
         _Column("weights' error", lambda row: _measured(row.measured), rank=1),
         _Column("M paper", lambda row: row.printed_parameters or ""),
         _Column("M ours", ours.cell),
-        _Column("M diff.", lambda row: _signed(row.parameters_difference, 3), rank=5),
+        _Column("M diff.", lambda row: _number(row.parameters_difference, "+.3f"), rank=5),
         other,
         _Column("G paper", lambda row: row.printed_gflops or ""),
         *([operations] if gflops else []),
-        _Column("G diff.", lambda row: _signed(row.gflops_difference, 4), rank=5),
+        _Column("G diff.", lambda row: _number(row.gflops_difference, "+.4f"), rank=5),
         products,
-        _Column("agrees", _agrees),
+        _Column("agrees", lambda row: "" if row.agrees is None else "yes" if row.agrees else "no"),
     ]
     return [column for column in every if any(map(column.cell, table.rows))]
 
 
-def _counts_statistics(table: "FigureTable") -> bool:
+def _counts_statistics(table: "ComputedTable") -> bool:
     from senet_zoo.analysis.paper import Reading
 
     return table.reading is Reading.ROUNDED and any(row.printed_parameters for row in table.rows)
 
 
-def _print_figures(table: "FigureTable", *, plain: bool) -> None:
+def _print_computed(table: "ComputedTable", *, plain: bool) -> None:
     columns, notes = _columns(table), _notes(table)
     if not plain:
         heads = [column.head for column in columns]
@@ -139,8 +138,8 @@ def _print_figures(table: "FigureTable", *, plain: bool) -> None:
         print(textwrap.fill(note, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def _notes(table: "FigureTable") -> list[str]:
-    """What the columns leave to say: how the figures are to be read, and why some do not agree."""
+def _notes(table: "ComputedTable") -> list[str]:
+    """How the figures are to be read, and why some do not agree."""
     printed = [row for row in table.rows if row.printed_parameters]
     reading = f"; the paper's are {table.reading.value}, and ours are beside them" if printed else ""
     notes = [f"M: millions of parameters{reading}."]
@@ -171,7 +170,7 @@ def _print_layers(table: "LayerTable", *, plain: bool) -> None:
     print_table(heads, lines[:-1])
 
 
-def _print_markdown(table: "FigureTable | LayerTable", heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print_markdown(table: "ComputedTable | LayerTable", heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [list(heads), ["---"] * len(heads), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"### {_title(table)}\n")
@@ -180,12 +179,12 @@ def _print_markdown(table: "FigureTable | LayerTable", heads: Sequence[str], row
         print("|", " | ".join(cell.ljust(width, fill) for cell, width in zip(line, widths, strict=True)), "|")
 
 
-def _print_csv(tables: "Sequence[FigureTable | LayerTable]") -> None:
-    from senet_zoo.analysis.tables import FigureTable
+def _print_csv(tables: "Sequence[ComputedTable | LayerTable]") -> None:
+    from senet_zoo.analysis.tables import ComputedTable
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, table in enumerate(tables):
-        if not isinstance(table, FigureTable):
+        if not isinstance(table, ComputedTable):
             writer.writerow(["output", *table.networks])
             writer.writerows([row.output, *("; ".join(lines) for lines in row.layers)] for row in table.rows)
             continue
@@ -195,8 +194,8 @@ def _print_csv(tables: "Sequence[FigureTable | LayerTable]") -> None:
         writer.writerows(row.values() for row in cells)
 
 
-def _flat(row: "Figures") -> dict[str, object]:
-    """A row's fields in the order of their definition, each error as two."""
+def _flat(row: "ComputedRow") -> dict[str, object]:
+    """The fields of a row in their order, each error as two."""
     flat: dict[str, object] = {}
     for field in dataclasses.fields(row):
         value = getattr(row, field.name)
@@ -215,7 +214,7 @@ def _flat(row: "Figures") -> dict[str, object]:
     return flat
 
 
-def _aligned(columns: Sequence[_Column], rows: "Sequence[Figures]") -> list[list[str]]:
+def _aligned(columns: Sequence[_Column], rows: "Sequence[ComputedRow]") -> list[list[str]]:
     cells = [[column.cell(row) or "-" for column in columns] for row in rows]
     for index, column in enumerate(columns):
         if column.head.startswith(("M ", "G ", "px")):
@@ -225,12 +224,12 @@ def _aligned(columns: Sequence[_Column], rows: "Sequence[Figures]") -> list[list
     return cells
 
 
-def _width(columns: Sequence[_Column], rows: "Sequence[Figures]") -> int:
+def _width(columns: Sequence[_Column], rows: "Sequence[ComputedRow]") -> int:
     lines = [[column.head for column in columns], *_aligned(columns, rows)]
     return sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True)) - 2
 
 
-def _title(table: "FigureTable | LayerTable") -> str:
+def _title(table: "ComputedTable | LayerTable") -> str:
     return f"{table.name}, {table.source}: {table.title}"
 
 
@@ -238,26 +237,14 @@ def _error(error: "Error | None") -> str:
     return "" if error is None else "/".join(filter(None, (error.top1, error.top5)))
 
 
-def _measured(measured: "Measured | None") -> str:
+def _measured(measured: "MeasuredError | None") -> str:
     if measured is None:
         return ""
     return f"{measured.top1:.2f}" if measured.top5 is None else f"{measured.top1:.2f}/{measured.top5:.2f}"
 
 
-def _millions(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.3f}"
-
-
-def _billions(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e9:.4f}"
-
-
-def _signed(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:+.{digits}f}"
-
-
-def _agrees(row: "Figures") -> str:
-    return {True: "yes", False: "no", None: ""}[row.agrees]
+def _number(value: float | None, form: str, unit: float = 1.0) -> str:
+    return "" if value is None else format(value / unit, form)
 
 
 def _escaped(cell: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 from senet_zoo import SE
 from senet_zoo.analysis import cost, paper
 from senet_zoo.analysis.paper import Reading
-from senet_zoo.analysis.tables import NAMES, Figures, FigureTable, compute, layer_table, printed_agrees
+from senet_zoo.analysis.tables import NAMES, ComputedRow, ComputedTable, compute, layer_table, printed_agrees
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
 
@@ -38,22 +38,22 @@ RELEASED = {
 
 
 @pytest.fixture(scope="module")
-def tables() -> dict[str, FigureTable]:
+def tables() -> dict[str, ComputedTable]:
     return {table.source: table for name in paper.TABLES for table in compute(name)}
 
 
 @pytest.fixture(scope="module")
-def rows(tables: dict[str, FigureTable]) -> list[tuple[str, Figures]]:
+def rows(tables: dict[str, ComputedTable]) -> list[tuple[str, ComputedRow]]:
     return [(table.source, row) for table in tables.values() for row in table.rows]
 
 
-def test_every_table_is_there_once(tables: dict[str, FigureTable]) -> None:
+def test_every_table_is_there_once(tables: dict[str, ComputedTable]) -> None:
     assert list(tables) == [f"table {n}" for n in (10, 11, 12, 13, 14, 15, 16, 2, 8, 3, 4, 5)]
     ablations = ("ratio", "squeeze", "gate", "stages", "placement", "noSqueeze")
     assert (*ablations, "imagenet", "mobile", "cifar", "layers") == NAMES
 
 
-def test_rows_agree_with_what_is_printed_or_say_why_not(rows: list[tuple[str, Figures]]) -> None:
+def test_rows_agree_with_what_is_printed_or_say_why_not(rows: list[tuple[str, ComputedRow]]) -> None:
     for source, row in rows:
         if not (row.printed_parameters or row.printed_gflops):
             assert row.agrees is None, (source, row)
@@ -66,7 +66,7 @@ def test_rows_agree_with_what_is_printed_or_say_why_not(rows: list[tuple[str, Fi
             assert row.reason is None, (source, row)
 
 
-def test_parameters_are_those_counted_elsewhere(rows: list[tuple[str, Figures]]) -> None:
+def test_parameters_are_those_counted_elsewhere(rows: list[tuple[str, ComputedRow]]) -> None:
     found = {(source, row.label): row for source, row in rows}
     for key, (learnt, whole) in COUNTS.items():
         assert found[key].parameters == learnt
@@ -76,7 +76,7 @@ def test_parameters_are_those_counted_elsewhere(rows: list[tuple[str, Figures]])
     assert found["table 8", "SENet-154"].multiply_adds == pytest.approx(42.212e9, abs=5e5)  # the second row: 320 px
 
 
-def test_gflops_are_within_half_a_percent(rows: list[tuple[str, Figures]]) -> None:
+def test_gflops_are_within_half_a_percent(rows: list[tuple[str, ComputedRow]]) -> None:
     checked = [row for _, row in rows if row.printed_gflops and row.agrees]
     assert len(checked) == 28
     for row in checked:
@@ -84,7 +84,7 @@ def test_gflops_are_within_half_a_percent(rows: list[tuple[str, Figures]]) -> No
         assert row.gflops_difference == pytest.approx(row.operations / 1e9 - float(row.printed_gflops), abs=1e-4)
 
 
-def test_rows_name_networks_of_the_zoo_and_their_sizes(rows: list[tuple[str, Figures]]) -> None:
+def test_rows_name_networks_of_the_zoo_and_their_sizes(rows: list[tuple[str, ComputedRow]]) -> None:
     outside = {row.label for _, row in rows if row.model is None}
     assert outside == {"Attention-92", "PyramidNet-200", "DPN-131"}
     for _, row in rows:
@@ -95,13 +95,13 @@ def test_rows_name_networks_of_the_zoo_and_their_sizes(rows: list[tuple[str, Fig
     assert all((registry.find(row.model).se is not None) == row.label.startswith("SE-") for row in se)
 
 
-def test_ablations_are_without_biases(rows: list[tuple[str, Figures]]) -> None:
+def test_ablations_are_without_biases(rows: list[tuple[str, ComputedRow]]) -> None:
     ablations = [row for source, row in rows if source.startswith("table 1") and row.model != "resnet50"]
     assert len(ablations) == 22
     assert all(row.model == "se_resnet50" and "bias=false" in row.variant for row in ablations)
 
 
-def test_weights_are_shown_only_beside_the_function_that_they_belong_to(rows: list[tuple[str, Figures]]) -> None:
+def test_weights_are_shown_only_beside_the_function_that_they_belong_to(rows: list[tuple[str, ComputedRow]]) -> None:
     for _, row in rows:
         if row.measured is not None:
             model, _, _ = row.measured.weights.partition(".")
