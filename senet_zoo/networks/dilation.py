@@ -1,8 +1,8 @@
-"""Finer last maps for segmentation: strides become dilations, weights stay.
+"""`dilate`: finer last maps for segmentation, with the same weights; strides become dilations.
 
 Where a layer no longer skips every second pixel, the layers behind it look at every second pixel instead (the à trous
-algorithm): the new map, read at every second pixel, is the old one, and the pixels between are new. Gates average over
-all of them, so that a gated network's map is the old one only nearly.
+algorithm). The new map, read at every second pixel, is the old one, and the pixels between are new. Gates average over
+all pixels, so that the map of a gated network is only nearly the old one.
 
 Source: Chen et al., DeepLab, arXiv:1606.00915, section 3.1; Yu and Koltun, arXiv:1511.07122.
 """
@@ -36,7 +36,7 @@ class Dilated:
 
     Args:
         block: the block as it was; weights of its module fit this one's.
-        before: dilation of its input: how many times finer than ``block`` expects.
+        before: how many times finer its input is than ``block`` expects: the input's dilation.
     """
 
     block: BlockSpec
@@ -44,14 +44,14 @@ class Dilated:
     stride: int = 1
 
     def out_channels(self, in_channels: int) -> int:
-        """As those of the block."""
+        """The output channels of the block."""
         return self.block.out_channels(in_channels)
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
-        """The block's module, its strides taken out.
+        """The module of the block without its strides.
 
         Raises:
-            SpecError: a block that cannot go without its stride.
+            SpecError: the block needs its stride.
         """
         module = self.block.build(in_channels, se, drop_path)
         _take_out_strides(module, self.before)
@@ -61,16 +61,16 @@ class Dilated:
 def dilate(model: ConvNet, output_stride: int) -> ConvNet:
     """A copy of a network whose last map is finer: 1 / 8 or 1 / 16 of the picture's side, with the same weights.
 
-    `senet_zoo.ConvNet.feature_channels` of the copy says so. It is no network that a name of the zoo spells: save the
-    network before.
+    `senet_zoo.ConvNet.feature_channels` of the copy shows the new stride. The copy is no network that a name of the zoo
+    builds, so that it cannot be saved by name: save the network before.
 
     Args:
         model: a network whose last map has a stride of 32, of a residual family, MobileNet, MnasNet or ShuffleNet.
         output_stride: 8 or 16.
 
     Raises:
-        UsageError: another stride, or a network that has none to take out.
-        SpecError: the family's blocks cannot go without their stride.
+        UsageError: another stride, or a network whose last map is fine enough already.
+        SpecError: the blocks of this family need their stride.
 
     Source: Chen et al., arXiv:1606.00915. The same function as torchvision's ``replace_stride_with_dilation`` and
     timm's ``output_stride`` where these know the form.
@@ -112,10 +112,10 @@ class DilatedMean(nn.Module):
     """Mean over a square of pixels that lie ``dilation`` apart, at every pixel: a mean pool without its stride.
 
     Args:
-        side: of the square, in pixels that count.
-        dilation: distance between two of them.
-        before: rows and columns of the square that lie before its pixel; the others lie behind.
-        counts_padding: whether pixels outside the map count, as zeros.
+        side: pixels along a side of the square.
+        dilation: distance between two of these pixels.
+        before: rows and columns of the square before the output's pixel; the others lie behind it.
+        counts_padding: whether pixels outside the map count as zeros.
     """
 
     def __init__(self, side: int, dilation: int, before: int, counts_padding: bool) -> None:

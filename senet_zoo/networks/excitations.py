@@ -12,16 +12,16 @@ from senet_zoo.networks.gate import Gated, Squeeze, SqueezeExcite, gates
 
 
 def recorded_excitations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """What every gate of any network says in one run, by the name of its module, in order of definition.
+    """The excitation of every gate in one run of any network, by the name of the gate's module, in order of definition.
 
-    The gate is computed once more than the run needs: its map is at hand, its excitation is not.
+    Each gate is computed twice, because its hook sees the map and not the excitation.
 
     Args:
-        model: its hooks are as before when this returns or fails.
-        images: its one input.
+        model: the network; its hooks are as before when this returns or fails.
+        images: its input.
 
     Returns:
-        (N, C) a gate, (N, C, H, W) without squeeze; of a gate that does not run, nothing.
+        (N, C) for a gate, or (N, C, H, W) for one without squeeze. Gates that do not run are left out.
     """
     found: dict[str, Tensor] = {}
     thread = get_ident()
@@ -49,8 +49,8 @@ def paper_names(model: nn.Module, stage_numbers: Sequence[int]) -> dict[str, str
     the name of its module.
 
     Args:
-        model: a network whose stages are ``model.stages``, and their blocks the stages' children.
-        stage_numbers: of its stages, as the paper counts.
+        model: a network that keeps its stages in ``model.stages``, and the blocks as their children.
+        stage_numbers: the paper's numbers of the stages.
     """
     names = {}
     for module in gates(model):
@@ -66,11 +66,11 @@ def paper_names(model: nn.Module, stage_numbers: Sequence[int]) -> dict[str, str
 
 
 def _path(model: nn.Module, name: str) -> tuple[list[str], bool]:
-    """The words of a gate's name without those that wrappers add, and whether the gate itself was inserted."""
+    """A gate's name in parts, without those that wrappers add, and whether the gate itself was inserted."""
     owner, path, inserted = model, [], False
-    for word in name.split("."):
-        inserted = isinstance(owner, Gated) and word == "se"
+    for part in name.split("."):
+        inserted = isinstance(owner, Gated) and part == "se"
         if not isinstance(owner, Gated) or inserted:
-            path.append(word)
-        owner = owner.get_submodule(word)
+            path.append(part)
+        owner = owner.get_submodule(part)
     return path, inserted

@@ -66,9 +66,9 @@ class Start(Enum):
     """How a fresh gate begins."""
 
     RANDOM = "random"
-    """With random weights, as in the paper; a sigmoid gate then starts near one half."""
+    """With random weights, as in the paper; a sigmoid gate then begins near one half."""
     IDENTITY = "identity"
-    """As exactly 1, for networks that are trained already: the last layer starts at zero, and the last function is
+    """At exactly 1, for networks that are trained already: the last layer starts at zero, and the last function is
     scaled or shifted so that 0 gives 1: 2 sigmoid(z), 2 hard_sigmoid(z), 1 + tanh(z), relu(1 + z)."""
 
 
@@ -123,10 +123,10 @@ class SqueezeExcite(nn.Module):
         channels: C, the width of the map to gate.
         reduction: r; the hidden layer has C // r units.
         bias: whether both fully connected layers have biases (the released weights do, the paper's ablations do not).
-        squeeze: what stands in the mean's place.
-        activation: what stands in the inner ReLU's place.
-        gate: what stands in the sigmoid's place.
-        start: random, or as exactly 1 everywhere.
+        squeeze: what takes the mean's place.
+        activation: what takes the inner ReLU's place.
+        gate: what takes the sigmoid's place.
+        start: at random, or at exactly 1 everywhere.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W).
@@ -135,11 +135,11 @@ class SqueezeExcite(nn.Module):
         SpecError: ``reduction`` leaves no hidden unit.
 
     Source:
-        Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, equations 2 to 4, and section 6 for what may
-        stand in whose place.
+        Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, equations 2 to 4, and section 6 for the
+        variants.
 
     Differs:
-        C // r is never rounded to a multiple of 8, as timm's and mmpretrain's ``seresnet18`` do. The layers are
+        C // r is never rounded to a multiple of 8, as in timm's and mmpretrain's ``seresnet18``. The layers are
         ``nn.Linear``, not 1x1 convolutions: the same function, and less overhead at batch 1. The gate is computed in
         float32 even where autocast or the weights are half precision, since a mean over a large map, or its product
         with W1, can leave float16's range.
@@ -172,7 +172,7 @@ class SqueezeExcite(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """PyTorch's own uniform start, but a last layer of zeros where the gate starts as the identity."""
+        """PyTorch's own uniform start, except that the last layer is zero where the gate starts as the identity."""
         self.fc1.reset_parameters()
         self.fc2.reset_parameters()
         if self.start is Start.IDENTITY:
@@ -217,19 +217,19 @@ class SqueezeExcite(nn.Module):
 
 
 class Gated(nn.Module):
-    """``se(module(x))`` in the place where ``module`` alone was, so that the network's code need not change.
+    """A module of any network with a gate behind it, ``se(module(x))``; the network's code need not change.
 
     Saved tensors keep the names they had: what was ``bn3.weight`` stays ``bn3.weight``, and only ``bn3.se.*`` is new.
     Weights of the network without gates therefore load with ``strict=False``, and those of the gated network too.
 
     Args:
-        module: what was there.
+        module: the module that is gated.
         se: the gate over its output.
 
     Shape:
-        that of ``module``, whose output is (N, C, H, W).
+        As ``module``, which returns (N, C, H, W).
 
-    Differs: a forward hook or a changed class would need no wrapper, but is lost without a word to tools that replace
+    Differs: a forward hook or a changed class would need no wrapper, but is lost in silence to tools that replace
     modules by their kind (``SyncBatchNorm.convert_sync_batchnorm``, the fusing of batch norms). The price:
     ``named_parameters`` says where a tensor lies, ``bn3.module.weight``, and ``state_dict`` how it is saved. Tools that
     take the two for one (``torch.distributed.checkpoint``, ``functional_call`` with a ``state_dict``) do not work here.
@@ -262,7 +262,7 @@ def _load_from_old_names(gated: Gated, state: dict[str, Any], prefix: str, *_: A
 
 
 def gates(model: nn.Module) -> dict[str, SqueezeExcite]:
-    """Every gate of a network by the name of its module, inserted or its own, in order of definition.
+    """Every gate of a network, its own and inserted ones, by the name of its module, in order of definition.
 
     Example:
         >>> gates(nn.Sequential(nn.Conv2d(3, 32, 1), SqueezeExcite(32)))
@@ -281,7 +281,11 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 
 
 def hidden_units(channels: int, reduction: int) -> int:
-    """C // r, the width of the gate's hidden layer; refuses what would leave none."""
+    """C // r, the units of the gate's hidden layer.
+
+    Raises:
+        SpecError: ``reduction`` leaves none.
+    """
     if reduction < 1 or channels // reduction < 1:
         raise SpecError(
             f"a gate over {channels} channels needs a reduction from 1 to {channels}, got {reduction}: "

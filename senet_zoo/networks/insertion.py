@@ -69,19 +69,19 @@ class Recording(TorchFunctionMode):
 
     Calls are recorded, not code, so that the network may branch and loop as it likes.
 
-    No trace is left: all modules evaluate, so that no statistics move, and each one's mode and the random state are put
-    back.
+    The network is left as it was: all modules are in eval mode during the run, so that no statistics move, and their
+    modes and the random state are restored.
 
     Args:
         model: the network.
-        example: its one input.
+        example: its input.
     """
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         super().__init__()
         self.tensors = [RecordedTensor("input", (), tuple(example.shape))]
         self.outputs: dict[nn.Module, list[TensorMetadata | None]] = {}
-        """Of each module that ran, call by call; None for what is no tensor."""
+        """The outputs of each module that ran, call by call; None for an output that is no tensor."""
         self._latest = WeakTensorKeyDictionary()  # an in-place function records the same tensor anew
         self._latest[example] = self.tensors[0]
         self._modules = set(model.modules())  # the hooks see those of other threads too
@@ -126,7 +126,7 @@ class Recording(TorchFunctionMode):
 
 
 def _default_example(model: nn.Module) -> Tensor:
-    """A black picture of 224 x 224 pixels, where the model's weights lie and of their precision."""
+    """A black picture of 224 x 224 pixels, on the device and in the precision of the model's weights."""
     weights = chain(model.parameters(), model.buffers(), [torch.empty(0)])
     like = next(tensor for tensor in weights if tensor.is_floating_point())
     return torch.zeros(1, 3, 224, 224, device=like.device, dtype=like.dtype)
@@ -213,7 +213,7 @@ def _convolutions(tensors: Iterable[RecordedTensor]) -> int:
 def insert_se(
     model: AnyCNN, se: SE = OPEN, where: str | Sequence[str] | None = None, *, example: Tensor | None = None
 ) -> AnyCNN:
-    """Put gates into any CNN, of torchvision, of timm or your own, in place.
+    """Put gates into any CNN, of torchvision, of timm or of your own, in place.
 
     The default gate starts as exactly 1: the logits do not move until training moves it. Places and channels are found
     in one run of the model on ``example``, in eval mode; its own mode, running statistics and the random state are as
@@ -234,7 +234,7 @@ def insert_se(
     Raises:
         UsageError: no residual branch to gate, a name that matches nothing, or a module that is gated already, does not
             run exactly once, or returns no map (N, C, H, W). The model is as before.
-        SpecError: ``se`` has a placement or stages, which ``where`` says here, or leaves no hidden unit.
+        SpecError: ``se`` has a placement or stages, which ``where`` replaces here, or leaves no hidden unit.
 
     Differs: the zoo's own networks have their gates by definition; here they are added to one. Saved tensors keep their
         names and only ``*.se.*`` are new, so that the original weights still load, with ``strict=False``;

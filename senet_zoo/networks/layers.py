@@ -1,11 +1,4 @@
-"""Convolution and batch normalisation, the pair that every block is laid from.
-
-Stochastic depth as a layer.
-
-Local response normalisation, what stood in the place of batch normalisation before there was one.
-
-The random start of every network.
-"""
+"""Layers that the blocks share, and `initialise`, the random start of every network."""
 
 from torch import Tensor, nn
 
@@ -19,14 +12,14 @@ class ConvNorm(nn.Module):
     """Convolution without bias, then batch normalisation and an activation.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel: side of the convolution.
-        stride: of the convolution.
-        padding: on each side; by default what keeps an odd kernel centred.
-        groups: of the convolution.
-        eps: added to the variance.
-        act: what follows; the identity by default.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the convolution's window, or its height and width.
+        stride: stride of the convolution.
+        padding: zeros on each side; by default as many as keep an odd kernel centred.
+        groups: groups of the convolution.
+        eps: what the batch norm adds to the variance.
+        act: activation after the batch norm; the identity by default.
 
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)) for odd kernels and the default
@@ -64,7 +57,7 @@ def centred(kernel: Side) -> Side:
 
 
 def relu() -> nn.Module:
-    """The activation after batch normalisation; in place, for the normalised map has no other reader."""
+    """The activation after batch normalisation; in place, because nothing else reads the normalised map."""
     return nn.ReLU(inplace=True)
 
 
@@ -111,7 +104,7 @@ class LocalResponseNorm(nn.LocalResponseNorm):
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, section 3.3; the
     constants are those of Caffe's ``bvlc_googlenet``.
 
-    Differs: computed in float32 even where the input is half precision, for squares leave float16's range.
+    Differs: computed in float32 even where the input is half precision, because squares leave float16's range.
     """
 
     def __init__(self) -> None:
@@ -125,8 +118,8 @@ def initialise(module: nn.Module) -> None:
     """Set every parameter and buffer under ``module``: He for convolutions, ones and zeros for batch normalisation.
 
     The gates' fully connected layers and the classifier get PyTorch's own uniform start: the authors found that the
-    choice does not matter there. Every layer that the zoo uses is covered, so that a network whose tensors hold
-    anything is complete after this call.
+    choice does not matter there. Every layer that the zoo uses is covered: a network whose memory is not
+    initialised is complete after this call.
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852; the paper, section 5.1.
     """

@@ -1,6 +1,6 @@
-"""The network class: it reads a spec from left to right and adds nothing of its own.
+"""`ConvNet`, the class of every network: it reads a spec from left to right and adds nothing of its own.
 
-Networks made without drawing what will be replaced; on the meta device, without memory for it.
+`on_meta` and `unfilled` build networks whose tensors will be replaced, without drawing random numbers for them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,11 +43,11 @@ class ConvNet(nn.Module):
     Parameters are left as PyTorch's layers create them: `senet_zoo.create_model` initialises or loads them.
 
     Args:
-        spec: the architecture.
+        spec: the architecture; ``spec.name`` is the name of its model.
         num_classes: logits; None for the spec's own number, 0 for a network that ends in pooled features.
         in_channels: channels of the input pictures.
-        dropout: rate in the head; None for the spec's own.
-        drop_path: stochastic depth: rate of the last block, growing linearly from 0 at the first.
+        dropout: rate of the head's dropout; None for the spec's own.
+        drop_path: rate of stochastic depth in the last block; it grows linearly from 0 in the first.
 
     Shape:
         (N, in_channels, H, W) -> (N, num_classes), or (N, num_features) without classifier.
@@ -82,8 +82,8 @@ class ConvNet(nn.Module):
         stages, width = [], spec.stem.out_channels(in_channels)
         for number, stage in zip(spec.stage_numbers, spec.stages, strict=True):
             se, blocks = spec.gate_of_stage(number), []
-            for place, block in enumerate(stage.blocks, start=1):
-                blocks.append(block.build(width, spec.gate_of_block(number, place), next(rates)))
+            for position, block in enumerate(stage.blocks, start=1):
+                blocks.append(block.build(width, spec.gate_of_block(number, position), next(rates)))
                 width = block.out_channels(width)
             stages.append(nn.Sequential(*blocks))
             if se is not None and se.stages is not None and not gates(stages[-1]):
@@ -93,7 +93,7 @@ class ConvNet(nn.Module):
         self.head = spec.head.build(width, dropout)
         self.num_features = spec.head.num_features(width)
         self.reset_classifier(num_classes)
-        self.weights: LoadedWeights | None = None  # set by whoever loads
+        self.weights: LoadedWeights | None = None  # the record of the weights, set when they are loaded
         self._checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,17 +112,17 @@ class ConvNet(nn.Module):
         return y
 
     def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
-        """The deepest map of each asked stride, for detectors and segmenters.
+        """The deepest map of each stride that is asked for, for detectors and segmenters.
 
         Args:
             x: pictures, (N, in_channels, H, W).
-            strides: out of `feature_channels`, in ascending order.
+            strides: some of `feature_channels`, in ascending order.
 
         Returns:
-            One map a stride: (N, feature_channels[stride], H / stride, W / stride). Sizes that do not divide are
-            rounded up, but by the pools of the authors' and the aa form, which round an odd map down. The maps of
-            Inception v3, v4 and Inception-ResNet are up to four pixels smaller, for some of their convolutions are not
-            padded: 147, 71, 35, 17 and 8 pixels a side of 299.
+            One map for each stride: (N, feature_channels[stride], H / stride, W / stride). Sizes that do not divide are
+            rounded up, except by the pools of the authors' and the aa form, which round an odd map down. The maps of
+            Inception v3, v4 and Inception-ResNet are up to four pixels smaller, because some of their convolutions are
+            not padded: 147, 71, 35, 17 and 8 pixels a side of 299.
 
         Raises:
             UsageError: the network has no map of such a stride.
@@ -167,18 +167,18 @@ class ConvNet(nn.Module):
         self._checkpointing = enable
 
     def excitations(self, images: Tensor) -> dict[str, Tensor]:
-        """What every gate says of the pictures, by the paper's names of the gates, first to last.
+        """The excitation of every gate for these pictures, by the paper's names of the gates, first to last.
 
-        One run of the whole network, in the mode it is in and with gradients where they are on; nothing of it stays
-        behind, also when it fails.
+        The whole network runs once, in the mode it is in and with gradients where they are on. It is as before when
+        this returns or fails.
 
         Args:
             images: (N, in_channels, H, W).
 
         Returns:
-            ``{name: (N, C)}`` in float32 or wider, C being the channels of the map that the gate scales; ``{name:
-            (N, C, H, W)}`` of a gate without squeeze, which has a value a pixel. ``SE_4_6`` is the gate of stage 4's
-            block 6; `paper_names` has the rule.
+            ``{name: (N, C)}`` in float32 or wider, C being the channels of the map that the gate scales; (N, C, H, W)
+            for a gate without squeeze, which has a value for each pixel. ``SE_4_6`` is the gate of block 6 in stage 4;
+            `paper_names` has the rule.
 
         Raises:
             UsageError: the network has no gates.
@@ -256,7 +256,7 @@ def on_meta(
     dropout: float | None = None,
     drop_path: float = 0.0,
 ) -> ConvNet:
-    """The network on the meta device, in eval mode; arguments and errors are those of `ConvNet`."""
+    """The network on the meta device, in eval mode, without memory; arguments and errors are those of `ConvNet`."""
     with unfilled("meta"):
         net = ConvNet(spec, num_classes=num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
     return net.eval()
@@ -264,13 +264,13 @@ def on_meta(
 
 @contextmanager
 def unfilled(device: str | torch.device) -> Iterator[None]:
-    """Layers made in the block lie on that device, and their parameters and statistics hold anything."""
+    """Layers made in the block lie on that device, and their parameters and statistics are not initialised."""
     with torch.device(device), _Unfilled(), uncollected():
         yield
 
 
 class _Unfilled(TorchFunctionMode):
-    """No function fills a tensor, which would cost time on the meta device as well."""
+    """No function fills a tensor, because that would cost time, on the meta device as well."""
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

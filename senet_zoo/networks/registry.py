@@ -1,4 +1,4 @@
-"""Every model of the zoo by name: the sum of the families, read-only."""
+"""Every model of the zoo by its name, the names used elsewhere, and the model that a spec is of."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -52,7 +52,11 @@ FAMILIES = (
 
 
 def sum_of(families: tuple[Family, ...]) -> Mapping[str, Model]:
-    """All models by name; two of one name are a programming error, raised at import."""
+    """All models of the families by name, read-only.
+
+    Raises:
+        ValueError: two models have one name.
+    """
     models: dict[str, Model] = {}
     for family in families:
         for model in family.models:

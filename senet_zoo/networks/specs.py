@@ -26,14 +26,14 @@ class SE:
         squeeze: how a map becomes one number a channel.
         activation: between its two layers.
         gate: its last function.
-        start: random, or as exactly 1.
-        stages: those that carry it, in ascending order, numbered as in the paper: the stem is stage 1, so a ResNet has
-            2 to 5; a network without stem starts at 1. None for all.
-        without: single blocks of those stages that carry none, (stage, block) in ascending order, both as in the
+        start: at random, or at exactly 1.
+        stages: the stages that carry it, in ascending order, numbered as in the paper: the stem is stage 1, so a ResNet
+            has 2 to 5; a network without stem starts at 1. None for all.
+        without: blocks of those stages that carry none, as (stage, block) in ascending order. Both count as in the
             paper's names: (4, 6) is the block of SE_4_6.
 
     Raises:
-        SpecError: a value of another kind, or stages or blocks out of order.
+        SpecError: a value of another type, or stages or blocks out of order.
 
     Source: the paper, section 3 and section 6.
 
@@ -94,23 +94,23 @@ def _are_blocks(value: object) -> bool:
     )
 
 
-def gate_at(se: SE | None, place: Placement, channels: int) -> nn.Module:
-    """The gate over ``channels`` channels where ``se`` sits at ``place``, else the identity."""
-    return se.build(channels) if se is not None and se.placement is place else nn.Identity()
+def gate_at(se: SE | None, placement: Placement, channels: int) -> nn.Module:
+    """The gate over ``channels`` channels where ``se`` has that placement, else the identity."""
+    return se.build(channels) if se is not None and se.placement is placement else nn.Identity()
 
 
-def only_gate(se: SE | None, place: Placement, channels: int, unit: str) -> nn.Module:
-    """The gate of a unit that has one place for it; the identity in a plain twin.
+def only_gate(se: SE | None, placement: Placement, channels: int, unit: str) -> nn.Module:
+    """The gate of a unit that allows one placement; the identity in a plain twin.
 
     Raises:
-        SpecError: ``se`` asks for another place.
+        SpecError: ``se`` asks for another placement.
     """
-    if se is not None and se.placement is not place:
+    if se is not None and se.placement is not placement:
         raise SpecError(
-            f"{unit} has one place for a gate, {place.value}: nothing is summed there, or the unit is defined by its "
-            f"gate's place; got placement={se.placement.value}"
+            f"{unit} has one place for a gate, {placement.value}: nothing is summed there, or the unit is defined by "
+            f"its gate's place; got placement={se.placement.value}"
         )
-    return gate_at(se, place, channels)
+    return gate_at(se, placement, channels)
 
 
 class StemSpec(Protocol):
@@ -119,7 +119,7 @@ class StemSpec(Protocol):
     @property
     def stride(self) -> int: ...
     def out_channels(self, in_channels: int) -> int:
-        """Channels of the stem's map, given the pictures'."""
+        """Channels of the stem's map, given those of the pictures."""
         ...
 
     def build(self, in_channels: int) -> nn.Module:
@@ -143,14 +143,14 @@ class BlockSpec(Protocol):
     @property
     def stride(self) -> int: ...
     def out_channels(self, in_channels: int) -> int:
-        """Channels of the block's output, given its input's."""
+        """Channels of the block's output, given those of its input."""
         ...
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
-        """The block's module.
+        """The module of the block.
 
         Args:
-            in_channels: channels of the block's input.
+            in_channels: channels of its input.
             se: the gate, or None for the plain twin.
             drop_path: probability of dropping the residual branch of a sample in training.
 
@@ -248,10 +248,10 @@ class AuxiliarySpec:
     """Where an auxiliary classifier branches off, and what its loss weighs.
 
     Args:
-        stage: the number of its stage.
-        block: behind which block of it, counted from 1.
+        stage: number of the stage it branches off in.
+        block: number of the block it branches off behind, counted from 1.
         head: the classifier.
-        weight: of its loss, that of the network's own logits being 1.
+        weight: weight of its loss; the loss of the network's own logits weighs 1.
     """
 
     stage: int
@@ -265,12 +265,12 @@ class NetworkSpec:
     """A whole network, without weights.
 
     Args:
-        stem: first convolutions.
+        stem: the first convolutions.
         pool: what lies between stem and stages.
-        stages: rows of the table.
+        stages: the rows of the table.
         se: the gate in every block, or None for the plain twin.
         head: what lies behind the stages.
-        dropout: rate in the head, in training.
+        dropout: rate of the head's dropout in training.
         num_classes: logits of the classifier, unless asked otherwise.
         input_size: side of the square pictures it was made for, in pixels.
         auxiliary: classifiers that its paper adds in training, in ascending order; a `ConvNet` builds none of them.

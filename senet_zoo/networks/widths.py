@@ -1,16 +1,16 @@
-"""How wide the maps between a network's parts are, and residual networks whose sums carry fewer channels.
+"""The channels of a network's maps, and residual networks with fewer of them.
 
-All blocks of a stage write into one sum and read from it, so that a stage has one number of channels. What a block does
-inside, its reduction and its grouped convolutions, keeps its width.
+All blocks of a stage write into one sum and read from it, so that a stage has one number of channels. Inside a block,
+the reduction and the grouped convolutions keep their width.
 """
 
 from dataclasses import replace
 from itertools import pairwise
 
 from senet_zoo.errors import SpecError
-from senet_zoo.networks.blocks.preactivation import BareStem, PreBasic, PreBottleneck
+from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
 from senet_zoo.networks.blocks.residual import Basic, Bottleneck
-from senet_zoo.networks.blocks.stems import ConvStem, DeepStem
+from senet_zoo.networks.blocks.stems import BareStem, ConvStem, DeepStem
 from senet_zoo.networks.specs import BlockSpec, NetworkSpec, StageSpec, StemSpec
 
 Widths = tuple[int, ...]
@@ -33,7 +33,7 @@ def narrowed(spec: NetworkSpec, widths: Widths) -> NetworkSpec:
 
     Raises:
         SpecError: another number of stages, more channels than there are or none, blocks that are not residual units,
-            or a shortcut that would become, or no longer be, the identity.
+            or an identity shortcut that would become a projection, or the reverse.
     """
     own = widths_of(spec)
     if len(widths) != len(own) or not all(1 <= now <= before for now, before in zip(widths, own, strict=False)):
@@ -52,10 +52,10 @@ def narrowed(spec: NetworkSpec, widths: Widths) -> NetworkSpec:
 
 
 def require_residual(spec: NetworkSpec) -> None:
-    """Refuse a network that has no sums whose channels could go.
+    """Refuse a network without sums to take channels from.
 
     Raises:
-        SpecError: its stem or a block of it is of another kind.
+        SpecError: its stem is not of convolutions, or a block is no residual unit.
     """
     _stem(spec.stem, 1)
     for block in (block for stage in spec.stages for block in stage.blocks):

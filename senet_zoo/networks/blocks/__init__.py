@@ -1,1 +1,1 @@
-"""Units that stages are made of, each with the spec that builds it."""
+"""Stems, pools, units and heads: each a frozen spec, and below it the module that the spec builds."""

@@ -26,9 +26,9 @@ class Convolution:
         width: channels of its map.
         kernel: side of the convolution.
         shrink: stride of the convolution.
-        padding: of the convolution; by default what keeps an odd kernel centred.
-        pool: what the input passes first.
-        norm: from channels to what normalises the map; the identity by default.
+        padding: padding of the convolution; by default what keeps an odd kernel centred.
+        pool: the pool before the convolution.
+        norm: makes the normalisation of so many channels; the identity by default.
     """
 
     width: int
@@ -40,7 +40,7 @@ class Convolution:
 
     @property
     def stride(self) -> int:
-        """Of the pool and the convolution together."""
+        """The stride of the pool and the convolution together."""
         return self.pool.stride * self.shrink
 
     def out_channels(self, in_channels: int) -> int:
@@ -82,7 +82,7 @@ class PixelPerceptron:
     Args:
         widths: channels of the first convolution and of each 1x1.
         kernel: side of the first convolution.
-        pool: what the input passes first.
+        pool: the pool before the convolution.
 
     Source: Lin et al., Network In Network, arXiv:1312.4400, figure 1b.
     """

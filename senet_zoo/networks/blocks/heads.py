@@ -1,8 +1,6 @@
-"""Heads: what lies between the last map and the logits, where it is more than a global mean.
+"""Heads that are more than a global mean, and auxiliary classifiers, which branch off inside a network in training.
 
-Auxiliary classifiers: what branches off inside a network while it trains.
-
-`senet_zoo.training.auxiliary` puts them to work; a network never holds one.
+`senet_zoo.training.auxiliary` attaches the auxiliary classifiers; a `ConvNet` never holds one.
 """
 
 from dataclasses import dataclass
@@ -143,7 +141,7 @@ class ClassMapClassifier(nn.Linear):
 
 
 class SpatialMean(nn.Module):
-    """Shape: (N, C, H, W) -> (N, C)."""
+    """Mean over H and W. Shape: (N, C, H, W) -> (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
@@ -156,7 +154,7 @@ class DenseAuxiliary:
     Args:
         width: channels of the 1x1.
         hidden: units of the first fully connected layer.
-        dropout: rate behind it.
+        dropout: rate of the dropout behind that layer.
 
     Source: Szegedy et al., arXiv:1409.4842, section 5.
 

@@ -52,9 +52,9 @@ class InceptionResidual:
     """A concatenation, a linear 1x1 back to the input's width, the gate, a scale; then the sum and a ReLU.
 
     Args:
-        unit: what lies before the 1x1.
-        scale: by which the gated branch is multiplied.
-        act: what follows the sum.
+        unit: the layers before the 1x1.
+        scale: what the gated branch is multiplied by.
+        act: makes the activation after the sum.
 
     Source: Szegedy et al., arXiv:1602.07261, figures 10, 11, 13, 16, 17, 19 and 20. An inner gate sits on the
     concatenation.
@@ -86,10 +86,10 @@ class InceptionResidual:
 
 
 class ScaledResidualBlock(ResidualBlock):
-    """``act(x + scale * gate(branch(x)))`` with its gate in the standard place.
+    """``act(x + scale * gate(branch(x)))``, a `ResidualBlock` that scales its branch.
 
     Args:
-        scale: of the branch, after a gate in the standard place; all else is `ResidualBlock`'s.
+        scale: what the branch is multiplied by, after a gate in the standard placement.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class LayerSpec(Protocol):
     @property
     def stride(self) -> int: ...
     def out_channels(self, in_channels: int) -> int:
-        """Channels of the output, given the input's."""
+        """Channels of the output, given those of the input."""
         ...
 
     def build(self, in_channels: int) -> nn.Module:
@@ -35,9 +35,9 @@ class Conv:
     Args:
         width: channels of the output.
         kernel: side, or height and width.
-        stride: of the convolution.
-        padding: on each side; by default what keeps an odd kernel centred.
-        eps: of the batch norm.
+        stride: stride of the convolution.
+        padding: zeros on each side; by default what keeps an odd kernel centred.
+        eps: epsilon of the batch norm.
     """
 
     width: int
@@ -62,7 +62,7 @@ class BiasedConv:
     Args:
         width: channels of the output.
         kernel: side.
-        stride: of the convolution.
+        stride: stride of the convolution.
     """
 
     width: int

@@ -1,7 +1,4 @@
-"""Blocks of the mobile networks: MobileNet's depthwise separable convolution and ShuffleNet's unit.
-
-The inverted residual: wide in the middle, where the convolution is depthwise, and narrow where maps are summed.
-"""
+"""Blocks of the mobile networks: MobileNet's depthwise separable, ShuffleNet's unit, MnasNet's inverted residual."""
 
 from dataclasses import dataclass, replace
 
@@ -128,10 +125,12 @@ class ShuffleConcat(nn.Module):
 class InvertedResidual:
     """1x1 expansion, depthwise convolution, the gate, 1x1 projection without ReLU; a sum where shapes agree.
 
+    Maps are wide in the middle, where the convolution is depthwise, and narrow where they are summed.
+
     Args:
         width: channels of the output.
         kernel: side of the depthwise convolution.
-        expand: its channels a channel of the input; at 1 there is no expansion.
+        expand: factor by which the 1x1 widens the input; at 1 there is no expansion.
         stride: of the depthwise convolution.
 
     Source: Sandler et al., MobileNetV2, arXiv:1801.04381 (the block); Tan et al., MnasNet, arXiv:1807.11626, figure 7

@@ -1,4 +1,4 @@
-"""Pools: each a `PoolSpec` that says what its windows do at the map's edge."""
+"""Pools, each a `PoolSpec`; they differ in what their windows do at the edge of the map."""
 
 from dataclasses import dataclass
 
@@ -74,8 +74,8 @@ class DroppedPool:
     """A pool and the dropout of its map.
 
     Args:
-        pool: what comes first.
-        rate: of the dropout, in training.
+        pool: the pool.
+        rate: rate of the dropout in training.
     """
 
     pool: PoolSpec
@@ -121,7 +121,7 @@ class HalvingMaxPool:
 
 
 class HalvingMax(nn.Module):
-    """Shape: (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
+    """The module of `HalvingMaxPool`. Shape: (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(F.pad(x, (0, 2, 0, 2), value=-torch.inf), 3, 2)

@@ -7,8 +7,8 @@
     projection(y) + branch(y)     where they change; the projection is a bare convolution
 
 The gate's places keep their meaning. Standard: on the branch's output. Pre: on the branch's input, which is y; the
-shortcut carries its map ungated. Identity: on the shortcut. Post: on the sum, for no ReLU follows it. Inner: after the
-3x3, its norm and ReLU, before the last convolution.
+shortcut carries its map ungated. Identity: on the shortcut. Post: on the sum, because no ReLU follows it. Inner: after
+the 3x3, its norm and ReLU, before the last convolution.
 
 Source: He et al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, figure 4e; its authors' Torch file
 ``resnet-pre-act.lua`` (one norm for both paths where shapes change). The gate's places are inferred from the paper's
@@ -24,26 +24,6 @@ from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.specs import SE, gate_at
-
-
-@dataclass(frozen=True)
-class BareStem:
-    """One 3x3 convolution and nothing else: the first unit normalises its map.
-
-    Args:
-        width: channels of its map.
-    """
-
-    width: int
-    stride: int = 1
-
-    def out_channels(self, in_channels: int) -> int:
-        return self.width
-
-    def build(self, in_channels: int) -> nn.Module:
-        stem = nn.Sequential()
-        stem.add_module("conv", _conv(in_channels, self.width, 3, self.stride))
-        return stem
 
 
 @dataclass(frozen=True)
@@ -110,12 +90,12 @@ class PreBottleneck:
         return self.out
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
-        at = {place: self.stride if place is self.stride_at else 1 for place in StrideAt}
+        stride = {at: self.stride if at is self.stride_at else 1 for at in StrideAt}
         unit = ResidualBlock(
             branch={
-                "conv1": _conv(in_channels, self.width, 1, at[StrideAt.REDUCE]),
+                "conv1": _conv(in_channels, self.width, 1, stride[StrideAt.REDUCE]),
                 "norm2": NormRelu(self.width),
-                "conv2": _conv(self.width, self.width, 3, at[StrideAt.SPATIAL]),
+                "conv2": _conv(self.width, self.width, 3, stride[StrideAt.SPATIAL]),
                 "norm3": NormRelu(self.width),
                 "se": gate_at(se, Placement.INNER, self.width),
                 "conv3": _conv(self.width, self.out, 1),
@@ -129,11 +109,11 @@ class PreBottleneck:
 
 
 class Preactivated(nn.Module):
-    """A residual unit whose branch, and whose projection if it has one, read ``norm(x)``; an identity carries x.
+    """A residual unit in which the branch and a projection read ``norm(x)``, and an identity shortcut carries x.
 
     Args:
-        norm: what stands before the unit; it must not change its input, which the identity carries on.
-        unit: the residual unit, without function after its sum.
+        norm: what stands before the unit; it must not work in place, because the identity carries its input on.
+        unit: the residual unit, with no activation after its sum.
     """
 
     def __init__(self, norm: nn.Module, unit: ResidualBlock) -> None:
@@ -148,7 +128,7 @@ class Preactivated(nn.Module):
 
 
 class NormRelu(nn.BatchNorm2d):
-    """``relu(bn(x))``."""
+    """``relu(bn(x))`` as one module. Shape: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(super().forward(x), inplace=True)

@@ -67,7 +67,7 @@ Shortcut = Projection | AveragedProjection
 
 @dataclass(frozen=True)
 class ResidualGate:
-    """A gate outside the branch of a residual unit, and its place there; the identity where there is none."""
+    """The gate of a residual unit outside its branch, and its placement; the identity where there is none."""
 
     module: nn.Module
     placement: Placement
@@ -90,7 +90,7 @@ class Basic:
         shortcut: how the input reaches the sum where shapes change.
         before_gate: what the last map passes on its way to the gate: the identity, or the ReLU of timm's legacy
             weights.
-        inner: channels of the first convolution, where the sums have lost some; ``width`` by default.
+        inner: channels of the first convolution, where the sum was narrowed; ``width`` by default.
     """
 
     width: int
@@ -142,15 +142,15 @@ class Bottleneck:
         return self.out
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
-        at = {place: self.stride if place is self.stride_at else 1 for place in StrideAt}
+        stride = {at: self.stride if at is self.stride_at else 1 for at in StrideAt}
         return ResidualBlock(
             branch={
-                "conv1": ConvNorm(in_channels, self.reduce, 1, stride=at[StrideAt.REDUCE], act=relu()),
+                "conv1": ConvNorm(in_channels, self.reduce, 1, stride=stride[StrideAt.REDUCE], act=relu()),
                 "conv2": ConvNorm(
-                    self.reduce, self.width, 3, stride=at[StrideAt.SPATIAL], groups=self.groups, act=relu()
+                    self.reduce, self.width, 3, stride=stride[StrideAt.SPATIAL], groups=self.groups, act=relu()
                 ),
                 "se": gate_at(se, Placement.INNER, self.width),
-                "pool": average_pool(at[StrideAt.POOL]),
+                "pool": average_pool(stride[StrideAt.POOL]),
                 "conv3": ConvNorm(self.width, self.out, 1),
             },
             gate=ResidualGate.of(se, in_channels, self.out),
@@ -160,16 +160,16 @@ class Bottleneck:
 
 
 class ResidualBlock(nn.Module):
-    """A residual unit with its gate in one of the places of the paper's figure 5.
+    """A residual unit with its gate in one of the placements of the paper's figure 5.
 
-    In the standard place: ``relu(shortcut(x) + gate(branch(x)))``.
+    In the standard placement: ``relu(shortcut(x) + gate(branch(x)))``.
 
     Args:
         branch: layers of the residual branch by name, in order; an inner gate is one of them.
-        gate: the gate and its place.
+        gate: the gate and its placement.
         shortcut: what carries the input to the sum.
-        drop_path: probability of dropping a sample's branch in training.
-        act: what follows the sum.
+        drop_path: probability of dropping the branch of a sample in training.
+        act: makes the activation after the sum.
     """
 
     fused = False
@@ -197,7 +197,7 @@ class ResidualBlock(nn.Module):
         return self.join(x, x)
 
     def join(self, x: Tensor, carried: Tensor) -> Tensor:
-        """The unit's output where the branch reads ``x`` and the shortcut reads ``carried``."""
+        """The output of the unit, whose branch reads ``x`` and whose shortcut reads ``carried``."""
         if self.fused and self.training and not self.why_plain():
             return self._join_fused(x, carried)
         match self.placement:
@@ -221,7 +221,7 @@ class ResidualBlock(nn.Module):
         return fused_end(last.conv(x), self.shortcut(carried), last.bn, gate)
 
     def why_plain(self) -> str:
-        """Why the unit's end, ``relu(shortcut + gate(bn(y)))``, must run layer by layer; empty where it need not."""
+        """Why the unit's end, ``relu(shortcut + gate(bn(y)))``, cannot run as one operation; empty where it can."""
         last = self.branch[-1]
         if self.placement is not Placement.STANDARD:
             return f"its gate sits in another place than the branch's output: {self.placement.value}"

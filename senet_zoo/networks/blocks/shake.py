@@ -47,8 +47,8 @@ class Shake:
     """What multiplies the branches in training; ``Shake()`` is the paper's Shake-Shake-Image.
 
     Args:
-        forward: a.
-        backward: b.
+        forward: a, the coefficient of the first branch in the forward pass.
+        backward: b, the coefficient of its gradient.
     """
 
     forward: Coefficient = Coefficient.SHAKE
@@ -95,7 +95,7 @@ class ShakeBottleneck:
     """Two branches of a bottleneck; ReLU follows the sum.
 
     Args:
-        bottleneck: the unit whose branch stands twice and whose shortcut stands once.
+        bottleneck: the unit; its branch stands twice, its shortcut once.
         shake: what multiplies the branches.
 
     Source: ``resnext_bottleneck_C`` in ``shakeshake.lua``; its shortcut is one strided 1x1.
@@ -141,7 +141,7 @@ def _two_branches(block: Basic | Bottleneck, shake: Shake, in_channels: int, se:
 
 
 class GatedBranch(nn.Module):
-    """A branch with a gate of its own, at its end or at its beginning."""
+    """A branch with a gate of its own, behind its layers or before them."""
 
     def __init__(self, layers: nn.Module, gate: ResidualGate) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class ShakenBranches(nn.Module):
 
 
 def shake(a: Tensor, b: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
-    """``forward * a + (1 - forward) * b``, but with the gradient of ``backward * a + (1 - backward) * b``.
+    """``forward * a + (1 - forward) * b``, with the gradient of ``backward * a + (1 - backward) * b``.
 
     Shape: (N, C, H, W) for both maps, (N, 1, 1, 1) for both coefficients.
     """

@@ -1,4 +1,4 @@
-"""First convolutions: what turns a picture into the first map."""
+"""Stems: the first convolutions, which turn a picture into the first map."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class ConvStem:
     Args:
         width: channels of its map.
         kernel: side of the convolution: 7 for ResNet, 3 for small pictures and mobile networks.
-        stride: of the convolution.
+        stride: stride of the convolution.
     """
 
     width: int
@@ -49,4 +49,24 @@ class DeepStem:
         for out, stride in zip(self.widths, (self.stride, 1, 1), strict=True):
             stem.append(ConvNorm(width, out, 3, stride=stride, act=relu()))
             width = out
+        return stem
+
+
+@dataclass(frozen=True)
+class BareStem:
+    """One 3x3 convolution without norm and ReLU, for pre-activation units: the first of them normalises its map.
+
+    Args:
+        width: channels of its map.
+    """
+
+    width: int
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int) -> nn.Module:
+        stem = nn.Sequential()
+        stem.add_module("conv", nn.Conv2d(in_channels, self.width, 3, stride=self.stride, padding=1, bias=False))
         return stem

@@ -1,1 +1,1 @@
-"""One file a family: names, and the tables behind them."""
+"""One file a family of networks, which reads like its paper's table; `register` names each function."""

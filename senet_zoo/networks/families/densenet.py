@@ -14,7 +14,7 @@ output   DenseNet-121             169           201           264
 =======  =======================  ============  ============  ============
 
 A layer is BN-ReLU-1x1, 128; BN-ReLU-3x3, 32, and its maps join all before them. A transition halves maps and sides at
-the start of every stage but the first. The gate scales the 32 new maps of each layer (inferred; see `DenseLayer`).
+the start of every stage except the first. The gate scales the 32 new maps of each layer (inferred; see `DenseLayer`).
 """
 
 from senet_zoo.networks.blocks.dense import DenseLayer, Transition

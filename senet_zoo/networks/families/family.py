@@ -1,7 +1,4 @@
-"""What a family file fills: names, and the functions that spell their networks.
-
-The table that every ImageNet ResNet shares: four stages of 64, 128, 256 and 512 planes.
-"""
+"""`Model`, a name of the zoo and its function; `Family`, which registers models; stages that several tables share."""
 
 import inspect
 from collections.abc import Callable
@@ -19,14 +16,14 @@ STANDARD = SE()
 
 @dataclass(frozen=True)
 class Model:
-    """One name of the zoo: a function, with its gate or without.
+    """One name of the zoo, which fixes one mathematical function.
 
     Args:
-        name: fixes one mathematical function for good.
-        twin: the same topology with the gates taken out, or put in.
-        build: spells the network for a gate, or for none.
+        name: the name.
+        twin: the name of the same topology without its gates, or with them.
+        build: the function of the family's file that makes the spec, for a gate or for none.
         se: the gate that this name carries; None for a plain twin.
-        defined_in: file of the family, inside the package.
+        defined_in: the family's file, inside the package.
         doc: what the network is, in prose.
         published_as: naming schemes under which other libraries publish weights of exactly this function.
     """
@@ -40,11 +37,11 @@ class Model:
     published_as: tuple[str, ...]
 
     def spec(self, se: SE | None = None, widths: Widths | None = None) -> NetworkSpec:
-        """The architecture, with ``se`` and ``widths`` in place of the name's own where they are given.
+        """The architecture, with another gate and other widths where they are given.
 
         Args:
-            se: the gate.
-            widths: channels of the stem's map and of each stage's.
+            se: the gate; None for the model's own.
+            widths: channels of the stem's map and of each stage's; None for the model's own.
 
         Raises:
             UsageError: a gate for a plain twin.
@@ -56,7 +53,7 @@ class Model:
         return spec if widths is None else narrowed(spec, widths)
 
     def matches(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
-        """Whether this name builds that architecture, whatever its gate, at these widths."""
+        """Whether this model builds that architecture, whatever its gate, at these widths."""
         if (self.se is None) != (spec.se is None):
             return False
         try:
@@ -71,14 +68,15 @@ class Family:
 
     Args:
         published_as: naming schemes (`senet_zoo.formats.dialects`) under which other libraries publish weights of
-            exactly these functions. Two forms of one network share names and shapes, so this tells whose a file is.
+            exactly these functions. Two forms of one network share names and shapes, so this tells which of them
+            a file belongs to.
     """
 
     published_as: tuple[str, ...] = ()
     models: list[Model] = field(default_factory=list)
 
     def register(self, gated: str, plain: str, se: SE = STANDARD) -> Callable[[Build], Build]:
-        """Give the decorated function two names: one with its gate, one without any.
+        """Give the decorated function two names, one with its gate and one without.
 
         Args:
             gated: the name with the gate.
@@ -104,8 +102,8 @@ def four_stages(depths: Depths, block: Callable[[int, int], BlockSpec]) -> tuple
     """Stages of ``depths`` blocks; the first block of all but the first stage halves the map.
 
     Args:
-        depths: blocks a stage.
-        block: the block of given planes (64 to 512) and stride (1 or 2).
+        depths: number of blocks of each stage.
+        block: makes the block of so many planes (64 to 512) and that stride (1 or 2).
 
     Source: He et al., arXiv:1512.03385, table 1.
     """
@@ -124,8 +122,8 @@ def three_stages(depth: int, block: Callable[[int, int], BlockSpec]) -> tuple[St
     """Stages of ``depth`` blocks for 32x32 pictures; the first block of all but the first stage halves the map.
 
     Args:
-        depth: blocks a stage.
-        block: the block of given planes (16, 32 or 64) and stride (1 or 2).
+        depth: number of blocks of each stage.
+        block: makes the block of so many planes (16, 32 or 64) and that stride (1 or 2).
 
     Source: He et al., arXiv:1512.03385, section 4.2.
     """

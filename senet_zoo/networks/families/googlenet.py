@@ -16,8 +16,8 @@ A module concatenates a 1x1; a 1x1 and a 3x3; a 1x1 and a 5x5; a 3x3 max pool an
 ``SE(stages=(4,))`` gates 4a to 4e.
 
 Source: Szegedy et al., Going Deeper with Convolutions, arXiv:1409.4842, table 1 and section 5; Caffe's
-``bvlc_googlenet`` for what the paper leaves open: the constants and places of LRN, and pools whose last window may run
-over the edge.
+``bvlc_googlenet`` for what the paper leaves open: the constants and positions of LRN, and pools whose last window may
+run over the edge.
 """
 
 from senet_zoo.networks.blocks.heads import DenseAuxiliary

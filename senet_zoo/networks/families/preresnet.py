@@ -39,9 +39,9 @@ stem's map and not the last one, and are other functions. The paper does not pri
 
 from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.pools import MaxPool, NoPool
-from senet_zoo.networks.blocks.preactivation import BareStem, PreBasic, PreBottleneck
+from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
 from senet_zoo.networks.blocks.residual import StrideAt
-from senet_zoo.networks.blocks.stems import ConvStem
+from senet_zoo.networks.blocks.stems import BareStem, ConvStem
 from senet_zoo.networks.families.family import Depths, Family, four_stages, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 

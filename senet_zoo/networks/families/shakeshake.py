@@ -14,7 +14,7 @@ A bottleneck a-b-c is 1x1, a; 3x3, b (in groups); 1x1, c. "Two of" are branches 
 training; their mean is the unit's branch in eval mode.
 
 Differs: the authors of the gate do not say where it sits. It is inferred: on the output of each branch, before the mix,
-for each branch is a transformation of its own. Both networks are their author's Torch files'.
+because each branch is a transformation of its own. Both networks are their author's Torch files'.
 """
 
 from senet_zoo.networks.blocks.pools import NoPool

@@ -13,7 +13,7 @@ output   VGG-11           VGG-13           VGG-16           VGG-19
 =======  ===============  ===============  ===============  ===============
 
 Each number is the width of a 3x3 convolution with bias, batch norm and ReLU; a 2x2 max pool stands before every stage
-but the first. Stages, and so gates, are numbered from 1, as in conv1 to conv5; the sixth is the last pool alone. The
+except the first. Stages, and so gates, are numbered from 1, as in conv1 to conv5; the sixth is the last pool alone. The
 gate follows the ReLU of each convolution, and where a pool follows too, it comes before the pool (inferred).
 """
 

@@ -10,14 +10,15 @@ output  WRN-d-k, d = 6n + 4
 1x1     bn, relu, mean, classifier
 ======  ====================================
 
-The units are pre-activation: norm and ReLU stand before each convolution but the first of all.
+The units are pre-activation: norm and ReLU stand before each convolution except the first of all.
 
 Differs: no dropout between a unit's convolutions, as in the row that the SENet paper compares with.
 """
 
 from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.pools import NoPool
-from senet_zoo.networks.blocks.preactivation import BareStem, PreBasic
+from senet_zoo.networks.blocks.preactivation import PreBasic
+from senet_zoo.networks.blocks.stems import BareStem
 from senet_zoo.networks.families.family import Family, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec
 

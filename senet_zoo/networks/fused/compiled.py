@@ -89,12 +89,12 @@ def compiled_implementation() -> Implementation:
 
 
 def forward(y: Tensor, shortcut: Tensor, *rest: Any) -> Tensors:
-    """As `senet_zoo.networks.fused.reference.forward`."""
+    """`senet_zoo.networks.fused.reference.forward`, compiled."""
     return _run(_forward_of(_key(y, shortcut, rest)), reference.forward, y, shortcut, *rest)
 
 
 def backward(gradient: Tensor, y: Tensor, out: Tensor, *rest: Any) -> Tensors:
-    """As `senet_zoo.networks.fused.reference.backward`."""
+    """`senet_zoo.networks.fused.reference.backward`, compiled."""
     return _run(_backward_of(_key(y, out, rest)), reference.backward, gradient, y, out, *rest)
 
 

@@ -34,11 +34,11 @@ from senet_zoo.networks.gate import at_least_float32
 
 
 @dataclass(frozen=True)
-class Kernels:
+class UnitKernels:
     """One implementation of the four passes over the maps.
 
     Args:
-        name: what runs them, for reports.
+        name: name for reports.
         moments: (y, dim) -> mean and variance over the pixels.
         scale_add_relu: (y, shortcut, m, scale, shift, dim) -> ``relu(shortcut + (y - m) * scale + shift)``.
         relu_backward: (gradient, out, y, m, dim) -> g, the gradient where the ReLU let pass; the sums over the pixels
@@ -82,7 +82,7 @@ def affine_backward(g: Tensor, y: Tensor, m: Tensor, p: Tensor, q: Tensor, r: Te
     return (g * p.unsqueeze(dim) + (y - m.unsqueeze(dim)) * q.unsqueeze(dim) + r.unsqueeze(dim)).to(y.dtype)
 
 
-PLAIN_KERNELS = Kernels("plain PyTorch", moments, scale_add_relu, relu_backward, affine_backward)
+PLAIN_KERNELS = UnitKernels("plain PyTorch", moments, scale_add_relu, relu_backward, affine_backward)
 
 
 def pixels_first(y: Tensor) -> bool:
@@ -98,7 +98,7 @@ def flat(x: Tensor, like: Tensor) -> Tensor:
 
 
 def unflat(x: Tensor, like: Tensor) -> Tensor:
-    """`flat` undone."""
+    """(N, P, C) or (N, C, P) as (N, C, H, W), the inverse of `flat`."""
     n, c, h, w = like.shape
     return x.view(n, h, w, c).permute(0, 3, 1, 2) if pixels_first(like) else x.view(n, c, h, w)
 
@@ -137,7 +137,7 @@ class GateLayers(NamedTuple):
         return h, torch.sigmoid(F.linear(h, self.w2, self.b2))
 
     def backward(self, ds: Tensor, z: Tensor, h: Tensor, s: Tensor) -> tuple[Tensor, "GateGradients"]:
-        """The gradients of z and of the layers, from that of s."""
+        """The gradients of z and of the layers, from the gradient of s."""
         d2 = ds * s * (1.0 - s)
         d1 = (d2 @ self.w2) * (h > 0.0)
         return d1 @ self.w1, GateGradients(d1.t() @ z, d1.sum(0), d2.t() @ h, d2.sum(0))
@@ -212,7 +212,7 @@ class Implementation:
     """One implementation of the forward and the backward step.
 
     Args:
-        name: what runs them, for reports.
+        name: name for reports.
         forward: `forward` over its kernels.
         backward: `backward` over its kernels.
     """
@@ -222,13 +222,13 @@ class Implementation:
     backward: Callable[..., Tensors]
 
     @classmethod
-    def of(cls, kernels: Kernels) -> "Implementation":
+    def of(cls, kernels: UnitKernels) -> "Implementation":
         """The steps over these kernels, one call an operation."""
         return cls(kernels.name, partial(forward, kernels), partial(backward, kernels))
 
 
 def forward(
-    kernels: Kernels,
+    kernels: UnitKernels,
     y: Tensor,
     shortcut: Tensor,
     weight: Tensor,
@@ -266,7 +266,7 @@ def forward(
 
 
 def backward(
-    kernels: Kernels,
+    kernels: UnitKernels,
     gradient: Tensor,
     y: Tensor,
     out: Tensor,

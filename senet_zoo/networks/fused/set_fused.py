@@ -56,8 +56,8 @@ class Fusion:
     """What the residual units of a model do in training.
 
     Args:
-        fused: names of those that run their end as one operation.
-        plain: names of those that run layer by layer, and why.
+        fused: names of the units that run their end as one operation.
+        plain: names of the units that run layer by layer, and why.
     """
 
     fused: tuple[str, ...]
@@ -91,15 +91,15 @@ def set_fused(model: nn.Module, fused: bool | Literal["auto"] = True) -> Fusion:
     values a batch and map, calls cost what the passes save (``benchmarks/fused.py``).
 
     Args:
-        model: a network of the zoo, or whatever holds one; it is changed in place.
-        fused: "auto" fuses where that is at least 5 % faster at one unit's end, measured here once a process on the
-            model's device and in its precision: then two machines may round differently.
+        model: a network of the zoo, or a module that holds one; it is changed in place.
+        fused: "auto" fuses where that is at least 5 % faster at the end of one unit, measured once a process on the
+            model's device and in its precision, so that two machines may round differently.
 
     Returns:
-        What `fusion` says of the model now.
+        The `fusion` of the model now.
 
     Raises:
-        UsageError: ``fused`` is True and no unit can be, or it is none of the three.
+        UsageError: ``fused`` is True and no unit can be fused, or it is none of the three values.
 
     Differs: fused units have no second derivative (gradient penalties), and say so.
 
@@ -141,8 +141,8 @@ def auto_fusion(model: nn.Module, dtype: torch.dtype | None = None) -> AutoFusio
     """Whether "auto" fuses a model's units here: where that is measured faster, and never in plain PyTorch.
 
     Args:
-        model: a network of the zoo, or whatever holds one.
-        dtype: of its maps; None for that of its weights.
+        model: a network of the zoo, or a module that holds one.
+        dtype: precision of its maps; None for that of its weights.
     """
     unit = next((unit for unit in residual_units(model).values() if not unit.why_plain()), None)
     if unit is None:

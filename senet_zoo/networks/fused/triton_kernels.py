@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from senet_zoo.networks.fused.reference import Kernels
+from senet_zoo.networks.fused.reference import UnitKernels
 
 # `tl.maximum` loses NaN where PyTorch's ReLU keeps it; comparisons below are written so that NaN passes.
 
@@ -163,4 +163,4 @@ def affine_backward(g: Tensor, y: Tensor, m: Tensor, p: Tensor, q: Tensor, r: Te
     return dy
 
 
-TRITON = Kernels("Triton", moments, scale_add_relu, relu_backward, affine_backward)
+TRITON = UnitKernels("Triton", moments, scale_add_relu, relu_backward, affine_backward)
