@@ -19,9 +19,9 @@ def tiny(spec: NetworkSpec) -> NetworkSpec:
     """The same network with at most two blocks a stage, and a quarter of the channels where it has many."""
     stages = tuple(StageSpec(stage.blocks[:2]) for stage in spec.stages)
     if spec.input_size < 224 and _widest(spec) <= 256:  # narrow enough
-        return dataclasses.replace(spec, stages=stages)
+        return dataclasses.replace(spec, stages=stages, name=None)
     return dataclasses.replace(
-        spec, stem=_narrow(spec.stem), stages=_narrow(stages), head=_narrow(spec.head), num_classes=10
+        spec, stem=_narrow(spec.stem), stages=_narrow(stages), head=_narrow(spec.head), num_classes=10, name=None
     )
 
 
