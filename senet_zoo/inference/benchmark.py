@@ -237,7 +237,7 @@ def _models(names: Sequence[str]) -> list[Model]:
     """Each once, in the order of ``names``."""
     found = dict[str, Model]()
     for name in names:
-        matched = registry.match(name) if set(name) & set("*?[") else [registry.find(name).name]
+        matched = registry.matching_names(name) if set(name) & set("*?[") else [registry.find(name).name]
         if not matched:
             raise UnknownModelError(f"no model matches {name!r}; senet_zoo.list_models() lists all")
         found |= {each: registry.MODELS[each] for each in matched}

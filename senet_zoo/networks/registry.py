@@ -51,7 +51,7 @@ FAMILIES = (
 )
 
 
-def sum_of(families: tuple[Family, ...]) -> Mapping[str, Model]:
+def models_by_name(families: tuple[Family, ...]) -> Mapping[str, Model]:
     """All models of the families by name, read-only.
 
     Raises:
@@ -68,7 +68,7 @@ def sum_of(families: tuple[Family, ...]) -> Mapping[str, Model]:
     return MappingProxyType(models)
 
 
-MODELS = sum_of(FAMILIES)
+MODELS = models_by_name(FAMILIES)
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -132,7 +132,7 @@ def model_of(spec: NetworkSpec) -> tuple[Model, Widths | None] | None:
     return None
 
 
-def match(pattern: str) -> list[str]:
+def matching_names(pattern: str) -> list[str]:
     """Names that match a shell pattern (``*``, ``?``, ``[...]``), in natural order: 50 before 101."""
     return sorted((name for name in MODELS if fnmatchcase(name, pattern)), key=natural_order)
 

@@ -62,7 +62,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """
     from senet_zoo.weights.manifest import load_manifest
 
-    names = registry.match(pattern)
+    names = registry.matching_names(pattern)
     return [name for name in names if load_manifest().rows(name)] if pretrained else names
 
 
@@ -74,7 +74,7 @@ def list_weights(pattern: str = "*") -> list[str]:
     """
     from senet_zoo.weights.manifest import load_manifest
 
-    rows = [row for model in registry.match("*") for row in load_manifest().rows(model)]
+    rows = [row for model in registry.matching_names("*") for row in load_manifest().rows(model)]
     return [row.name for row in rows if fnmatchcase(row.name, pattern) or fnmatchcase(row.model, pattern)]
 
 

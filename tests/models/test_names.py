@@ -1,6 +1,7 @@
 """Names: found, listed, refused with near misses, and known to the networks that were built from them."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_two_models_of_one_name_are_refused() -> None:
     one.register("a", "b")(build)
     other.register("c", "a")(build)
     with pytest.raises(ValueError, match="a is registered by"):
-        registry.sum_of((one, other))
+        registry.models_by_name((one, other))
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
@@ -91,6 +92,7 @@ def test_every_model_has_a_twin_and_a_docstring(name: str) -> None:
     assert (model.se is None) != (registry.MODELS[model.twin].se is None)
     assert model.doc.strip()
     assert model.defined_in.startswith("senet_zoo/networks/families/")
+    assert f'"{name}"' in (Path(senet_zoo.__file__).parents[1] / model.defined_in).read_text()
 
 
 def test_info_counts_what_the_paper_counts() -> None:
