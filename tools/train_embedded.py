@@ -20,7 +20,7 @@ from senet_zoo.training.embedded.loop import History, fit, top1, write_state
 from senet_zoo.training.embedded.recipe import CIFAR10_EMBEDDED
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.manifest import text_of
-from senet_zoo.weights.save import name_of
+from senet_zoo.weights.save import architecture_of
 
 ROOT = Path(__file__).parents[1]
 TAG = "cifar10"
@@ -56,7 +56,7 @@ def main() -> None:
 
 def embed(model: senet_zoo.ConvNet, history: History, accuracy: float) -> None:
     """Write the checkpoint into the package, and its row into the manifest."""
-    name = name_of(model.spec)
+    name = architecture_of(model.spec)[0].name
     path = f"checkpoints/{name}.{TAG}.safetensors"
     file = ROOT / "senet_zoo" / path
     tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}

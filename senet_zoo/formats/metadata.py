@@ -16,27 +16,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ManifestError, WeightsCorrupted
 from senet_zoo.support.json_fields import (
     BAD,
+    Choice,
     Cursor,
     Items,
+    Nullable,
     Number,
+    Record,
     Rule,
     Whole,
     as_json,
     no_duplicates,
     read_as,
+    rules_of,
     shown,
 )
 
 INDEX = r"0|[1-9][0-9]{0,5}"
 LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
 LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10}
-_PREPROCESSING, _LABELS, _FINGERPRINT = "senet_zoo.preprocessing", "senet_zoo.labels", "senet_zoo.fingerprint"
-
-
+_PREFIX = "senet_zoo"
 _LOGIT = Number(-MOST_LOGIT, MOST_LOGIT)
 
 
@@ -83,6 +85,11 @@ class Fingerprint:
     ]
 
 
+def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
+    """The JSON object from which `read_fingerprint` reads the same value."""
+    return as_json(fingerprint)
+
+
 @dataclass(frozen=True)
 class FileMetadata:
     """What a file says of its network; None where it does not say it.
@@ -93,20 +100,17 @@ class FileMetadata:
         fingerprint: what the network answers to a fixed picture.
     """
 
-    preprocessing: Preprocessing | None = None
-    labels: str | None = None
-    fingerprint: Fingerprint | None = None
+    preprocessing: Annotated[Preprocessing | None, Nullable(Record(Preprocessing))] = None
+    labels: Annotated[str | None, Nullable(Choice(tuple(LABELS)))] = None
+    fingerprint: Annotated[Fingerprint | None, Nullable(Record(Fingerprint))] = None
 
     def texts(self) -> dict[str, str]:
         """What `parse_metadata` reads; nothing of what is not known."""
-        metadata = {}
-        if self.preprocessing is not None:
-            metadata[_PREPROCESSING] = _text(preprocessing_json(self.preprocessing))
-        if self.labels is not None:
-            metadata[_LABELS] = self.labels
-        if self.fingerprint is not None:
-            metadata[_FINGERPRINT] = _text(fingerprint_json(self.fingerprint))
-        return metadata
+        return {
+            f"{_PREFIX}.{name}": value if isinstance(value, str) else _text(value)
+            for name, value in as_json(self).items()
+            if value is not None
+        }
 
 
 def parse_metadata(metadata: Mapping[str, str], num_classes: int, path: Path) -> FileMetadata:
@@ -120,44 +124,19 @@ def parse_metadata(metadata: Mapping[str, str], num_classes: int, path: Path) ->
     Raises:
         WeightsCorrupted: a value is none that this zoo writes.
     """
-    prepared, labels, answer = (metadata.get(key) for key in (_PREPROCESSING, _LABELS, _FINGERPRINT))
+    values: dict[str, object] = {name: metadata.get(f"{_PREFIX}.{name}") for name in rules_of(FileMetadata)}
     try:
-        if labels is not None and labels not in LABELS:
-            raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels[:80]!r}")
-        return FileMetadata(
-            None if prepared is None else read_preprocessing(_parsed(prepared), "senet_zoo"),
-            labels,
-            None if answer is None else read_fingerprint(_parsed(answer), "senet_zoo", num_classes),
-        )
+        for name in ("preprocessing", "fingerprint"):
+            text = metadata.get(f"{_PREFIX}.{name}")
+            values[name] = None if text is None else json.loads(text, object_pairs_hook=no_duplicates)
+            if text is not None and values[name] is None:
+                raise ValueError(f"{name} must be a JSON object, got null")
+        return read_as(FileMetadata, values, _PREFIX, {"num_classes": num_classes})
     except (ManifestError, ValueError, RecursionError) as e:
         raise WeightsCorrupted(
             f"the metadata of {path} must be what senet-zoo writes: {str(e)[:300]}; convert the file again"
         ) from e
 
 
-def _text(values: dict[str, object]) -> str:
+def _text(values: object) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
-
-def _parsed(text: str) -> object:
-    value: object = json.loads(text, object_pairs_hook=no_duplicates)
-    return value
-
-
-def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
-    """The JSON object from which `read_fingerprint` reads the same value."""
-    return as_json(fingerprint)
-
-
-def read_fingerprint(value: object, where: str, num_classes: int) -> Fingerprint:
-    """The JSON object ``fingerprint`` of a model's config or a file's metadata.
-
-    Args:
-        value: as parsed.
-        where: the path to the object that holds it, for messages.
-        num_classes: logits of the network.
-
-    Raises:
-        ManifestError: it breaks a rule.
-    """
-    return read_as(Fingerprint, value, f"{where}.fingerprint", {"num_classes": num_classes})

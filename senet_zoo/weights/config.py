@@ -3,25 +3,33 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 from senet_zoo.data.labels import categories
-from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsNotFound
-from senet_zoo.formats.metadata import (
-    LABELS,
-    FileMetadata,
-    Fingerprint,
-    fingerprint_json,
-    read_fingerprint,
-)
+from senet_zoo.formats.metadata import LABELS, FileMetadata, Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import WIDTHS, Fields, Items, Nullable, Record, Text, read_json
+from senet_zoo.support.json_fields import (
+    BAD,
+    WIDTHS,
+    Cursor,
+    Items,
+    Nullable,
+    Record,
+    Rule,
+    Text,
+    Whole,
+    as_json,
+    read_as,
+    read_json,
+    shown,
+)
 from senet_zoo.weights.rows import MODEL_NAME, SHA256, TAG, Metric, split_revision
 from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.weights.variant import from_json, to_json
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 CONFIG, TENSORS = "config.json", "model.safetensors"
 HUB = "hf://"
 LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
+_BASE = rf"{MODEL_NAME}\.{TAG}"
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,39 @@ class Provenance:
         metrics: measured with exactly these tensors.
     """
 
-    sha256: str
-    base: str | None = None
-    license: str | None = None
-    metrics: tuple[Metric, ...] = ()
+    sha256: Annotated[str, Text(SHA256, "the 64 hex digits of a sha256")]
+    base: Annotated[str | None, Nullable(Text(_BASE, "the name of published weights, model.tag"))] = None
+    license: Annotated[str | None, Nullable(Text(LICENSE, "an SPDX name in lower case, such as apache-2.0"))] = None
+    metrics: Annotated[tuple[Metric, ...], Items(Record(Metric))] = ()
+
+
+class _Gate(Rule):
+    """A variant of `SE`."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        if not isinstance(value, dict):
+            return cursor.refuse("an object, or null for a plain twin", value)
+        try:
+            return from_json(value)
+        except UsageError as e:
+            cursor.report(f"{cursor.path}: {e}")
+            return BAD
+
+    def write(self, value: Any) -> object:
+        return to_json(value)
+
+
+_PROVENANCE = Nullable(Record(Provenance), may_lack=True)
+_FINGERPRINT = Nullable(Record(Fingerprint), may_lack=True)
+_CATEGORIES = Nullable(Items(Text(r"(?s).*"), words="a list of texts, or null"))
+
+
+@dataclass(frozen=True)
+class _TimmAdditions:
+    """What this zoo writes into a config of timm's form."""
+
+    provenance: Annotated[Provenance | None, _PROVENANCE]
+    fingerprint: Annotated[Fingerprint | None, _FINGERPRINT]
 
 
 @dataclass(frozen=True)
@@ -70,16 +108,16 @@ class FolderConfig:
             own.
     """
 
-    architecture: str
-    se: SE | None
-    num_classes: int
-    in_channels: int
-    preprocessing: Preprocessing | None = None
-    categories: tuple[str, ...] | None = None
-    provenance: Provenance | None = None
-    fingerprint: Fingerprint | None = None
+    architecture: Annotated[str, Text()]
+    se: Annotated[SE | None, Nullable(_Gate())]
+    num_classes: Annotated[int, Whole(0, 10**6)]
+    in_channels: Annotated[int, Whole(1, 10**4)]
+    preprocessing: Annotated[Preprocessing | None, Nullable(Record(Preprocessing))] = None
+    categories: Annotated[tuple[str, ...] | None, _CATEGORIES] = None
+    provenance: Annotated[Provenance | None, _PROVENANCE] = None
+    fingerprint: Annotated[Fingerprint | None, _FINGERPRINT] = None
     timm: str | None = None
-    widths: Widths | None = None
+    widths: Annotated[Widths | None, WIDTHS] = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -129,53 +167,41 @@ def parse_config(data: object, where: str) -> FolderConfig:
         ManifestError: it breaks a rule; the message names the field.
         UnknownModelError: its architecture is none of the zoo's.
     """
-    return _from_timm(data, where) if _is_timms(data) else _from_own(Fields(data, where))
+    return _from_timm(data, where) if _is_timms(data) else _from_own(data, where)
 
 
-def _from_own(fields: Fields) -> FolderConfig:
-    se, preprocessing = fields.take("se"), fields.take("preprocessing")
-    num_classes = fields.whole("num_classes", 0, 10**6)
-    model = registry.find(fields.text("architecture"))
-    config = FolderConfig(
-        architecture=model.name,
-        se=_gate(fields, se),
-        num_classes=num_classes,
-        in_channels=fields.whole("in_channels", 1, 10**4),
-        preprocessing=None if preprocessing is None else read_preprocessing(preprocessing, fields.where),
-        categories=_categories(fields),
-        provenance=_provenance(fields),
-        fingerprint=_fingerprint(fields, num_classes),
-        widths=fields.read("widths", WIDTHS),
-    )
-    fields.done()
-    if (model.se is None) != (se is None):
-        raise fields.refuse("se", se, f"{'null' if model.se is None else 'an object'}, for {model.name}")
-    if config.categories is not None and len(config.categories) != num_classes:
-        raise fields.refuse("categories", config.categories, f"as many names as num_classes ({num_classes})")
+def _from_own(data: object, where: str) -> FolderConfig:
+    config = read_as(FolderConfig, data, where, {"timm": None})
+    model = registry.find(config.architecture)
+    if (model.se is None) != (config.se is None):
+        kind = "null" if model.se is None else "an object"
+        raise ManifestError(f"{where}.se must be {kind}, for {model.name}, got {shown(config.se)}")
+    if config.categories is not None and len(config.categories) != config.num_classes:
+        rule = f"as many names as num_classes ({config.num_classes})"
+        raise ManifestError(f"{where}.categories must be {rule}, got {shown(config.categories)}")
     if config.widths is not None:
         try:
-            config.spec  # noqa: B018 (it raises)
+            model.spec(config.se, config.widths)
         except SpecError as e:
-            raise ManifestError(f"{fields.where}.widths: {e}") from e
-    return config
+            raise ManifestError(f"{where}.widths: {e}") from e
+    return replace(config, architecture=model.name)
 
 
 def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:
     theirs = read_timm(data, where)
-    ours = Fields({} if theirs.ours is None else theirs.ours, f"{where}.{OURS}")
-    config = FolderConfig(
+    written = {} if theirs.ours is None else theirs.ours
+    ours = read_as(_TimmAdditions, written, f"{where}.{OURS}", {"num_classes": theirs.num_classes})
+    return FolderConfig(
         architecture=theirs.model.name,
         se=theirs.model.se,
         num_classes=theirs.num_classes,
         in_channels=theirs.in_channels,
         preprocessing=theirs.preprocessing,
         categories=theirs.categories,
-        provenance=_provenance(ours),
-        fingerprint=_fingerprint(ours, theirs.num_classes),
+        provenance=ours.provenance,
+        fingerprint=ours.fingerprint,
         timm=theirs.name,
     )
-    ours.done()
-    return config
 
 
 def config_beside(weights: str | Path) -> FolderConfig | None:
@@ -254,65 +280,18 @@ def write_config(folder: Path, config: FolderConfig) -> None:
         raise disk_error(e, folder, "the path") from e
 
 
-def _gate(fields: Fields, se: object) -> SE | None:
-    if se is not None and not isinstance(se, dict):
-        raise fields.refuse("se", se, "an object, or null for a plain twin")
-    try:
-        return None if se is None else from_json(se)
-    except UsageError as e:
-        raise ManifestError(f"{fields.where}.se: {e}") from e
-
-
-def _fingerprint(fields: Fields, num_classes: int) -> Fingerprint | None:
-    value = fields.take_optional("fingerprint")
-    return None if value is None else read_fingerprint(value, fields.where, num_classes)
-
-
-def _provenance(outer: Fields) -> Provenance | None:
-    value = outer.take_optional("provenance")
-    if value is None:
-        return None
-    fields = Fields(value, f"{outer.where}.provenance")
-    provenance = Provenance(
-        sha256=fields.text("sha256", SHA256, "the 64 hex digits of a sha256"),
-        base=fields.read("base", Nullable(Text(rf"{MODEL_NAME}\.{TAG}", "the name of published weights, model.tag"))),
-        license=fields.read("license", Nullable(Text(LICENSE, "an SPDX name in lower case, such as apache-2.0"))),
-        metrics=fields.read("metrics", Items(Record(Metric))),
-    )
-    fields.done()
-    return provenance
-
-
 def check_license(name: str) -> None:
     """Raise a UsageError unless the name has the form of a licence's."""
     if re.fullmatch(LICENSE, name) is None:
         raise UsageError(f"a licence is an SPDX name in lower case, such as apache-2.0 or mit, got {name!r}")
 
 
-def _categories(fields: Fields) -> tuple[str, ...] | None:
-    names = fields.take("categories")
-    if names is None:
-        return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise fields.refuse("categories", names, "a list of texts, or null")
-    return tuple(names)
-
-
 def _as_json(config: FolderConfig) -> dict[str, object]:
-    p = config.preprocessing
-    ours = {
-        "provenance": config.provenance and asdict(config.provenance),
-        "fingerprint": config.fingerprint and fingerprint_json(config.fingerprint),
-    }
     if config.timm is not None:
-        return timm_json(TimmConfig(config.timm, config.num_classes, config.in_channels, p, config.categories, ours))
-    return {
-        "architecture": config.architecture,
-        "se": config.se and to_json(config.se),
-        **({} if config.widths is None else {"widths": config.widths}),
-        "num_classes": config.num_classes,
-        "in_channels": config.in_channels,
-        "preprocessing": p and preprocessing_json(p),
-        "categories": config.categories,
-        **ours,
-    }
+        ours = as_json(_TimmAdditions(config.provenance, config.fingerprint))
+        shape = (config.num_classes, config.in_channels)
+        return timm_json(TimmConfig(config.timm, *shape, config.preprocessing, config.categories, ours))
+    values = as_json(config)
+    widths = values.pop("widths")
+    changed = {} if widths is None else {"widths": widths}
+    return {"architecture": values.pop("architecture"), "se": values.pop("se"), **changed, **values}

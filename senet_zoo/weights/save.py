@@ -1,5 +1,6 @@
-"""A model as a folder: its tensors, a config with what rebuilds the network around them, and a card for strangers."""
+"""A model as a folder: its tensors, a config with what rebuilds the network around them, and a model card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -82,20 +83,20 @@ def save_pretrained(
     if license is not None:
         check_license(license)
     entry, widths = architecture_of(model.spec)
-    name, target = entry.name, Path(folder).expanduser()
-    there = target_of("timm", entry, model.spec.se) if widths is None else None
-    native = model.state_dict()
-    tensors = native if there is None else there.tensors(model, native)
-    sha256 = safetensors.write(target / TENSORS, tensors, {"format": "pt", "model": name})
-    known = _provenance(model, record, sha256)
-    provenance = Provenance(
-        sha256=known.sha256,
-        base=known.base,
-        license=license or known.license,
-        metrics=known.metrics if metrics is None else metrics,
+    target = Path(folder).expanduser()
+    timm = target_of("timm", entry, model.spec.se) if widths is None else None
+    tensors = model.state_dict()
+    if timm is not None:
+        tensors = timm.tensors(model, tensors)
+    sha256 = safetensors.write(target / TENSORS, tensors, {"format": "pt", "model": entry.name})
+    provenance = _provenance(model, record, sha256)
+    provenance = replace(
+        provenance,
+        license=license or provenance.license,
+        metrics=provenance.metrics if metrics is None else metrics,
     )
     config = FolderConfig(
-        architecture=name,
+        architecture=entry.name,
         se=model.spec.se,
         num_classes=model.num_classes,
         in_channels=model.in_channels,
@@ -103,7 +104,7 @@ def save_pretrained(
         categories=categories,
         provenance=provenance,
         fingerprint=fingerprint_if_any(model, preprocessing),
-        timm=None if there is None else there.name,
+        timm=None if timm is None else timm.name,
         widths=widths,
     )
     write_config(target, config)
@@ -146,15 +147,6 @@ def from_pretrained(
 def parameters_of(model: ConvNet) -> int:
     """Number of learnt values."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def name_of(spec: NetworkSpec) -> str:
-    """The name that spells this architecture, whatever its gate and its widths.
-
-    Raises:
-        UsageError: none does.
-    """
-    return architecture_of(spec)[0].name
 
 
 def architecture_of(spec: NetworkSpec) -> tuple[Model, Widths | None]:

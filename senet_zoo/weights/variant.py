@@ -1,8 +1,8 @@
 """A gate's variant as words, for people and the command line, and as JSON, for files."""
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from enum import Enum
 from itertools import pairwise
@@ -15,7 +15,7 @@ STANDARD = "standard"
 """The words of the paper's own gate, ``SE()``."""
 
 _PAPER = SE()
-_FIELDS = tuple(field.name for field in dataclasses.fields(SE))
+_FIELDS = tuple(field.name for field in fields(SE))
 _ALL_STAGES = "all"
 
 
@@ -50,7 +50,7 @@ def parse(text: str) -> SE:
         if name in values:
             raise UsageError(f"a variant names each of its words once, got {name} twice in {text!r}")
         values[name] = _PARSERS[name](value) if name in _PARSERS else _parse_value(name, value)
-    return dataclasses.replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
+    return replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
 
 
 def words(se: SE) -> str:
@@ -60,21 +60,15 @@ def words(se: SE) -> str:
         >>> words(SE(bias=False, stages=(2, 3, 5)))
         'bias=false,stages=2-3+5'
     """
-    parts = []
-    for name in _FIELDS:
-        value = getattr(se, name)
-        if value == getattr(_PAPER, name):
-            continue
-        parts.append(f"{name}={_SPELLERS[name](value) if name in _SPELLERS else _word(value)}")
-    return ",".join(parts) or STANDARD
+    changed = {name: getattr(se, name) for name in _FIELDS if getattr(se, name) != getattr(_PAPER, name)}
+    return ",".join(f"{name}={_WRITERS.get(name, _word)(value)}" for name, value in changed.items()) or STANDARD
 
 
 def to_json(se: SE) -> dict[str, object]:
     """Every field, as values that JSON has: numbers, booleans, words, a list of stages or null, [stage, block]s."""
     values = {name: getattr(se, name) for name in _FIELDS}
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
-    stages = None if se.stages is None else list(se.stages)
-    return plain | {"stages": stages, "without": [list(block) for block in se.without]}
+    return plain | {"stages": se.stages and list(se.stages), "without": [list(block) for block in se.without]}
 
 
 def from_json(mapping: Mapping[str, object]) -> SE:
@@ -91,15 +85,16 @@ def from_json(mapping: Mapping[str, object]) -> SE:
     for name, value in mapping.items():
         _require_known(name, _FIELDS)
         kind = type(getattr(_PAPER, name))
-        if name == "stages":
-            values[name] = _listed_stages(value)
+        if name == "stages" and value is not None:
+            if not isinstance(value, list):
+                raise UsageError(f"stages must be a list of stage numbers, or null for all, got {value!r}")
+            value = tuple(value)
         elif name == "without":
-            values[name] = _listed_blocks(value)
-        elif issubclass(kind, Enum):
-            values[name] = _member(name, kind, value)
-        else:
-            values[name] = value
-    return dataclasses.replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
+            if not isinstance(value, list) or not all(isinstance(block, list) for block in value):
+                raise UsageError(f"without must be a list of [stage, block], got {value!r}")
+            value = tuple(map(tuple, value))
+        values[name] = _member(name, kind, value) if issubclass(kind, Enum) else value
+    return replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
 
 
 def _parse_value(name: str, value: str) -> object:
@@ -130,8 +125,8 @@ def _parse_stages(value: str) -> tuple[int, ...] | None:
 
 
 def _stages_words(stages: tuple[int, ...]) -> str:
-    starts = [stages[0], *(after for before, after in pairwise(stages) if after != before + 1)]
-    ends = [*(before for before, after in pairwise(stages) if after != before + 1), stages[-1]]
+    gaps = [(before, after) for before, after in pairwise(stages) if after != before + 1]
+    starts, ends = [stages[0], *(after for _, after in gaps)], [*(before for before, _ in gaps), stages[-1]]
     return "+".join(f"{start}-{end}" if start < end else f"{start}" for start, end in zip(starts, ends, strict=True))
 
 
@@ -148,7 +143,7 @@ def _blocks_words(blocks: tuple[tuple[int, int], ...]) -> str:
 
 
 _PARSERS: Mapping[str, Callable[[str], object]] = {"stages": _parse_stages, "without": _parse_blocks}
-_SPELLERS: Mapping[str, Callable[[Any], str]] = {"stages": _stages_words, "without": _blocks_words}
+_WRITERS: Mapping[str, Callable[[Any], str]] = {"stages": _stages_words, "without": _blocks_words}
 
 
 def _word(value: object) -> str:
@@ -158,18 +153,6 @@ def _word(value: object) -> str:
 def _member(name: str, kind: type[Enum], value: object) -> Enum:
     _require_known(value, [str(member.value) for member in kind], f"{name}=")
     return kind(value)
-
-
-def _listed_stages(value: object) -> tuple[object, ...] | None:
-    if value is not None and not isinstance(value, list):
-        raise UsageError(f"stages must be a list of stage numbers, or null for all, got {value!r}")
-    return None if value is None else tuple(value)
-
-
-def _listed_blocks(value: object) -> tuple[object, ...]:
-    if not isinstance(value, list) or not all(isinstance(block, list) for block in value):
-        raise UsageError(f"without must be a list of [stage, block], got {value!r}")
-    return tuple(map(tuple, value))
 
 
 def _require_known(word: object, known: Iterable[str], before: str = "") -> None:
