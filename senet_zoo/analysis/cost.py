@@ -23,12 +23,12 @@ class LayerCost:
     """What one layer costs for one picture.
 
     Args:
-        name: of its module.
-        kind: its class.
-        shape: of its output.
-        parameters: trainable values.
-        multiply_adds: of a convolution, a fully connected layer or a gate.
-        memory: bytes of the map it writes, in float32.
+        name: name of its module.
+        kind: name of its class.
+        shape: shape of its output.
+        parameters: number of trainable values.
+        multiply_adds: 0 for all but a convolution, a fully connected layer or a gate.
+        memory: bytes of the map that it writes, in float32.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Cost:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all layers."""
+        """Multiply-adds of all layers."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
@@ -80,7 +80,7 @@ class GateFormula:
 
     Args:
         reduction: r.
-        widths: how many gates there are over how many channels, (N_s, C_s), in order of first appearance.
+        widths: how many gates there are over how many channels, (N_s, C_s), in the order of first appearance.
         value: of the formula, C_s / r rounded down as in the gates.
     """
 

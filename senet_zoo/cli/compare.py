@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(rows)
         return 0
     columns = [_column(row, first=number == 0) for number, row in enumerate(rows)]
-    for number, group in enumerate(_fitting(columns)):
+    for number, group in enumerate(_groups(columns)):
         if number:
             print()
         head, *lines = zip(_FACTS, *group, strict=True)
@@ -80,7 +80,7 @@ def _column(row: "Compared", *, first: bool) -> tuple[str, ...]:
     )
 
 
-def _fitting(columns: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+def _groups(columns: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
     """Groups of columns that fit the terminal, each with at least one; a pipe gets all in one."""
     room = shutil.get_terminal_size().columns - max(map(len, _FACTS)) if on_terminal() else None
     group: list[tuple[str, ...]] = []

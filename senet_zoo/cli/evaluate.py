@@ -16,10 +16,7 @@ from senet_zoo.cli.parser import (
 )
 
 if TYPE_CHECKING:
-    from senet_zoo.data.labelled import Labelled
-    from senet_zoo.evaluation import Crops, Evaluation
-    from senet_zoo.prediction.predictor import Predictor
-    from senet_zoo.support.distributed import Ranks
+    from senet_zoo.evaluation import Evaluation
 
 SUMMARY = "measure a network on labelled pictures"
 DESCRIPTION = """\
@@ -75,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
     if arguments.task == "detection":
         return detection.evaluate(arguments)
-    from senet_zoo.evaluation import protocol, tables
+    from senet_zoo.evaluation import Combine, evaluate, logits_of, protocol, tables
     from senet_zoo.support.distributed import device_of_rank, joined_ranks
 
     require_model(arguments)
@@ -85,7 +82,18 @@ def run(arguments: argparse.Namespace) -> int:
         data = open_pictures(arguments)
         predictor = load_network(arguments, device_of_rank(arguments.device))
         crops = protocol(arguments.protocol, predictor.preprocessing)
-        evaluation = _evaluate(arguments, data, predictor, crops, ranks)
+        with progress_bar(len(range(ranks.rank, len(data), ranks.world)), hidden=ranks.rank > 0) as bar:
+            evaluation = evaluate(
+                predictor.model,
+                data,
+                predictor.preprocessing,
+                logits_of(predictor.categories, arguments.label_order),
+                protocol=crops,
+                combine=Combine(arguments.combine),
+                batch=arguments.batch,
+                workers=arguments.workers or number_of_cores(),
+                progress=bar.update,
+            )
     if ranks.rank == 0:
         print_problems("evaluate", [each.error for each in evaluation.unreadable])
         _print(arguments, predictor.name, crops.count, evaluation)
@@ -94,26 +102,6 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.confusion:
             tables.write_confusion(arguments.confusion, evaluation)
     return 1 if evaluation.unreadable else 0
-
-
-def _evaluate(
-    arguments: argparse.Namespace, data: "Labelled", predictor: "Predictor", crops: "Crops", ranks: "Ranks"
-) -> "Evaluation":
-    from senet_zoo.evaluation import Combine, evaluate, logits_of
-
-    own = len(range(ranks.rank, len(data), ranks.world))
-    with progress_bar(own, hidden=ranks.rank > 0) as bar:
-        return evaluate(
-            predictor.model,
-            data,
-            predictor.preprocessing,
-            logits_of(predictor.categories, arguments.label_order),
-            protocol=crops,
-            combine=Combine(arguments.combine),
-            batch=arguments.batch,
-            workers=arguments.workers or number_of_cores(),
-            progress=bar.update,
-        )
 
 
 def _print(arguments: argparse.Namespace, name: str, crops: int, evaluation: "Evaluation") -> None:

@@ -19,8 +19,6 @@ from senet_zoo.errors import UsageError
 if TYPE_CHECKING:
     from senet_zoo.analysis.pruning import PruneReport, Pruning
     from senet_zoo.data.labelled import Labelled
-    from senet_zoo.networks.network import ConvNet
-    from senet_zoo.prediction.predictor import Predictor
 
 SUMMARY = "drop gates or channels that a network can do without"
 DESCRIPTION = """\
@@ -77,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune, save and print; status 1 if a picture could not be read."""
+    from senet_zoo.analysis.pruning import prune
+    from senet_zoo.evaluation import logits_of
     from senet_zoo.weights.save import save_pretrained
 
     require_model(arguments)
@@ -84,7 +84,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)
     predictor = load_network(arguments, arguments.device)
-    pruned, report = _prune(arguments, predictor, _pruning(arguments), calibration, measured)
+    with progress_bar(len(calibration) + 2 * len(measured)) as bar:
+        pruned, report = prune(
+            predictor.model,
+            _pruning(arguments),
+            calibration,
+            measured,
+            predictor.preprocessing,
+            logits_of(predictor.categories),
+            batch=arguments.batch,
+            workers=arguments.workers or number_of_cores(),
+            progress=bar.update,
+        )
     print_problems("prune", report.unreadable)
     save_pretrained(pruned, arguments.output, preprocessing=predictor.preprocessing)
     _print(arguments, predictor.name, report)
@@ -111,30 +122,6 @@ def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
         raise UsageError("--calibrate-on takes other pictures than those measured on: leave it out to divide DATA")
     other = open_data(arguments.calibrate_on, root=arguments.root, download=arguments.download)
     return other if len(other) <= arguments.calibrate else calibration_split(other, arguments.calibrate)[0], data
-
-
-def _prune(
-    arguments: argparse.Namespace,
-    predictor: "Predictor",
-    pruning: "Pruning",
-    calibration: "Labelled",
-    measured: "Labelled",
-) -> "tuple[ConvNet, PruneReport]":
-    from senet_zoo.analysis.pruning import prune
-    from senet_zoo.evaluation import logits_of
-
-    with progress_bar(len(calibration) + 2 * len(measured)) as bar:
-        return prune(
-            predictor.model,
-            pruning,
-            calibration,
-            measured,
-            predictor.preprocessing,
-            logits_of(predictor.categories),
-            batch=arguments.batch,
-            workers=arguments.workers or number_of_cores(),
-            progress=bar.update,
-        )
 
 
 def _stages(text: str) -> tuple[int, ...]:

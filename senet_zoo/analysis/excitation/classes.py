@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.evaluation.label_matching import Logits, match_classes
 
-MOST = 10
-"""Lines that colours tell apart in one panel."""
+MAX_DRAWN = 10
+"""Classes that colours can tell apart in one plot."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,22 @@ def name_classes(classes: Sequence[str], logits: Logits) -> tuple[ClassName, ...
 
 
 def choose_classes(words: Sequence[str] | None, known: Sequence[ClassName]) -> tuple[int, ...]:
-    """Which of the classes are meant, in the order of the words.
+    """Labels of the classes that are meant, in the order of the words.
 
-    A word is a whole name, synonym or synset of a class, or else its number, or else a part of one class's name only;
-    without case, and an underscore is a space.
+    A word is a whole name, synonym or synset of a class, or else its number, or else a part of one class's name only.
+    Case does not matter, and an underscore equals a space.
 
     Args:
         words: None for all classes.
-        known: the data's.
+        known: the classes of the data.
 
     Raises:
-        UsageError: a word means no class or several, two words mean one, or there are more than `MOST`.
+        UsageError: a word means no class or several, two words mean one, or there are more than `MAX_DRAWN`.
     """
     if words is None:
-        if len(known) > MOST:
+        if len(known) > MAX_DRAWN:
             raise UsageError(
-                f"a figure shows at most {MOST} classes, and the data has {len(known)}: name some of them (--classes), "
+                f"a figure shows at most {MAX_DRAWN} classes, and the data has {len(known)}: name some of them (--classes), "
                 f"such as {','.join(each.names[0] for each in known[:3])}"
             )
         return tuple(range(len(known)))
@@ -74,8 +74,8 @@ def choose_classes(words: Sequence[str] | None, known: Sequence[ClassName]) -> t
     if twice is not None:
         same = [repr(word) for word, label in zip(words, chosen, strict=True) if label == twice]
         raise UsageError(f"each class is named once, and {' and '.join(same)} all mean {known[twice].shown}: leave one")
-    if not 1 <= len(chosen) <= MOST:
-        raise UsageError(f"a figure shows 1 to {MOST} classes, got {len(chosen)}")
+    if not 1 <= len(chosen) <= MAX_DRAWN:
+        raise UsageError(f"a figure shows 1 to {MAX_DRAWN} classes, got {len(chosen)}")
     return tuple(chosen)
 
 

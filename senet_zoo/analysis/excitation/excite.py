@@ -1,6 +1,6 @@
 """`excite`: what every gate of a network says of labelled pictures, class by class, in one pass."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -110,12 +110,35 @@ def excite(
     return Excitations(data.classes, tuple(found[0].moments.count.tolist()), found, tuple(unreadable))
 
 
+@torch.no_grad()
+def finite_excitations(model: nn.Module, pictures: Tensor, names: Mapping[str, str]) -> dict[str, Tensor]:
+    """What each gate says of a batch, by module: (N, channels), or (N, channels, H, W) without squeeze.
+
+    Args:
+        model: the network, which takes the pictures on the device and in the dtype of its parameters.
+        pictures: (N, channels, H, W).
+        names: of the gates by module, for messages.
+
+    Raises:
+        WeightsError: a gate says what is no finite number.
+    """
+    like = next(model.parameters(), torch.empty(0))
+    found = recorded_excitations(model, pictures.to(like.device, like.dtype, memory_format=torch.channels_last))
+    for module, values in found.items():
+        if not values.isfinite().all():
+            raise WeightsError(
+                f"a gate must say finite numbers, and {names[module]} does not: check the weights with "
+                "`senet-zoo verify`, and use float32 if they are whole"
+            )
+    return found
+
+
 class _Running:
     """The sums over the pictures by now, gate by gate."""
 
     def __init__(self, model: nn.Module, classes: int) -> None:
         self.seen: set[int] = set()
-        self._model, self._classes, self._like = model, classes, next(model.parameters(), torch.empty(0))
+        self._model, self._classes = model, classes
         own = gates(model)
         names = (
             paper_names(model, model.spec.stage_numbers) if isinstance(model, ConvNet) else {name: name for name in own}
@@ -129,16 +152,9 @@ class _Running:
         self._spans = {name: range_of(gate) for name, gate in own.items()}
         self._sums: dict[str, tuple[RunningMoments, RunningHistogram]] = {}
 
-    @torch.no_grad()
     def add(self, pictures: Tensor, labels: Tensor) -> None:
-        x = pictures.to(self._like.device, self._like.dtype, memory_format=torch.channels_last)
-        for module, values in recorded_excitations(self._model, x).items():
+        for module, values in finite_excitations(self._model, pictures, self._names).items():
             rows = values.flatten(2).mean(2) if values.ndim == 4 else values  # (N, channels)
-            if not rows.isfinite().all():
-                raise WeightsError(
-                    f"a gate must say finite numbers, and {self._names[module]} does not: check the weights with "
-                    "`senet-zoo verify`, and use float32 if they are whole"
-                )
             if module not in self._sums:
                 self._sums[module] = (
                     RunningMoments(self._classes, rows.shape[1], rows.device),

@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from senet_zoo.analysis.excitation.excite import finite_excitations
 from senet_zoo.analysis.excitation.statistics import RunningMoments
-from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.networks.excitations import paper_names, recorded_excitations
+from senet_zoo.errors import DataError, UsageError
+from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
 
@@ -47,7 +48,6 @@ class GateActivity:
         return 0.0 if moves == 0.0 else moves / size if size > 0.0 else float("inf")
 
 
-@torch.no_grad()
 def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateActivity, ...]:
     """Observe every gate of a network over pictures in one pass; memory does not grow with their number.
 
@@ -68,16 +68,10 @@ def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateAct
         raise UsageError("pruning gates takes a network that has some; name a model that starts with se_")
     if model.training:
         raise UsageError("gates are observed in eval mode, and this network is in training mode: call model.eval()")
-    names, like = paper_names(model, model.spec.stage_numbers), next(model.parameters())
+    names = paper_names(model, model.spec.stage_numbers)
     sums: dict[str, RunningMoments] = {}
     for images in [batches] if isinstance(batches, Tensor) else batches:
-        x = images.to(like.device, like.dtype, memory_format=torch.channels_last)
-        for module, values in recorded_excitations(model, x).items() if len(x) else ():
-            if not values.isfinite().all():
-                raise WeightsError(
-                    f"a gate must say finite numbers, and {names[module]} does not: check the weights with "
-                    "`senet-zoo verify`, and use float32 if they are whole"
-                )
+        for module, values in finite_excitations(model, images, names).items() if len(images) else ():
             running = sums.setdefault(module, RunningMoments(1, values.shape[1], values.device))
             # A gate without squeeze has a value a pixel: one picture at a time, so that memory stays small.
             for rows in [values] if values.ndim == 2 else [each.flatten(1).T for each in values]:
