@@ -1,7 +1,7 @@
 """What a network scores on labelled pictures."""
 
 from senet_zoo.evaluation.evaluate import evaluate
-from senet_zoo.evaluation.label_matching import Logits, logits_of
+from senet_zoo.evaluation.label_matching import LogitNames, logits_of
 from senet_zoo.evaluation.metrics import ClassResult, Evaluation, Unreadable
 from senet_zoo.evaluation.protocols import CentreCrop, Combine, Crops, MultiScale, TenCrop, protocol
 
@@ -11,7 +11,7 @@ __all__ = [
     "Combine",
     "Crops",
     "Evaluation",
-    "Logits",
+    "LogitNames",
     "MultiScale",
     "TenCrop",
     "Unreadable",

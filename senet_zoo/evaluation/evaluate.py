@@ -12,7 +12,7 @@ from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.evaluation.label_matching import Logits, match_classes
+from senet_zoo.evaluation.label_matching import LogitNames, match_classes
 from senet_zoo.evaluation.metrics import Evaluation, PictureScore, Unreadable, score_pictures, summarise
 from senet_zoo.evaluation.protocols import CentreCrop, Combine, Crops
 from senet_zoo.support.distributed import current_ranks
@@ -25,7 +25,7 @@ def evaluate(
     model: nn.Module,
     data: Labelled,
     preprocessing: Preprocessing,
-    logits: Logits,
+    logits: LogitNames,
     *,
     protocol: Crops | None = None,
     combine: Combine = Combine.MEAN,
@@ -108,7 +108,7 @@ def _scores(model: nn.Module, pictures: Tensor, preprocessing: Preprocessing, ba
     return torch.cat(scores)
 
 
-def _check(scores: Tensor, logits: Logits, name: str) -> None:
+def _check(scores: Tensor, logits: LogitNames, name: str) -> None:
     if scores.shape[1] != len(logits.names):
         raise UsageError(
             f"each logit needs a name: the model has {scores.shape[1]} logits, got {len(logits.names)} names"

@@ -11,7 +11,7 @@ LABEL_ORDERS = ("usual", "ilsvrc2017")
 
 
 @dataclass(frozen=True)
-class Logits:
+class LogitNames:
     """Classes of a network in the order of its logits.
 
     Args:
@@ -23,8 +23,8 @@ class Logits:
     synsets: tuple[str, ...] | None = None
 
 
-def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
-    """Logits with these names, and with synsets if the names are those of ImageNet-1k or Imagenette.
+def logits_of(names: Sequence[str], order: str = "usual") -> LogitNames:
+    """Names of logits, with synsets if the names are those of ImageNet-1k or Imagenette.
 
     Args:
         names: names of the classes in the usual order, which for ImageNet-1k is that of the sorted synsets.
@@ -46,14 +46,14 @@ def logits_of(names: Sequence[str], order: str = "usual") -> Logits:
             raise UsageError(
                 f"{order} is an order of ImageNet's 1000 classes, and this network tells {len(names)} apart"
             )
-        return Logits(tuple(names), tuple(IMAGENETTE) if tuple(names) == tuple(IMAGENETTE.values()) else None)
+        return LogitNames(tuple(names), tuple(IMAGENETTE) if tuple(names) == tuple(IMAGENETTE.values()) else None)
     if order == "usual":
-        return Logits(tuple(names), usual)
+        return LogitNames(tuple(names), usual)
     name_of = dict(zip(usual, names, strict=True))
-    return Logits(tuple(name_of[synset] for synset in synsets()), synsets())
+    return LogitNames(tuple(name_of[synset] for synset in synsets()), synsets())
 
 
-def match_classes(classes: Sequence[str], logits: Logits) -> tuple[int, ...]:
+def match_classes(classes: Sequence[str], logits: LogitNames) -> tuple[int, ...]:
     """Index of each class's logit, found by name, by synset, or by number if all classes are numbers.
 
     Names are compared without case, and an underscore equals a space.

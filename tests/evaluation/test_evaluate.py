@@ -20,7 +20,7 @@ from senet_zoo.data.labels import CIFAR10
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.evaluation import Evaluation, Logits, TenCrop, evaluate, logits_of, protocol, tables
+from senet_zoo.evaluation import Evaluation, LogitNames, TenCrop, evaluate, logits_of, protocol, tables
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SMALL = Preprocessing(size=16, resize=18)
@@ -68,7 +68,7 @@ def test_a_torchvision_network_scores_what_its_own_transforms_and_a_plain_loop_g
     labels = torch.tensor(pictures.targets)
 
     weights = Preprocessing(size=64, resize=70)  # another size, so that it is the protocol that counts
-    names = Logits(("ant", "bee", "cow", "dog", "eel", "fox"))
+    names = LogitNames(("ant", "bee", "cow", "dog", "eel", "fox"))
     found = evaluate(ours, open_data(str(folder)), weights, names, protocol=protocol("center224", weights), batch=8)
     assert found.count == 21
     assert found.top1 == 100 * (logits.argmax(1) == labels).sum().item() / 21
@@ -104,14 +104,14 @@ def assert_same(left: Evaluation, right: Evaluation) -> None:
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 0), (100, 0), (4, 1)])
 def test_batches_and_workers_change_nothing(folder: Path, batch: int, workers: int) -> None:
-    model, data, names = Linear(3).eval(), open_data(str(folder)), Logits(("ant", "bee", "cow"))
+    model, data, names = Linear(3).eval(), open_data(str(folder)), LogitNames(("ant", "bee", "cow"))
     whole = evaluate(model, data, SMALL, names, batch=21)
     assert whole.count == 21
     assert_same(evaluate(model, data, SMALL, names, batch=batch, workers=workers), whole)
 
 
 def test_many_crops_of_a_plain_picture_are_one(folder: Path) -> None:
-    model, data, names = Linear(3).eval(), open_data(str(folder)), Logits(("ant", "bee", "cow"))
+    model, data, names = Linear(3).eval(), open_data(str(folder)), LogitNames(("ant", "bee", "cow"))
     assert_same(
         evaluate(model, data, SMALL, names, protocol=TenCrop(16, 18), batch=7), evaluate(model, data, SMALL, names)
     )
@@ -122,7 +122,7 @@ def test_the_caller_s_network_stays_as_it_was_and_hears_progress(folder: Path) -
     model.classifier.weight.requires_grad_(False)
     before = {name: (tensor.clone(), tensor.stride()) for name, tensor in model.state_dict().items()}
     heard: list[int] = []
-    evaluate(model, data, SMALL, Logits(("ant", "bee", "cow")), batch=8, progress=heard.append)
+    evaluate(model, data, SMALL, LogitNames(("ant", "bee", "cow")), batch=8, progress=heard.append)
     assert heard == [8, 8, 5]
     for name, tensor in model.state_dict().items():
         assert tensor.equal(before[name][0])
@@ -131,19 +131,19 @@ def test_the_caller_s_network_stays_as_it_was_and_hears_progress(folder: Path) -
 
 def test_five_classes_have_no_top5_and_classes_without_pictures_no_score(folder: Path) -> None:
     data = subset(open_data(str(folder)), range(14))
-    found = evaluate(Linear(5).eval(), data, SMALL, Logits(("ant", "bee", "cow", "dog", "eel")))
+    found = evaluate(Linear(5).eval(), data, SMALL, LogitNames(("ant", "bee", "cow", "dog", "eel")))
     assert found.top5 is None
     assert (found.classes[2].count, found.classes[2].top1, found.classes[2].loss) == (0, None, None)
     assert found.classes[0].top5 is None
     per_class = [each.top1 for each in found.classes if each.top1 is not None]
     assert found.top1 == pytest.approx(sum(per_class) / 2)
-    six = Logits(("ant", "bee", "cow", "dog", "eel", "fox"))
+    six = LogitNames(("ant", "bee", "cow", "dog", "eel", "fox"))
     assert evaluate(Linear(6).eval(), data, SMALL, six).top5 is not None
 
 
 def test_unreadable_pictures_are_left_out_and_named(folder: Path) -> None:
     (folder / "bee" / "3.png").write_bytes(b"no picture")
-    data, names = open_data(str(folder)), Logits(("ant", "bee", "cow"))
+    data, names = open_data(str(folder)), LogitNames(("ant", "bee", "cow"))
     found = evaluate(Linear(3).eval(), data, SMALL, names, batch=4)
     assert [each.name for each in found.unreadable] == [str(Path("bee", "3.png"))]
     assert "3.png" in found.unreadable[0].error
@@ -155,7 +155,7 @@ def test_unreadable_pictures_are_left_out_and_named(folder: Path) -> None:
 
 
 def test_wrong_use_is_refused(folder: Path) -> None:
-    data, names = open_data(str(folder)), Logits(("ant", "bee", "cow"))
+    data, names = open_data(str(folder)), LogitNames(("ant", "bee", "cow"))
     with pytest.raises(UsageError, match="in training mode"):
         evaluate(Linear(3).train(), data, SMALL, names)
     with pytest.raises(UsageError, match="4 logits, got 3 names"):
@@ -163,7 +163,7 @@ def test_wrong_use_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="batch must be at least 1"):
         evaluate(Linear(3).eval(), data, SMALL, names, batch=0)
     with pytest.raises(DataError, match="1 of 3 are not: cow"):
-        evaluate(Linear(2).eval(), data, SMALL, Logits(("ant", "bee")))
+        evaluate(Linear(2).eval(), data, SMALL, LogitNames(("ant", "bee")))
     broken = Linear(3).eval()
     broken.fc.bias.data[0] = float("nan")
     with pytest.raises(WeightsError, match="must be finite"):
@@ -171,7 +171,7 @@ def test_wrong_use_is_refused(folder: Path) -> None:
 
 
 def test_tables_hold_the_figures(folder: Path, tmp_path: Path) -> None:
-    found = evaluate(Linear(4).eval(), open_data(str(folder)), SMALL, Logits(("ant", "bee", "cow", "dog")))
+    found = evaluate(Linear(4).eval(), open_data(str(folder)), SMALL, LogitNames(("ant", "bee", "cow", "dog")))
     tables.write_per_class(tmp_path / "classes.csv", found)
     with (tmp_path / "classes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -197,14 +197,14 @@ from dataclasses import asdict
 from senet_zoo import create_model
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data import open_data
-from senet_zoo.evaluation import Logits, evaluate
+from senet_zoo.evaluation import LogitNames, evaluate
 from senet_zoo.support.distributed import joined_ranks
 
 torch.manual_seed(0)
 model = create_model("se_resnet20", num_classes=3)
 with joined_ranks() as ranks:
     found = evaluate(
-        model, open_data(sys.argv[1]), Preprocessing(size=16, resize=18), Logits(("ant", "bee", "cow")), batch=1
+        model, open_data(sys.argv[1]), Preprocessing(size=16, resize=18), LogitNames(("ant", "bee", "cow")), batch=1
     )
 assert ranks.world == 2
 print(json.dumps(asdict(found)))
@@ -219,7 +219,7 @@ def test_two_processes_count_every_picture_once(folder: Path) -> None:
     assert first == second
     torch.manual_seed(0)
     model = senet_zoo.create_model("se_resnet20", num_classes=3)
-    alone = evaluate(model, open_data(str(folder)), SMALL, Logits(("ant", "bee", "cow")), batch=1)
+    alone = evaluate(model, open_data(str(folder)), SMALL, LogitNames(("ant", "bee", "cow")), batch=1)
     assert (first["count"], first["top1"], first["top5"]) == (20, alone.top1, alone.top5)
     assert tuple(map(tuple, first["confusion"])) == alone.confusion
     assert [each["name"] for each in first["unreadable"]] == [str(Path("cow", "0.png"))]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from senet_zoo.data.labels import categories
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.evaluation import Combine, Logits, logits_of
+from senet_zoo.evaluation import Combine, LogitNames, logits_of
 from senet_zoo.evaluation.label_matching import match_classes
 from senet_zoo.evaluation.metrics import calibration_error, score_pictures
 
@@ -68,7 +68,7 @@ USUAL = categories("imagenet-1k", 1000)
 
 def test_classes_are_found_by_name_synset_and_number() -> None:
     imagenet = logits_of(USUAL)
-    assert match_classes(["Tench", "african_grey", "tench"[:5]][:2], Logits(("African grey", "tench"))) == (1, 0)
+    assert match_classes(["Tench", "african_grey", "tench"[:5]][:2], LogitNames(("African grey", "tench"))) == (1, 0)
     # Imagenette's tench, English springer and parachute, as every ImageNet table numbers them.
     assert match_classes(["n01440764", "n02102040", "n03888257"], imagenet) == (0, 217, 701)
     assert [USUAL[i] for i in match_classes(["n01440764", "n02102040", "n03888257"], imagenet)] == [
@@ -76,7 +76,7 @@ def test_classes_are_found_by_name_synset_and_number() -> None:
         "English springer",
         "parachute",
     ]
-    assert match_classes(["0", "1", "2"], Logits(("cat", "dog", "owl"))) == (0, 1, 2)
+    assert match_classes(["0", "1", "2"], LogitNames(("cat", "dog", "owl"))) == (0, 1, 2)
 
 
 def test_the_authors_order_moves_names_and_synsets_together() -> None:
@@ -94,8 +94,8 @@ def test_the_authors_order_moves_names_and_synsets_together() -> None:
 
 def test_classes_that_do_not_match_are_listed() -> None:
     with pytest.raises(DataError, match=r"2 of 3 are not: ant, bee\. The network knows cat, dog"):
-        match_classes(["ant", "cat", "bee"], Logits(("cat", "dog")))
+        match_classes(["ant", "cat", "bee"], LogitNames(("cat", "dog")))
     with pytest.raises(DataError, match=r"1 of 1 are not: 2\."):
-        match_classes(["2"], Logits(("cat", "dog")))
+        match_classes(["2"], LogitNames(("cat", "dog")))
     with pytest.raises(DataError, match=r"by name or synset, and 1 of 2 are not: n00000000"):
         match_classes(["n01440764", "n00000000"], logits_of(USUAL))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.evaluation.label_matching import Logits, match_classes
+from senet_zoo.evaluation.label_matching import LogitNames, match_classes
 
 MAX_DRAWN = 10
 """Classes that colours can tell apart in one plot."""
@@ -26,7 +26,7 @@ class ClassName:
     names: tuple[str, ...]
 
 
-def name_classes(classes: Sequence[str], logits: Logits) -> tuple[ClassName, ...]:
+def name_classes(classes: Sequence[str], logits: LogitNames) -> tuple[ClassName, ...]:
     """The names of the data's classes, joined with the network's own where it tells all of them apart.
 
     Args:
@@ -65,8 +65,8 @@ def choose_classes(words: Sequence[str] | None, known: Sequence[ClassName]) -> t
     if words is None:
         if len(known) > MAX_DRAWN:
             raise UsageError(
-                f"a figure shows at most {MAX_DRAWN} classes, and the data has {len(known)}: name some of them (--classes), "
-                f"such as {','.join(each.names[0] for each in known[:3])}"
+                f"a figure shows at most {MAX_DRAWN} classes, and the data has {len(known)}: name some of them "
+                f"(--classes), such as {','.join(each.names[0] for each in known[:3])}"
             )
         return tuple(range(len(known)))
     chosen = [_choose(word, known) for word in words]

@@ -16,7 +16,7 @@ from senet_zoo.data.labelled import Labelled, subset
 from senet_zoo.data.loader import LoadedBatch, load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.evaluation import Evaluation, Logits, evaluate
+from senet_zoo.evaluation import Evaluation, LogitNames, evaluate
 from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
@@ -78,7 +78,7 @@ def prune(
     calibration: Labelled,
     measured: Labelled,
     preprocessing: Preprocessing,
-    logits: Logits,
+    logits: LogitNames,
     *,
     batch: int = 64,
     workers: int = 0,
