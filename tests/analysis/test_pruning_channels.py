@@ -318,9 +318,9 @@ def test_what_cannot_be_pruned_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         ([12, 12, 24], r"at least 1 and at most \(16, 16, 32, 64\), got \(12, 12, 24\)"),
         ([12, 12, 24, 65], "at most"),
         ([12, 16, 24, 48], "stage 2 must have as many channels as the map before it"),
-        ([0, 12, 24, 48], "widths must be a list of whole numbers from 1"),
+        ([0, 12, 24, 48], r"widths\[0\] must be a whole number from 1"),
         ("12", "widths must be a list of whole numbers from 1"),
-        ([12, 12, 24, True], "widths must be a list of whole numbers from 1"),
+        ([12, 12, 24, True], r"widths\[3\] must be a whole number from 1"),
     ],
 )
 def test_a_config_of_other_widths_is_refused(folder: Path, widths: object, message: str) -> None:
