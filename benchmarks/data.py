@@ -16,7 +16,7 @@ import torch
 import senet_zoo
 from senet_zoo.data.datasets import train_and_val
 from senet_zoo.support.timing import Spread
-from senet_zoo.training.feeding import Share, Steps, TrainingPictures, training_batches
+from senet_zoo.training.batches import Share, StepSampler, TrainingPictures, training_batches
 from senet_zoo.training.recipes import find_recipe
 from senet_zoo.weights.catalogue import default_preprocessing
 
@@ -42,7 +42,7 @@ def main() -> None:
     epochs = -(-(args.rounds + 1) * args.steps * args.batch // len(train)) + 1
     feeds = {
         workers: training_batches(
-            pictures, Steps(len(train), args.batch, epochs, 0, Share(0, 1, 1)), workers, pin=device.type == "cuda"
+            pictures, StepSampler(len(train), args.batch, epochs, 0, Share(0, 1, 1)), workers, pin=device.type == "cuda"
         )
         for workers in args.workers
     }

@@ -20,12 +20,12 @@ from pathlib import Path
 import senet_zoo
 from senet_zoo.data.datasets import open_data
 from senet_zoo.evaluation import evaluate, logits_of
-from senet_zoo.training.finishing import METRICS, RUN
+from senet_zoo.training.run import METRICS, RUN
 
 ROOT = Path(__file__).parents[1]
 LOGS = ROOT / "benchmarks" / "results" / "gate"
 REPORT = ROOT / "docs" / "gate.md"
-LONG = "cifar10"  # tag of the checkpoints inside the package, trained by tools/train_embedded.py
+LONG = "cifar10"  # tag of the checkpoints inside the package; their rows in the manifest say how they were trained
 
 
 @dataclass(frozen=True)

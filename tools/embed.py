@@ -23,7 +23,7 @@ from senet_zoo.data.preprocessing import preprocessing_json
 from senet_zoo.evaluation import evaluate, logits_of
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.metadata import LABELS, fingerprint_json
-from senet_zoo.training.finishing import METRICS, RUN
+from senet_zoo.training.run import METRICS, RUN
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.fingerprint import fingerprint
 from senet_zoo.weights.manifest import text_of

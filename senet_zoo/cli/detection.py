@@ -82,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from senet_zoo.detection import evaluate_detector, from_pretrained, read_coco, read_config
-    from senet_zoo.detection.coco import check_classes, in_words
+    from senet_zoo.detection.coco import check_classes, describe_skipped
 
     if arguments.weights is None:
         raise UsageError("with --task detection, --weights names the folder that train --task detection saved")
@@ -92,7 +92,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     data = read_coco(arguments.data, "train" if arguments.split == "train" else "val")
     check_classes(data, config.classes)
     if data.skipped:
-        print(f"senet-zoo evaluate: {in_words(data.skipped)}", file=sys.stderr)
+        print(f"senet-zoo evaluate: {describe_skipped(data.skipped)}", file=sys.stderr)
     detector = from_pretrained(arguments.weights, device=_device(arguments.device))
     # None shows the bar on a terminal only.
     with tqdm(total=len(data.pictures), unit=" pictures", disable=None, leave=False) as bar:

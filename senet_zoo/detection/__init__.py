@@ -7,13 +7,11 @@
 from senet_zoo.detection.backbone import Pyramid
 from senet_zoo.detection.coco import CocoData, read_coco
 from senet_zoo.detection.config import DetectionConfig
-from senet_zoo.detection.design import Design
 from senet_zoo.detection.evaluation import Scores, evaluate_detector
-from senet_zoo.detection.finishing import DetectionResult
 from senet_zoo.detection.folders import DetectorConfig, from_pretrained, read_config, save_pretrained
-from senet_zoo.detection.models import Kind, faster_rcnn, mask_rcnn, retinanet
+from senet_zoo.detection.models import Design, Kind, faster_rcnn, mask_rcnn, retinanet
 from senet_zoo.detection.recipes import RECIPES, DetectionRecipe
-from senet_zoo.detection.training import fit_detector
+from senet_zoo.detection.training import DetectionResult, fit_detector
 
 __all__ = [
     "RECIPES",

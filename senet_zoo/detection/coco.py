@@ -1,4 +1,11 @@
-"""Pictures with boxes, out of an annotations file in COCO's format: what of it can be used, and what cannot."""
+"""Pictures with boxes from a folder in COCO's format: what of it can be used, and what cannot.
+
+Three layouts are known, and found by themselves; SPLIT is train or val (also valid, or test where there is no val):
+
+- COCO's own: ``annotations/instances_SPLIT2017.json`` (any year, or none) and pictures in ``SPLIT2017/``;
+- pictures and ``annotations.json`` in ``SPLIT/``, the pictures perhaps in ``SPLIT/images/``;
+- the same with ``_annotations.coco.json``, as labelling services export it.
+"""
 
 import json
 import math
@@ -6,11 +13,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
-from senet_zoo.detection.layout import Split, located
 from senet_zoo.errors import DataError
 
+Split = Literal["train", "val"]
+SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "test")}
+ANNOTATIONS = ("annotations.json", "_annotations.coco.json")  # names of an annotations file beside its pictures
 Box = tuple[float, float, float, float]
 
 
@@ -21,9 +30,9 @@ class Boxed:
     Args:
         path: of the file.
         width: in pixels, as annotated.
-        height: likewise.
+        height: in pixels, as annotated.
         boxes: left, top, right, bottom, in pixels.
-        labels: of each box, from 1: the place of its class; 0 is a detector's background.
+        labels: of each box, from 1: the number of its class; 0 is a detector's background.
         areas: of each thing in square pixels, which tells COCO's small from its large.
         crowds: whether a box holds many things, which counts neither as found nor as missed.
     """
@@ -52,6 +61,33 @@ class CocoData:
     skipped: Mapping[str, int]
 
 
+def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:
+    """The annotations file of a split, and the folder of its pictures.
+
+    Raises:
+        DataError: there is none, or there are two.
+    """
+    for name in SPLIT_NAMES[split]:
+        own = sorted((root / "annotations").glob(f"instances_{name}*.json"))
+        own = [
+            path for path in own if path.stem.removeprefix(f"instances_{name}").isdecimal() or path.stem.endswith(name)
+        ]
+        if len(own) > 1:
+            names = ", ".join(path.name for path in own)
+            raise DataError(f"{root / 'annotations'} must have one file of annotations for {name}, and has {names}")
+        if own:
+            return own[0], root / own[0].stem.removeprefix("instances_")
+        for file in ANNOTATIONS:
+            path = root / name / file
+            if path.is_file():
+                inner = root / name / "images"
+                return path, inner if inner.is_dir() else root / name
+    raise DataError(
+        f"a COCO folder must have annotations/instances_{split}*.json with pictures in {split}*/, or "
+        f"{split}/{ANNOTATIONS[0]} or {split}/{ANNOTATIONS[1]} beside the pictures; {root} has none of them"
+    )
+
+
 def read_coco(folder: str | Path, split: Split) -> CocoData:
     """A split of a COCO folder, with everything checked that can be checked without opening pictures.
 
@@ -64,7 +100,7 @@ def read_coco(folder: str | Path, split: Split) -> CocoData:
             no box that can be used.
     """
     root = Path(folder).expanduser()
-    path, pictures = located(root, split)
+    path, pictures = find_annotations(root, split)
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -100,15 +136,15 @@ class _Reader:
         found = [self._picture(entry, boxes, numbers) for entry in self._list(data, "images")]
         self._count("boxes of no picture in the file", sum(map(len, boxes.values())))
         pictures = tuple(picture for picture in found if picture is not None)
-        said = self._said()
+        left_out = self._skipped_text()
         if not pictures:
-            raise DataError(f"{self.path} must name pictures that lie in {self.pictures}, and none does{said}")
+            raise DataError(f"{self.path} must name pictures that lie in {self.pictures}, and none does{left_out}")
         if not any(picture.boxes for picture in pictures):
-            raise DataError(f"{self.path} must have boxes on its pictures, and no usable one is there{said}")
+            raise DataError(f"{self.path} must have boxes on its pictures, and no usable one is there{left_out}")
         return CocoData(classes, pictures, dict(self.skipped))
 
-    def _said(self) -> str:
-        return f" (left out: {in_words(self.skipped)})" if self.skipped else ""
+    def _skipped_text(self) -> str:
+        return f" (left out: {describe_skipped(self.skipped)})" if self.skipped else ""
 
     def _list(self, data: dict[str, Any], name: str) -> list[dict[str, Any]]:
         value = data.get(name)
@@ -141,7 +177,7 @@ class _Reader:
     def _picture(
         self, entry: dict[str, Any], boxes: dict[object, list[dict[str, Any]]], numbers: dict[int, int]
     ) -> Boxed | None:
-        name, width, height, key = (entry.get(word) for word in ("file_name", "width", "height", "id"))
+        name, width, height, key = (entry.get(field) for field in ("file_name", "width", "height", "id"))
         if not isinstance(name, str) or not isinstance(key, int | str) or not (_is_side(width) and _is_side(height)):
             self._count("pictures without id, file name, width or height")
             return None
@@ -191,7 +227,7 @@ class _Reader:
             self.skipped[reason] += number
 
 
-def in_words(skipped: Mapping[str, int]) -> str:
+def describe_skipped(skipped: Mapping[str, int]) -> str:
     """What was left out: ``3 boxes without area, 1 pictures whose file is not there``."""
     return ", ".join(f"{number} {reason}" for reason, number in skipped.items())
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.detection.coco import CocoData
-from senet_zoo.detection.pictures import ValidationPictures, batches
+from senet_zoo.detection.pictures import CocoValidationPictures
 from senet_zoo.errors import DataError, UsageError
+from senet_zoo.training.batches import Share, load_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,26 +79,26 @@ def evaluate_detector(
     Source: COCO's ``cocoeval``; at most 100 boxes of a picture count.
     """
     check_metrics()
-    return score(data, detect(model, data, range(len(data.pictures)), batch=batch, workers=workers, progress=progress))
+    return score(data, detect(model, data, Share(0, 1), batch=batch, workers=workers, progress=progress))
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a detector says of a picture, and what is there.
+class Detections:
+    """What a detector finds in a picture, and what is there.
 
     Args:
         index: of the picture.
-        said: boxes, labels and scores.
+        predicted: boxes, labels and scores.
         true: boxes, labels, area and iscrowd.
     """
 
     index: int
-    said: dict[str, Tensor]
+    predicted: dict[str, Tensor]
     true: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadPicture:
     """A picture that could not be read, and why."""
 
     index: int
@@ -108,32 +109,32 @@ class Unread:
 def detect(
     model: nn.Module,
     data: CocoData,
-    indices: Sequence[int],
+    share: Share,
     *,
     batch: int,
     workers: int,
     progress: "Callable[[int], object] | None" = None,
-) -> list[Found | Unread]:
-    """What a detector says of some of the pictures; arguments as `evaluate_detector`."""
+) -> list[Detections | UnreadPicture]:
+    """What a detector finds in a process's share of the pictures; other arguments as `evaluate_detector`."""
     device = next(model.parameters()).device
     model.eval()
-    keys = [list(indices[start : start + batch]) for start in range(0, len(indices), batch)]
-    found: list[Found | Unread] = []
-    for samples in batches(ValidationPictures(data.pictures), keys, workers):
+    keys = share.of(len(data.pictures), batch)
+    found: list[Detections | UnreadPicture] = []
+    for samples in load_batches(CocoValidationPictures(data.pictures), keys, list, workers):
         readable = [sample for sample in samples if not isinstance(sample, tuple)]
-        found += [Unread(*sample) for sample in samples if isinstance(sample, tuple)]
+        found += [UnreadPicture(*sample) for sample in samples if isinstance(sample, tuple)]
         if readable:
-            said = model([sample.image.to(device) for sample in readable])
+            predicted = model([sample.image.to(device) for sample in readable])
             found += [
-                Found(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
-                for sample, each in zip(readable, said, strict=True)
+                Detections(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
+                for sample, each in zip(readable, predicted, strict=True)
             ]
         if progress is not None:
             progress(len(samples))
     return found
 
 
-def score(data: CocoData, found: Sequence[Found | Unread]) -> Scores:
+def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores:
     """Average precision of what was found.
 
     Raises:
@@ -142,7 +143,7 @@ def score(data: CocoData, found: Sequence[Found | Unread]) -> Scores:
     from torchmetrics.detection import MeanAveragePrecision
 
     ordered = sorted(found, key=lambda each: each.index)
-    unreadable = tuple(each.reason for each in ordered if isinstance(each, Unread))
+    unreadable = tuple(each.reason for each in ordered if isinstance(each, UnreadPicture))
     if len(unreadable) == len(found):
         raise DataError(f"of {len(unreadable)} pictures none can be read, the last because: {unreadable[-1]}")
     metric = MeanAveragePrecision(
@@ -150,8 +151,8 @@ def score(data: CocoData, found: Sequence[Found | Unread]) -> Scores:
     )
     metric.warn_on_many_detections = False  # COCO's limit is meant
     for each in ordered:
-        if isinstance(each, Found):
-            metric.update([each.said], [each.true])
+        if isinstance(each, Detections):
+            metric.update([each.predicted], [each.true])
     return _scores(metric.compute(), data, unreadable)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from senet_zoo.detection.design import Design, Triple
-from senet_zoo.detection.models import Kind, build
+from senet_zoo.detection.models import Design, Kind, Triple, build
 from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry

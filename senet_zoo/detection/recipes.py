@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
-from senet_zoo.detection.design import STANDARD, Design
+from senet_zoo.detection.models import STANDARD, Design
 from senet_zoo.errors import UsageError
 
 

@@ -1,26 +1,253 @@
-"""`fit_detector`: from a COCO folder to a saved detector."""
+"""Detection as a task of a run, and `fit_detector`: from a COCO folder to a saved detector."""
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from senet_zoo.detection.coco import CocoData, check_classes, in_words, read_coco
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.detection.coco import CocoData, check_classes, describe_skipped, read_coco
 from senet_zoo.detection.config import DetectionConfig
-from senet_zoo.detection.engine import Engine
-from senet_zoo.detection.evaluation import check_metrics
-from senet_zoo.detection.finishing import DetectionResult, finish
-from senet_zoo.detection.folders import DetectorConfig
-from senet_zoo.detection.job import Job
+from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
+from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.models import build
-from senet_zoo.detection.progress import Progress
+from senet_zoo.detection.pictures import CocoTrainingPictures, ContinuousSampler, Sample
 from senet_zoo.detection.recipes import DetectionRecipe
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.training.config import CHECKPOINTS
-from senet_zoo.training.finishing import refuse_finished
-from senet_zoo.training.launch import check_place, launched
-from senet_zoo.training.randomness import seeded
+from senet_zoo.training.batches import Share, load_batches
+from senet_zoo.training.checkpoints import TrainingCheckpoint
+from senet_zoo.training.distributed import check_machine, launched
+from senet_zoo.training.optimizers import SGD, Group
+from senet_zoo.training.progress import Progress
+from senet_zoo.training.randomness import seed_of, seeded
+from senet_zoo.training.run import Run, Task, refuse_finished
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.save import architecture_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class DetectionRow:
+    """What was measured after some steps.
+
+    Args:
+        step: how many.
+        rate: learning rate of the last one.
+        loss: mean of the steps since the row before.
+        ap: COCO's average precision in percent.
+        ap50: that at an overlap of 0.5.
+    """
+
+    step: int
+    rate: float
+    loss: float
+    ap: float
+    ap50: float
+
+    def __str__(self) -> str:
+        return f"step {self.step}, loss {self.loss:.4f}, AP {self.ap:.1f}, AP@0.5 {self.ap50:.1f}, rate {self.rate:.3g}"
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What came of a run.
+
+    Args:
+        folder: what `senet_zoo.detection.from_pretrained` reads.
+        detector: its kind, such as ``faster_rcnn``.
+        model: name of the backbone.
+        classes: in the order of the labels from 1.
+        rows: every measurement on val.
+        scores: of the saved detector on val.
+        skipped: what of the annotation files was left out or changed, by split and reason.
+        unreadable: why each training picture was skipped that could not be read.
+    """
+
+    folder: Path
+    detector: str
+    model: str
+    classes: tuple[str, ...]
+    rows: tuple[DetectionRow, ...]
+    scores: Scores
+    skipped: Mapping[str, Mapping[str, int]]
+    unreadable: tuple[str, ...]
+
+
+def groups_of(detector: nn.Module, recipe: DetectionRecipe) -> list[Group]:
+    """The parameters that learn: weights, norms and biases."""
+    biases = {
+        parameter
+        for module in detector.modules()
+        if not isinstance(module, nn.BatchNorm2d)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name == "bias"
+    }
+    learn = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    weights = tuple(parameter for parameter in learn if parameter.ndim > 1)
+    norms = tuple(parameter for parameter in learn if parameter.ndim <= 1 and parameter not in biases)
+    groups = [
+        Group(weights, 1.0, recipe.weight_decay),
+        Group(norms, 1.0, 0.0),
+        Group(tuple(parameter for parameter in learn if parameter in biases), recipe.bias_factor, 0.0),
+    ]
+    return [group for group in groups if group.parameters]
+
+
+class Detection(Task[list[Sample], DetectionResult]):
+    """A detector that learns boxes.
+
+    Args:
+        config: what to train.
+        train: pictures to learn from; those without a box are left out.
+        val: pictures to measure on, under the same classes.
+        accelerator: of the run.
+        progress: told of the run.
+
+    Raises:
+        UsageError: a batch that cannot be divided, frozen stages that nobody has trained, or a backbone without the
+            strides that a pyramid needs.
+        DataError: no picture with a box.
+        WeightsError: the weights to start from could not be had.
+    """
+
+    def __init__(
+        self,
+        config: DetectionConfig,
+        train: CocoData,
+        val: CocoData,
+        accelerator: "Accelerator",
+        progress: Progress,
+    ) -> None:
+        self.config, self.train, self.val = config, _with_boxes(train, progress), val
+        self.accelerator, self.progress = accelerator, progress
+        share = Share(accelerator.process_index, accelerator.num_processes)
+        self.recipe = _run_recipe(config, len(self.train.pictures), share.ranks, progress)
+        self.detector, self.saved = _start(config, self.recipe, train.classes)
+        super().__init__({"model": self.detector}, self._identity(), self.recipe.steps, share)
+        self.history: tuple[DetectionRow, ...] = ()
+        self.loss_sum = 0.0  # over the steps since the last row
+        self.scores: Scores | None = None
+
+    def _identity(self) -> Mapping[str, object]:
+        config = self.config
+        identity = {
+            "task": "detection",
+            "detector": config.kind.value,
+            "model": config.model,
+            "pretrained": config.pretrained,
+            "weights": None if config.weights is None else str(config.weights),
+            "data": str(config.data),
+            "classes": self.train.classes,
+            "training pictures": len(self.train.pictures),
+            "validation pictures": len(self.val.pictures),
+            "measure steps": config.measure_steps,
+            "precision": config.precision,
+            "seed": config.seed,
+            **asdict(self.recipe),
+        }
+        values: dict[str, object] = json.loads(json.dumps(identity))  # as a checkpoint gives it back
+        return values
+
+    def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
+        """Take up the rows and the sum since the last one."""
+        if checkpoint is None:
+            return
+        state: dict[str, Any] = dict(checkpoint.state)
+        self.history = tuple(DetectionRow(**row) for row in state["rows"])
+        self.loss_sum, self.unreadable = state["loss"], dict(state["unreadable"])
+        self.progress.say(f"going on after step {checkpoint.step}")
+
+    def state(self) -> dict[str, object]:
+        """What `prepare` takes up."""
+        return {
+            "rows": [asdict(row) for row in self.history],
+            "loss": self.loss_sum,
+            "unreadable": [[index, reason] for index, reason in self.unreadable.items()],
+        }
+
+    def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
+        """Pictures with their boxes, some of them mirrored."""
+        config, recipe, pictures = self.config, self.recipe, self.train.pictures
+        keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
+        return load_batches(CocoTrainingPictures(pictures, recipe.flip, config.seed), keys, list, config.workers)
+
+    def optimizer(self, phase: str) -> torch.optim.Optimizer:
+        """SGD."""
+        return SGD(momentum=self.recipe.momentum).build(groups_of(self.detector, self.recipe))
+
+    def rate(self, step: int) -> float:
+        """The recipe's."""
+        return self.recipe.rate_at(step)
+
+    def begin(self, step: int) -> None:
+        """Training mode, and a bar over all steps."""
+        self.detector.train()
+        self.progress.begin(self.config.kind.value, self.steps, step, unit="steps")
+
+    def loss(self, model: nn.Module, batch: list[Sample], step: int, piece: int) -> tuple[Tensor, Tensor]:
+        """The sum of torchvision's losses."""
+        self.progress.skip(self.unreadable, dict(pair for sample in batch for pair in sample.unreadable))
+        device = self.accelerator.device
+        torch.manual_seed(seed_of(self.config.seed, "step", step, self.share.rank))
+        images = [sample.image.to(device, non_blocking=True) for sample in batch]
+        targets = [{name: sample.target[name].to(device) for name in ("boxes", "labels")} for sample in batch]
+        loss = torch.stack(list(model(images, targets).values())).sum()
+        return loss, torch.stack([loss.detach(), torch.ones_like(loss)])
+
+    def count(self, step: int, sums: list[float]) -> None:
+        """Add the loss of a step, and move the bar."""
+        self.loss_sum += sums[0] / sums[1]
+        self.progress.advance(1, self._mean_loss(step))
+
+    def is_measured(self, step: int) -> bool:
+        """Every so many steps, and after the last."""
+        every = self.config.measure_steps
+        return step == self.steps or bool(every and step % every == 0)
+
+    def measure(self, step: int, rate: float) -> DetectionRow:
+        """COCO's average precision on val."""
+        self.scores = self._measure()
+        row = DetectionRow(step, rate, self._mean_loss(step), self.scores.ap, self.scores.ap50)
+        self.history, self.loss_sum = (*self.history, row), 0.0
+        return row
+
+    def is_done(self, step: int) -> bool:
+        """After the recipe's steps."""
+        return step == self.steps
+
+    def result(self) -> DetectionResult:
+        """The last measurement; a new one where all steps were done before an interruption."""
+        config = self.config
+        return DetectionResult(
+            folder=config.folder,
+            detector=config.kind.value,
+            model=self.saved.backbone,
+            classes=self.train.classes,
+            rows=self.history,
+            scores=self.scores or self._measure(),
+            skipped={"train": self.train.skipped, "val": self.val.skipped},
+            unreadable=tuple(self.unreadable.values()),
+        )
+
+    def save(self, folder: Path, result: DetectionResult) -> Mapping[str, object]:
+        """Write the detector."""
+        save_pretrained(self.detector, folder, self.saved)
+        return {"scores": asdict(result.scores), "skipped": result.skipped, "unreadable": result.unreadable}
+
+    def _mean_loss(self, step: int) -> float:
+        return self.loss_sum / (step - (self.history[-1].step if self.history else 0))
+
+    def _measure(self) -> Scores:
+        from accelerate.utils import gather_object
+
+        size = max(1, self.recipe.batch // self.share.ranks)
+        found = detect(self.detector, self.val, self.share, batch=size, workers=self.config.workers)
+        return score(self.val, gather_object(found))
 
 
 def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> DetectionResult:
@@ -40,41 +267,18 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
         TrainingError: the run cannot go on; the last good checkpoint is named.
         WeightsError: the weights to start from could not be had.
     """
-    check_place(config.device, config.precision, ())
+    check_machine(config)
     check_metrics()
-    output = Path(config.output).expanduser()
-    refuse_finished(output)
+    refuse_finished(config.folder)
     train, val = read_coco(config.data, "train"), read_coco(config.data, "val")
     check_classes(val, train.classes)
-    with launched(config.device, config.precision, (), output / CHECKPOINTS) as accelerator:
+    with launched(config) as accelerator:
         progress = progress or Progress(silent=not accelerator.is_main_process)
         try:
-            skipped = {"train": train.skipped, "val": val.skipped}
-            for split, reasons in skipped.items():
-                if reasons:
-                    progress.say(f"{split}: {in_words(reasons)}")
-            job, detector = _prepare(config, _with_boxes(train, progress), val, accelerator.num_processes, progress)
-            try:
-                job.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(
-                    f"a run's output is a folder that can be written, and {job.folder} is not: {error}"
-                ) from error
-            engine = Engine(job, accelerator, progress)
-            scores = engine.run()
-            result = DetectionResult(
-                folder=output,
-                detector=config.kind.value,
-                model=detector.backbone,
-                classes=train.classes,
-                rows=engine.rows,
-                scores=scores,
-                skipped=skipped,
-                unreadable=tuple(engine.unreadable.values()),
-            )
-            if accelerator.is_main_process:
-                finish(job, detector, result)
-            return result
+            for split, data in (("train", train), ("val", val)):
+                if data.skipped:
+                    progress.say(f"{split}: {describe_skipped(data.skipped)}")
+            return Run(config, Detection(config, train, val, accelerator, progress), accelerator, progress).fit()
         finally:
             progress.close()
 
@@ -89,10 +293,10 @@ def _with_boxes(train: CocoData, progress: Progress) -> CocoData:
     return replace(train, pictures=pictures)
 
 
-def _prepare(
-    config: DetectionConfig, train: CocoData, val: CocoData, ranks: int, progress: Progress
-) -> tuple[Job, DetectorConfig]:
-    recipe = _scaled(config, len(train.pictures), ranks, progress)
+def _start(
+    config: DetectionConfig, recipe: DetectionRecipe, classes: tuple[str, ...]
+) -> tuple[nn.Module, DetectorConfig]:
+    """The detector before its first step, and what rebuilds it."""
     if (recipe.frozen_norm or recipe.trainable_stages is not None) and not (config.pretrained or config.weights):
         raise UsageError(
             "this recipe freezes parts of the backbone, which must have been trained then: start from published "
@@ -103,47 +307,16 @@ def _prepare(
         detector = build(
             config.kind,
             network,
-            len(train.classes) + 1,
+            len(classes) + 1,
             design=recipe.design,
             trainable_stages=recipe.trainable_stages,
             frozen_norm=recipe.frozen_norm,
         )
     entry, widths = architecture_of(network.spec)
-    saved = DetectorConfig(config.kind, entry.name, network.spec.se, train.classes, recipe.design, widths)
-    job = Job(
-        detector=detector,
-        recipe=recipe,
-        train=train,
-        val=val,
-        measure_steps=config.measure_steps,
-        checkpoint_steps=config.checkpoint_steps,
-        seed=config.seed,
-        workers=config.workers,
-        folder=Path(config.output).expanduser() / CHECKPOINTS,
-        identity=json.loads(
-            json.dumps(
-                {
-                    "task": "detection",
-                    "detector": config.kind.value,
-                    "model": config.model,
-                    "pretrained": config.pretrained,
-                    "weights": None if config.weights is None else str(config.weights),
-                    "data": str(config.data),
-                    "classes": train.classes,
-                    "training pictures": len(train.pictures),
-                    "validation pictures": len(val.pictures),
-                    "measure steps": config.measure_steps,
-                    "precision": config.precision,
-                    "seed": config.seed,
-                    **asdict(recipe),
-                }
-            )
-        ),
-    )
-    return job, saved
+    return detector, DetectorConfig(config.kind, entry.name, network.spec.se, classes, recipe.design, widths)
 
 
-def _scaled(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
+def _run_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
     """The recipe with the batch, the rate and the steps of this run."""
     recipe = config.recipe
     batch = recipe.batch if config.batch is None else config.batch

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from senet_zoo.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torchvision.transforms.v2 import Transform
 
 
@@ -206,3 +207,33 @@ def pipeline(steps: tuple[Augmentation, ...], side: int, preprocessing: Preproce
             *(step.build(side, preprocessing) for step in steps if step.normalised),
         ]
     )
+
+
+def blended(
+    images: "Tensor", labels: "Tensor", num_classes: int, *, mixup: float, cutmix: float
+) -> tuple["Tensor", "Tensor"]:
+    """A batch blended by mixup or CutMix; where both parameters are above 0, by one of them at random.
+
+    Draws from torch's own generator on the CPU. A picture's partner is of the same batch, so that what is blended
+    depends on how many processes and pieces share a step.
+
+    Args:
+        images: normalised.
+        labels: of them.
+        num_classes: of the classifier.
+        mixup: parameter of mixup's Beta distribution; 0 for none.
+        cutmix: the same for CutMix.
+
+    Shape: images (N, 3, H, W), labels (N,) -> images of the same shape, and labels (N,) or probabilities
+        (N, num_classes).
+
+    Source: Zhang et al., mixup, arXiv:1710.09412; Yun et al., CutMix, arXiv:1905.04899.
+    """
+    if not (mixup or cutmix):
+        return images, labels
+    from torchvision.transforms import v2
+
+    ways: list[v2.Transform] = [v2.MixUp(alpha=mixup, num_classes=num_classes)] if mixup else []
+    ways += [v2.CutMix(alpha=cutmix, num_classes=num_classes)] if cutmix else []
+    images, probabilities = v2.RandomChoice(ways)(images, labels)
+    return images, probabilities

@@ -1,4 +1,4 @@
-"""What a run can go on from: tensors as safetensors, and all else as JSON beside them.
+"""What a run can go on from: tensors as safetensors, and everything else as JSON beside them.
 
 A checkpoint is two files in the run's folder of checkpoints, ``00000120.safetensors`` and ``00000120.json``, named by
 the steps taken. The JSON is written last and names the sha256 of the tensors: a checkpoint without it, or whose tensors
@@ -23,7 +23,7 @@ KEPT = 2  # checkpoints of a run; an older one serves where the newest is torn
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """The state after some steps.
 
     Args:
@@ -41,11 +41,8 @@ class Checkpoint:
         return {key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint, whole or not at all, and remove all but the newest `KEPT`.
-
-    Returns:
-        The file of its tensors.
+def write_checkpoint(folder: Path, checkpoint: TrainingCheckpoint) -> None:
+    """Write a checkpoint, whole or not at all, and remove all except the newest `KEPT`.
 
     Raises:
         TrainingError: the disk did not take it; the newest good one is named.
@@ -68,16 +65,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     for old in sorted(folder.glob("[0-9]*.json"), reverse=True)[KEPT:]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
-    return path
 
 
-def newest_checkpoint(folder: Path) -> Checkpoint | None:
+def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     """The newest whole checkpoint of a folder; None where there is none."""
     for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
         record = _record(path)
         if record is not None:
             tensors = safetensors.torch.load_file(path.with_suffix(".safetensors"))
-            return Checkpoint(record["step"], tensors, record["state"])
+            return TrainingCheckpoint(record["step"], tensors, record["state"])
     return None
 
 
@@ -94,8 +90,8 @@ def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mappin
     """
     other = [key for key in expected if found.get(key) != expected[key]]
     if other:
-        said = "; ".join(f"{key} was {found.get(key)!r} and is {expected[key]!r}" for key in other)
-        raise UsageError(f"{folder} holds the checkpoints of another run: {said}. Choose another output folder")
+        differences = "; ".join(f"{key} was {found.get(key)!r} and is {expected[key]!r}" for key in other)
+        raise UsageError(f"{folder} holds the checkpoints of another run: {differences}. Choose another output folder")
 
 
 def last_good(folder: Path) -> str:

@@ -1,45 +1,94 @@
-"""What a user says of a run, as one frozen value."""
+"""What a user says of a run, as one frozen value that is passed whole."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
 from senet_zoo.errors import UsageError
-from senet_zoo.training.launch import Precision
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 
-CHECKPOINTS = "checkpoints"  # folder within the output, until the run is finished
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """What to train, on what, and where.
+class RunConfig:
+    """What every run is told, whatever it learns.
 
     Args:
-        data: pictures: a folder of class folders, with or without train and val above them, or another address that
-            `senet_zoo.data.datasets.open_data` reads. Without val, a share of train is split off.
+        data: pictures to learn from and to measure on.
         model: name of the network.
-        output: folder for the finished network, and for the checkpoints until then; an interrupted run goes on where
-            the same command finds its checkpoints.
-        recipe: how; `senet_zoo.training.recipes` has them by name.
+        output: folder for what was trained, and for the checkpoints until then; an interrupted run goes on where the
+            same command finds its checkpoints.
         pretrained: start from the published weights.
         weights: start from a file, a folder or ``hf://org/name@revision`` instead.
-        epochs: the recipe stretched to so many; None for its own.
+        epochs: the recipe stretched to so many passes over the pictures; None for its own length.
         batch: pictures a step, all processes together; None for the recipe's.
         rate: peak learning rate; None for the recipe's, scaled from its batch to this one.
+        size: side of the pictures in pixels; None for the usual one.
+        seed: of everything random.
+        device: ``cpu``, ``cuda``, or None for whatever there is.
+        precision: of the forward and backward pass; weights stay float32.
+        workers: processes that prepare pictures, for each process that trains.
+        checkpoint_steps: steps between two checkpoints, besides the one after each measurement; None for no others.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    data: str | Path
+    model: str
+    output: str | Path
+    _: KW_ONLY
+    pretrained: bool = False
+    weights: str | Path | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    size: int | None = None
+    seed: int = 0
+    device: str | None = None
+    precision: Precision = "fp32"
+    workers: int = 2
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        self._check_least({"epochs": 1, "batch": 1, "seed": 0, "workers": 0, "checkpoint_steps": 1})
+        if self.rate is not None and self.rate <= 0.0:
+            raise UsageError(f"a run's rate must be above 0, got {self.rate}")
+
+    def _check_least(self, least: Mapping[str, int]) -> None:
+        for name, number in least.items():
+            value = getattr(self, name)
+            if value is not None and value < number:
+                raise UsageError(f"a run's {name} must be at least {number}, got {value}")
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.output).expanduser()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, until the run is finished."""
+        return self.folder / "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """What to train, on what, and where; all that `RunConfig` takes, and what belongs to classification.
+
+    Args:
+        data: a folder of class folders, with or without train and val above them, or another address that
+            `senet_zoo.data.datasets.open_data` reads. Without val, a share of train is split off.
+        recipe: how; `senet_zoo.training.recipes` has them by name.
         drop_path: stochastic depth; None for the recipe's, 0 for networks without residual branches.
-        size: side of the pictures in pixels; None for that of the weights, or the network's own.
         val_share: of each class, measured on where the data has no val.
         class_weights: weigh every class alike in the loss, however many pictures it has.
         patience: epochs without a better validation accuracy after which the run ends, and the best network is kept;
             None to train to the end and keep the last.
-        seed: of everything random.
-        device: ``cpu``, ``cuda``, or None for whatever there is.
-        precision: of the forward and backward pass; weights stay float32.
         pieces: batches in which a process goes through its share of a step, whose gradients add up. One process that
             runs out of memory doubles it.
-        workers: processes that prepare pictures, for each process that trains.
-        checkpoint_steps: steps between two checkpoints, besides the one after each epoch.
         trackers: that Accelerate knows, such as ``tensorboard`` or ``wandb``.
         license: SPDX name for the card; None for that of the weights trained on from.
         root: folder of torchvision's data sets.
@@ -47,7 +96,7 @@ class TrainConfig:
         sync_norm: batch norms measure the whole step, all processes together, not each process's share; on GPUs.
         compile: run the network through `torch.compile`.
         fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`. "auto" measures at
-            the start whether that is faster, and says so; the choice is kept with the checkpoints, for both round
+            the start whether that is faster, and says so; the choice is kept with the checkpoints, because both round
             differently.
 
     Raises:
@@ -55,25 +104,13 @@ class TrainConfig:
     """
 
     data: str
-    model: str
-    output: str | Path
     recipe: TrainRecipe = FINETUNE
-    pretrained: bool = False
-    weights: str | Path | None = None
-    epochs: int | None = None
-    batch: int | None = None
-    rate: float | None = None
+    _: KW_ONLY
     drop_path: float | None = None
-    size: int | None = None
     val_share: float = 0.1
     class_weights: bool = False
     patience: int | None = None
-    seed: int = 0
-    device: str | None = None
-    precision: Precision = "fp32"
     pieces: int = 1
-    workers: int = 2
-    checkpoint_steps: int | None = None
     trackers: tuple[str, ...] = ()
     license: str | None = None
     root: Path | None = None
@@ -83,12 +120,7 @@ class TrainConfig:
     fused: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch": 1, "size": 8, "patience": 1, "seed": 0, "pieces": 1, "workers": 0}
-        for name, number in {**least, "checkpoint_steps": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < number:
-                raise UsageError(f"a run's {name} must be at least {number}, got {value}")
+        super().__post_init__()
+        self._check_least({"size": 8, "patience": 1, "pieces": 1})
         if self.fused is not True and self.fused is not False and self.fused != "auto":
             raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')
-        if self.rate is not None and self.rate <= 0.0:
-            raise UsageError(f"a run's rate must be above 0, got {self.rate}")

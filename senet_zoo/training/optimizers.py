@@ -30,7 +30,7 @@ class OptimizerSpec(Protocol):
     """What a recipe says of its optimizer."""
 
     def build(self, groups: Iterable[Group]) -> torch.optim.Optimizer:
-        """The optimizer over ``groups``, one group of it for each of them, in order, at rate 0."""
+        """The optimizer over ``groups``, in order, at rate 0; each of its groups has the ``scale`` of its rate."""
         ...
 
 
@@ -72,7 +72,7 @@ def depths(network: ConvNet) -> dict[nn.Parameter, int]:
     """How far each parameter lies from the logits: 0 the classifier and head, then the stages from last to first."""
     last = len(network.stages)
     parts = [(network.stem, last + 1), (network.pool, last + 1), (network.head, 0), (network.classifier, 0)]
-    parts += [(stage, last - place) for place, stage in enumerate(network.stages)]
+    parts += [(stage, last - number) for number, stage in enumerate(network.stages)]
     return {parameter: depth for part, depth in parts for parameter in part.parameters()}
 
 
@@ -115,7 +115,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     for name, value in tensors.items():
         number, _, key = name.partition(".")
         parameter = parameters[int(number)]
-        # In the parameter's own place and memory layout; a step counter stays where torch makes it, on the CPU.
+        # On the parameter's device and in its memory layout; a step counter stays where torch makes it, on the CPU.
         like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
         optimizer.state[parameter][key] = fill(like, value)
 
@@ -125,4 +125,4 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def _as_torch(groups: Iterable[Group]) -> list[dict[str, object]]:
-    return [{"params": list(group.parameters), "weight_decay": group.decay} for group in groups]
+    return [{"params": list(group.parameters), "weight_decay": group.decay, "scale": group.scale} for group in groups]

@@ -1,78 +1,25 @@
-"""What a run has reached, epoch by epoch.
+"""What a run says while it runs: a bar on a terminal, plain lines elsewhere, always on standard error."""
 
-What a run says while it runs: a bar on a terminal, plain lines elsewhere, always on standard error.
-"""
-
-import csv
-import io
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from typing import TextIO
 
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One epoch.
-
-    Args:
-        epoch: counted from 1.
-        step: steps taken until its end, all epochs together.
-        rate: learning rate of the classifier at its last step.
-        loss: mean over its training pictures as they were augmented.
-        top1: percentage of them whose first class was the right one, while the network was learning.
-        val_loss: mean cross-entropy on the validation pictures, without smoothing or weights.
-        val_top1: percentage of them whose first class is the right one.
-        images_per_second: training pictures, all processes together.
-        seconds: of the training, without the validation.
-    """
-
-    epoch: int
-    step: int
-    rate: float
-    loss: float
-    top1: float
-    val_loss: float
-    val_top1: float
-    images_per_second: float
-    seconds: float
-
-
-History = tuple[EpochRow, ...]
-
-
-def best(history: Sequence[EpochRow]) -> EpochRow:
-    """The epoch of the highest validation accuracy, and of the lowest loss among those; the first of equals."""
-    return max(history, key=lambda row: (row.val_top1, -row.val_loss, -row.epoch))
-
-
-def as_csv(history: Sequence[EpochRow]) -> str:
-    """A line of names and a line an epoch, every digit kept."""
-    text = io.StringIO()
-    names = [field.name for field in fields(EpochRow)]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in history)
-    return text.getvalue()
-
-
-LINE_EVERY = 30.0  # seconds between two lines within an epoch, where there is no bar
+LINE_EVERY = 30.0  # seconds between two lines, where there is no bar
 
 
 class Progress:
-    """A bar with pictures a second, time left, loss and accuracy; in a pipe a line an epoch and one now and then.
+    """A bar with speed, time left, loss and accuracy; in a pipe a line a measurement, and one now and then.
 
     Args:
         stream: where it is written; standard error by default.
-        silent: write nothing, as all processes but the first of a run do.
+        silent: write nothing, as all processes of a run do except the first.
     """
 
     def __init__(self, stream: TextIO | None = None, *, silent: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._silent = silent
         self._bar = None
-        self._last = 0.0
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
@@ -81,46 +28,63 @@ class Progress:
         elif not self._silent:
             print(line, file=self._stream, flush=True)
 
-    def begin(self, epoch: int, epochs: int, pictures: int, done: int) -> None:
-        """Start an epoch, counted from 1, of so many pictures, some of them done before an interruption."""
-        self._epoch, self._epochs, self._pictures, self._seen = epoch, epochs, pictures, done
-        self._start, self._done, self._last = time.perf_counter(), done, time.perf_counter()
+    def skip(self, known: dict[int, str], found: Mapping[int, str]) -> None:
+        """Name each picture that cannot be read the first time that it is met.
+
+        Args:
+            known: index and text of those that were named; the new ones are added.
+            found: index and text of pictures that were met.
+        """
+        for index in sorted(found.keys() - known.keys()):
+            known[index] = found[index]
+            self.say(f"skipped: {found[index]}")
+
+    def begin(self, title: str, total: int, done: int, unit: str = "pictures") -> None:
+        """Start a bar.
+
+        Args:
+            title: what goes on, such as ``epoch 2/3``.
+            total: length of the bar.
+            done: of it before an interruption.
+            unit: what is counted.
+        """
+        self.close()
+        self._title, self._total, self._unit = title, total, unit
+        self._seen = self._first = done
+        self._start = self._last = time.perf_counter()
         if not self._silent and self._stream.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=pictures,
+                total=total,
                 initial=done,
-                desc=f"epoch {epoch}/{epochs}",
-                unit=" pictures",
+                desc=title,
+                unit=f" {unit}",
                 file=self._stream,
                 leave=False,
                 dynamic_ncols=True,
             )
 
-    def advance(self, pictures: int, loss: float, top1: float) -> None:
-        """Count the pictures of a step; ``loss`` and ``top1`` (percent) are those of the epoch so far."""
-        self._seen += pictures
+    def advance(self, count: int, loss: float, top1: float | None = None) -> None:
+        """Count what a step did; ``loss`` and ``top1`` (percent) are means since the last measurement."""
+        self._seen += count
+        figures = f"loss {loss:.3f}" + ("" if top1 is None else f", top-1 {top1:.1f} %")
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.3f}, top-1 {top1:.1f} %", refresh=False)
-            self._bar.update(pictures)
+            self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update(count)
         elif time.perf_counter() - self._last > LINE_EVERY:
             self._last = time.perf_counter()
-            speed = (self._seen - self._done) / (self._last - self._start)
-            left = (self._pictures - self._seen) / speed
+            speed = (self._seen - self._first) / (self._last - self._start)
+            left = (self._total - self._seen) / speed
             self.say(
-                f"epoch {self._epoch}/{self._epochs}: {self._seen} of {self._pictures} pictures, {speed:.1f} a second, "
-                f"{left:.0f} s left, loss {loss:.3f}, top-1 {top1:.1f} %"
+                f"{self._title}: {self._seen} of {self._total} {self._unit}, {speed:.1f} a second, {left:.0f} s left, "
+                f"{figures}"
             )
 
-    def end(self, row: EpochRow) -> None:
-        """Print an epoch's figures."""
+    def end(self, row: object) -> None:
+        """Remove the bar, and print what was measured."""
         self.close()
-        self.say(
-            f"epoch {row.epoch}/{self._epochs}: loss {row.loss:.4f}, top-1 {row.top1:.2f} %, validation loss "
-            f"{row.val_loss:.4f}, top-1 {row.val_top1:.2f} %, rate {row.rate:.3g}, {row.images_per_second:.1f} "
-            f"pictures a second, {row.seconds:.1f} s"
-        )
+        self.say(f"{self._title}: {row}")
 
     def close(self) -> None:
         """Remove the bar."""

@@ -34,28 +34,28 @@ def sharding_asked() -> bool:
 
 
 @contextmanager
-def unseen_by_accelerate() -> Iterator[None]:
-    """Let Accelerate see several processes that keep the whole network: sharding it is not its work."""
-    word = os.environ.pop(_ASKED, None)
+def hidden_from_accelerate() -> Iterator[None]:
+    """Let Accelerate see several processes that keep the whole network: it must not shard the network itself."""
+    value = os.environ.pop(_ASKED, None)
     try:
         yield
     finally:
-        if word is not None:
-            os.environ[_ASKED] = word
+        if value is not None:
+            os.environ[_ASKED] = value
 
 
-def shard(root: nn.Module, network: ConvNet, device: torch.device) -> None:
-    """Shard a module in place: each block of its network, and what is left.
+def shard(root: nn.Module, device: torch.device) -> None:
+    """Shard a network, or a module that holds one, in place: each of its blocks, and what is left.
 
     Args:
         root: the network or what holds it.
-        network: its blocks.
         device: of its tensors, the same kind in every process.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (processes(),))
+    network = next(module for module in root.modules() if isinstance(module, ConvNet))
     for stage in network.stages:
         for block in stage.children():
             if any(True for _ in block.parameters()):
@@ -63,18 +63,18 @@ def shard(root: nn.Module, network: ConvNet, device: torch.device) -> None:
     fully_shard(root, mesh=mesh)
 
 
-def let_go(root: nn.Module) -> None:
+def release(root: nn.Module) -> None:
     """End the use of a sharded module: torch's caches keep its mesh, which would keep the process group."""
     for parameter in root.parameters():
         getattr(getattr(parameter, "device_mesh", None), "_pg_registry", {}).clear()
 
 
-def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with every part of them; all processes ask together."""
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whole, with the parts of every process; all processes call it together."""
     return {key: getattr(tensor, "full_tensor", lambda tensor=tensor: tensor)() for key, tensor in tensors.items()}
 
 
-def part(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """What this process keeps of a tensor: all of it where it is not sharded. It shares its memory."""
     local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return local

@@ -11,7 +11,7 @@ import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.data.datasets import open_data
 from senet_zoo.networks.gate import gates
-from senet_zoo.training import finishing
+from senet_zoo.training import classification
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_channels_go_and_the_folder_goes_on(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pruned, looked at, used, fine-tuned, and used again, each by its command."""
-    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_confusion", lambda *_: None)
     assert main(words(data, "--channels", "0.25", "--calibrate", "30")) == 0
     out, err = capsys.readouterr()
     rows = {line.split("  ")[0].strip(): line.split() for line in out.splitlines()}

@@ -8,14 +8,14 @@ from painted import paint
 
 from senet_zoo.cli import main
 from senet_zoo.networks.fused import compiled
-from senet_zoo.training import finishing
+from senet_zoo.training import classification
 
 
 @pytest.fixture
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of a run of seconds."""
-    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_confusion", lambda *_: None)
     monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, "no compiler"))
     data = paint(tmp_path / "data", 12)
     return [

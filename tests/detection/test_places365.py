@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.datasets import places365
 
 from senet_zoo import from_pretrained
-from senet_zoo.training import RECIPES, TrainConfig, finishing, fit
+from senet_zoo.training import RECIPES, TrainConfig, classification, fit
 
 CLASSES = [f"/{chr(97 + number * 26 // 365)}/scene_{number:03}" for number in range(365)]  # sorted, as the real ones
 
@@ -33,8 +33,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_paper_s_recipe_trains_365_scenes(places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_confusion", lambda *_: None)
     result = fit(
         TrainConfig(
             "Places365",

@@ -23,9 +23,9 @@ from senet_zoo.detection import (
     read_coco,
     read_config,
 )
-from senet_zoo.detection import engine as engines
 from senet_zoo.detection.pictures import load, mirrored
 from senet_zoo.errors import DataError, ManifestError, TrainingError, UsageError, WeightsMismatch, WeightsNotFound
+from senet_zoo.training.run import Run
 from senet_zoo.weights.save import save_pretrained as save_classifier
 
 LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)
@@ -101,18 +101,18 @@ def test_it_trains_goes_on_and_is_read_back(shapes: Path, tmp_path: Path, monkey
     ]  # fmt: skip
     assert (whole.folder / "metrics.csv").read_text().splitlines()[0] == "step,rate,loss,ap,ap50"
 
-    step = engines.Engine._step
+    step = Run._step
 
-    def interrupted(self: engines.Engine, ahead: object) -> None:
+    def interrupted(self: Run, ahead: object) -> None:
         if self.step == 3:
             raise KeyboardInterrupt
         step(self, ahead)
 
-    monkeypatch.setattr(engines.Engine, "_step", interrupted)
+    monkeypatch.setattr(Run, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit_detector(config(shapes, tmp_path / "parts", measure_steps=2))
     assert not (tmp_path / "parts/model.safetensors").exists()
-    monkeypatch.setattr(engines.Engine, "_step", step)
+    monkeypatch.setattr(Run, "_step", step)
     with pytest.raises(UsageError, match="seed was 0 and is 1"):
         fit_detector(config(shapes, tmp_path / "parts", measure_steps=2, seed=1))
     parts = fit_detector(config(shapes, tmp_path / "parts", measure_steps=2))

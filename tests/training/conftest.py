@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from painted import paint
 
-from senet_zoo.training import finishing
+from senet_zoo.training import classification
 
 
 @pytest.fixture
@@ -19,5 +19,5 @@ def colours(tmp_path: Path) -> Path:
 @pytest.fixture
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than the training."""
-    monkeypatch.setattr(finishing, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(finishing, "plot_confusion", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(classification, "plot_confusion", lambda *_: None)

@@ -16,9 +16,10 @@ from painted import paint
 import senet_zoo
 from senet_zoo.data.datasets import open_data
 from senet_zoo.errors import DataError, SenetZooError, TrainingError, UsageError
-from senet_zoo.training import TrainConfig, TrainResult, finishing, fit
+from senet_zoo.training import TrainConfig, TrainResult, classification, fit
 from senet_zoo.training.checkpoints import newest_checkpoint
-from senet_zoo.training.progress import Progress, best
+from senet_zoo.training.history import best
+from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 
 pytestmark = pytest.mark.usefixtures("without_plots")
@@ -196,7 +197,7 @@ def test_a_rare_class_counts_as_much_as_a_common_one(tmp_path: Path, monkeypatch
     data = paint(tmp_path / "data", 9)
     for number in range(3, 9):
         (data / "warm" / f"{number}.png").unlink()
-    from senet_zoo.training.preparation import balance
+    from senet_zoo.training.classification import balance
 
     weights = balance(open_data(str(data)))
     assert weights.tolist() == pytest.approx([12 / 18, 12 / 6])
@@ -237,7 +238,7 @@ def test_a_disk_that_does_not_take_a_checkpoint_ends_the_run_and_keeps_the_last(
     class Full(Progress):
         steps = 0
 
-        def advance(self, pictures: int, loss: float, top1: float) -> None:
+        def advance(self, pictures: int, loss: float, top1: float | None = None) -> None:
             self.steps += 1
             if self.steps == 2:  # the first is written, and nothing larger than a page afterwards
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -261,7 +262,7 @@ def test_a_run_that_cannot_be_finished_is_no_model_and_finishes_later(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "plot_confusion", full)
+        patch.setattr(classification, "plot_confusion", full)
         with pytest.raises(TrainingError, match=r"No space left .*run the same command again"):
             run(colours, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoints"]
@@ -313,7 +314,7 @@ def test_a_missing_library_is_named(colours: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_classifier_is_kept_only_for_the_very_classes_it_knows(colours: Path, tmp_path: Path) -> None:
-    from senet_zoo.training.preparation import start
+    from senet_zoo.training.classification import start
 
     run(colours, tmp_path / "run")
     known = senet_zoo.from_pretrained(tmp_path / "run").classifier.weight

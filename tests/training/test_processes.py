@@ -28,9 +28,9 @@ SCRIPT = """
 import io, json, os, signal, sys
 sys.path[:0] = sys.argv[1].split(os.pathsep)
 from test_processes import Curve, Path, config, fit
-from senet_zoo.training import finishing
+from senet_zoo.training import classification
 
-finishing.plot_curves = finishing.plot_confusion = lambda *_: None
+classification.plot_curves = classification.plot_confusion = lambda *_: None
 curve = Curve(int(sys.argv[4]) if os.environ["RANK"] == "1" else None)
 fit(config(Path(sys.argv[2]), Path(sys.argv[3])), curve)
 if os.environ["RANK"] == "0":
@@ -46,7 +46,7 @@ class Curve(Progress):
         self.losses: list[float] = []
         self.kill_at = kill_at
 
-    def advance(self, pictures: int, loss: float, top1: float) -> None:
+    def advance(self, pictures: int, loss: float, top1: float | None = None) -> None:
         self.losses.append(loss)
         if len(self.losses) == self.kill_at:
             sys.stdout.write(f"{time.time()}\n")

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from senet_zoo.training import progress
-from senet_zoo.training.progress import EpochRow, Progress, as_csv, best
+from senet_zoo.training.history import EpochRow, as_csv, best
+from senet_zoo.training.progress import Progress
 
 ROW = EpochRow(
     epoch=2,
@@ -27,7 +28,7 @@ class Terminal(io.StringIO):
 
 
 def an_epoch(told: Progress) -> None:
-    told.begin(2, 3, pictures=32, done=16)
+    told.begin("epoch 2/3", 32, done=16)
     told.advance(8, 0.5, 50.0)
     told.say("a word")
     time.sleep(0.15)  # a bar is drawn ten times a second at most
@@ -58,11 +59,11 @@ def test_a_pipe_sees_lines_and_no_control_characters() -> None:
 
 
 def test_a_long_epoch_is_heard_of_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 40.0, 40.0, 40.0])
+    clock = iter([0.0, 40.0, 40.0])
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
     stream = io.StringIO()
     told = Progress(stream)
-    told.begin(1, 3, pictures=32, done=0)
+    told.begin("epoch 1/3", 32, done=0)
     told.advance(8, 0.5, 50.0)
     assert stream.getvalue() == ("epoch 1/3: 8 of 32 pictures, 0.2 a second, 120 s left, loss 0.500, top-1 50.0 %\n")
 

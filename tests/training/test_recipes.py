@@ -11,12 +11,12 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.training.augmentation import blended
 from senet_zoo.training.auxiliary import WithAuxiliary
-from senet_zoo.training.mixing import mixed
+from senet_zoo.training.model import MovingAverage, TrainedModel
 from senet_zoo.training.optimizers import SGD, depths, groups_of
 from senet_zoo.training.recipes import FINETUNE, MODERN, PAPER, RECIPES, find_recipe, values_of
 from senet_zoo.training.schedules import Cosine, OneCycle, Plateau, Steps
-from senet_zoo.training.trainee import Average, Trainee
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_rates_fall_towards_the_stem_and_vectors_do_not_decay() -> None:
 
 def test_auxiliary_classifiers_learn_by_their_weights() -> None:
     torch.manual_seed(0)
-    trainee = Trainee(ConvNet(MODELS["se_googlenet"].spec(), num_classes=3)).eval()
+    trainee = TrainedModel(ConvNet(MODELS["se_googlenet"].spec(), num_classes=3)).eval()
     assert trainee.weights == (1.0, 0.3, 0.3)
     x, labels = torch.randn(2, 3, 96, 96), torch.tensor([0, 2])
     loss = trainee.loss(trainee(x), labels, None, 0.1)
@@ -129,7 +129,7 @@ def test_auxiliary_classifiers_learn_by_their_weights() -> None:
 
 
 def test_class_weights_weigh_labels_and_blends_alike() -> None:
-    trainee = Trainee(ConvNet(tiny(MODELS["se_resnet20"].spec()), num_classes=2))
+    trainee = TrainedModel(ConvNet(tiny(MODELS["se_resnet20"].spec()), num_classes=2))
     logits, weights = (torch.randn(4, 2),), torch.tensor([0.5, 2.0])
     labels = torch.tensor([0, 1, 1, 0])
     hard = trainee.loss(logits, labels, weights, 0.0)
@@ -141,7 +141,7 @@ def test_class_weights_weigh_labels_and_blends_alike() -> None:
 
 def test_the_average_follows() -> None:
     network = ConvNet(tiny(MODELS["se_resnet20"].spec()), num_classes=2)
-    average = Average(network, 0.75)
+    average = MovingAverage(network, 0.75)
     before = network.classifier.weight.detach().clone()
     with torch.no_grad():
         network.classifier.weight += 1.0
@@ -153,11 +153,11 @@ def test_the_average_follows() -> None:
 def test_blended_labels_stay_probabilities(ways: dict[str, float]) -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 1])
-    blended, targets = mixed(images, labels, 3, dataclasses.replace(FINETUNE, **ways))
+    mixed, targets = blended(images, labels, 3, **{"mixup": 0.0, "cutmix": 0.0, **ways})
     if not ways:
         assert targets is labels
         return
-    assert not torch.equal(blended, images)
+    assert not torch.equal(mixed, images)
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
 
 
@@ -175,3 +175,17 @@ def test_every_augmentation_gives_a_normalised_square(name: str, side: int) -> N
         assert out.shape == (3, side, side)
         assert out.dtype is torch.float32
         assert -1.2 <= float(out.min()) < float(out.max()) <= 1.2
+
+
+def test_a_padded_crop_only_moves_and_a_flip_only_mirrors() -> None:
+    from senet_zoo.training.augmentation import Flip, PadCrop
+
+    images = torch.arange(1, 1 + 3 * 32 * 32, dtype=torch.float32).view(3, 32, 32)
+    torch.manual_seed(0)
+    mirrored = [Flip().build(32, Preprocessing(32, 32))(images) for _ in range(8)]
+    assert {torch.equal(each, images) for each in mirrored} == {True, False}
+    assert all(torch.equal(each, images) or torch.equal(each, images.flip(-1)) for each in mirrored)
+    moved = PadCrop(pad=4).build(32, Preprocessing(32, 32))(images)
+    assert moved.shape == images.shape
+    assert set(moved.flatten().tolist()) <= {0.0, *images.flatten().tolist()}
+    assert not torch.equal(moved, images)

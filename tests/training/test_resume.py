@@ -16,7 +16,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.fused import compiled
 from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.training import TrainConfig, fit
-from senet_zoo.training.checkpoints import Checkpoint, last_good, newest_checkpoint, write_checkpoint
+from senet_zoo.training.checkpoints import TrainingCheckpoint, last_good, newest_checkpoint, write_checkpoint
 from senet_zoo.training.optimizers import AdamW
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, MODERN
@@ -44,7 +44,7 @@ class Stop(Progress):
         super().__init__(io.StringIO())
         self.left = after
 
-    def advance(self, pictures: int, loss: float, top1: float) -> None:
+    def advance(self, pictures: int, loss: float, top1: float | None = None) -> None:
         self.left -= 1
         if not self.left:
             raise Interrupted
@@ -144,7 +144,7 @@ def test_killed_with_minus_9_it_ends_with_the_same_bytes(colours: Path, tmp_path
 @pytest.mark.parametrize("harm", ["torn tensors", "other bytes", "no tensors", "torn state", "no state"])
 def test_the_newest_whole_checkpoint_is_found_after_a_torn_write(harm: str, tmp_path: Path) -> None:
     for step in (3, 4):
-        write_checkpoint(tmp_path, Checkpoint(step, {"weight": torch.full((8,), float(step))}, {"history": []}))
+        write_checkpoint(tmp_path, TrainingCheckpoint(step, {"weight": torch.full((8,), float(step))}, {"history": []}))
     newest = tmp_path / "00000004.safetensors"
     assert newest_checkpoint(tmp_path).step == 4
     if harm == "torn tensors":

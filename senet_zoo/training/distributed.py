@@ -4,34 +4,34 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.support.distributed import keep_default_group_free, let_group_go, processes
 from senet_zoo.training.checkpoints import last_good
-from senet_zoo.training.sharding import sharding_asked, unseen_by_accelerate
+from senet_zoo.training.config import Precision, RunConfig, TrainConfig
+from senet_zoo.training.sharding import hidden_from_accelerate, sharding_asked
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Precision = Literal["fp32", "bf16", "fp16"]
-PATIENCE = timedelta(minutes=10)  # of a process for one that neither answers nor ends
+TIMEOUT = timedelta(minutes=10)  # of a process for one that neither answers nor ends
 
 
-def check_place(device: str | None, precision: str, trackers: tuple[str, ...]) -> None:
+def check_machine(config: RunConfig, trackers: tuple[str, ...] = ()) -> None:
     """Refuse what this machine or its environment cannot give, before anything is opened.
 
     Args:
-        device: ``cpu``, ``cuda``, or None for whatever there is.
-        precision: of the forward and backward pass.
+        config: of the run.
         trackers: names that Accelerate knows, such as ``tensorboard``.
 
     Raises:
-        UsageError: no such device or precision, a library is missing, or processes without a meeting place.
+        UsageError: no such device or precision, a library is missing, or several processes that are not told where
+            they meet.
     """
+    device, precision = config.device, config.precision
     try:
         import accelerate  # noqa: F401
         import matplotlib  # noqa: F401
@@ -55,42 +55,33 @@ def check_place(device: str | None, precision: str, trackers: tuple[str, ...]) -
     processes()
 
 
-def check_options(device: str | None, *, sync_norm: bool, compiles: bool) -> None:
-    """Refuse ways of training that this place does not have.
-
-    Args:
-        device: as in `check_place`.
-        sync_norm: batch norms that measure the pictures of all processes.
-        compiles: the network goes through `torch.compile`.
+def check_options(config: TrainConfig) -> None:
+    """Refuse ways of training that this machine does not have.
 
     Raises:
-        UsageError: it has not.
+        UsageError: batch norms synchronised on the CPU, or a network both compiled and sharded.
     """
-    if sync_norm and (device == "cpu" or not torch.cuda.is_available()):
+    if config.sync_norm and (config.device == "cpu" or not torch.cuda.is_available()):
         raise UsageError(
-            "batch norms are synchronised on CUDA devices only, for torch has no SyncBatchNorm on the CPU: train "
+            "batch norms are synchronised on CUDA devices only, because torch has no SyncBatchNorm on the CPU: train "
             "without sync_norm (--sync-norm), or freeze the norms"
         )
-    if compiles and sharding_asked():
+    if config.compile and sharding_asked():
         raise UsageError("a network is compiled or sharded, not both: leave compile (--compile) or --use_fsdp away")
 
 
 @contextmanager
-def launched(
-    device: str | None, precision: Precision, trackers: tuple[str, ...], folder: Path, *, shards: bool = False
-) -> Iterator["Accelerator"]:
+def launched(config: RunConfig, trackers: tuple[str, ...] = (), *, shards: bool = False) -> Iterator["Accelerator"]:
     """Accelerate's view of this process among the others, for one run.
 
     Args:
-        device: likewise.
-        precision: likewise.
-        trackers: likewise.
-        folder: of the checkpoints, and of the trackers' files.
+        config: of the run; trackers write to its output folder.
+        trackers: as in `check_machine`.
         shards: the caller can spread a network over the processes, where the launcher asks for it.
 
     Raises:
         TrainingError: the other processes cannot be reached, or one of them ended.
-        UsageError: `accelerate launch` asks for an engine that is not known here.
+        UsageError: `accelerate launch` asks for DeepSpeed, or for shards where there can be none.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
@@ -101,17 +92,17 @@ def launched(
             "every process holds the whole network here, and the launcher asks to shard it; launch without"
         )
     keep_default_group_free()
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    on_cpu = config.device == "cpu" or not torch.accelerator.is_available()
     accelerator = None
     try:
-        with unseen_by_accelerate():
+        with hidden_from_accelerate():
             accelerator = Accelerator(
                 cpu=on_cpu,
-                mixed_precision="no" if precision == "fp32" else precision,
+                mixed_precision="no" if config.precision == "fp32" else config.precision,
                 log_with=list(trackers) or None,
-                project_dir=folder.parent,
-                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # whatever the launcher's word is
-                kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+                project_dir=config.folder,
+                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # whatever the launcher says
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=TIMEOUT)],
             )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             raise UsageError("DeepSpeed trains no network of this zoo: launch without it, or with --use_fsdp")
@@ -122,8 +113,8 @@ def launched(
         if isinstance(error, TrainingError) or not _of_processes(error):
             raise
         raise TrainingError(
-            f"the processes of the run lost each other: one ended or cannot be reached "
-            f"({str(error).splitlines()[0]}). {last_good(folder)} Run the same command again to go on from it"
+            f"the processes of the run lost each other: one ended or cannot be reached ({str(error).splitlines()[0]}). "
+            f"{last_good(config.checkpoints)} Run the same command again to go on from it"
         ) from error
     finally:
         if accelerator is not None:

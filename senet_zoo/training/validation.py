@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 from senet_zoo.errors import DataError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.training.feeding import Share, ValidationPictures, validation_batches
+from senet_zoo.training.batches import Share, ValidationPictures, validation_batches
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class ValidationScores:
     """What a network scored.
 
     Args:
@@ -41,9 +41,9 @@ class Scores:
 
 
 @torch.no_grad()
-def measure(
+def validate(
     network: ConvNet, pictures: ValidationPictures, share: Share, batch: int, workers: int, accelerator: "Accelerator"
-) -> Scores:
+) -> ValidationScores:
     """Run the network, in eval mode, over all processes' shares of the pictures.
 
     Raises:
@@ -68,7 +68,7 @@ def measure(
         loss += F.cross_entropy(logits, labels, reduction="sum")
         confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
     confusion, loss = accelerator.reduce(confusion), accelerator.reduce(loss)
-    missing = frozenset(gather_object(unreadable))
+    left_out = frozenset(gather_object(unreadable))
     if not confusion.sum():
         raise DataError(f"a validation picture must be readable, and none of {len(pictures.data)} is: check the data")
-    return Scores(float(loss) / int(confusion.sum()), confusion.view(classes, classes).cpu(), missing)
+    return ValidationScores(float(loss) / int(confusion.sum()), confusion.view(classes, classes).cpu(), left_out)

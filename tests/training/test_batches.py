@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import TrainingError
-from senet_zoo.training.feeding import Share, Steps, TrainingPictures, training_batches
+from senet_zoo.training.batches import Share, StepSampler, TrainingPictures, training_batches
 from senet_zoo.training.randomness import order_of_epoch, seed_of, seeded
 from senet_zoo.training.recipes import MODERN
 
@@ -26,8 +26,8 @@ def test_processes_and_pieces_share_out_the_very_steps_of_one(
 ) -> None:
     batch = ranks * pieces * size
     count = batch + more
-    alone = list(Steps(count, batch, epochs, seed, Share(0, 1, 1)))
-    shared = [list(Steps(count, batch, epochs, seed, Share(rank, ranks, pieces))) for rank in range(ranks)]
+    alone = list(StepSampler(count, batch, epochs, seed, Share(0, 1, 1)))
+    shared = [list(StepSampler(count, batch, epochs, seed, Share(rank, ranks, pieces))) for rank in range(ranks)]
     assert all(len(keys) == size for each in shared for keys in each)
     for step, keys in enumerate(alone):
         together = [key for each in shared for piece in each[step * pieces : (step + 1) * pieces] for key in piece]
@@ -40,8 +40,8 @@ def test_processes_and_pieces_share_out_the_very_steps_of_one(
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 12))
 def test_going_on_from_a_step_shows_what_was_left(count: int, batch: int, start: int) -> None:
     batch = min(batch, count)
-    whole = list(Steps(count, batch, 3, 0, Share(0, 1, 1)))
-    assert list(Steps(count, batch, 3, 0, Share(0, 1, 1), start)) == whole[start:]
+    whole = list(StepSampler(count, batch, 3, 0, Share(0, 1, 1)))
+    assert list(StepSampler(count, batch, 3, 0, Share(0, 1, 1), start)) == whole[start:]
 
 
 def test_every_epoch_has_an_order_of_its_own() -> None:
@@ -66,8 +66,8 @@ def test_chance_depends_on_its_purpose_alone() -> None:
 def test_a_picture_is_the_same_in_any_process_and_order(workers: int, colours: Path) -> None:
     data = open_data(str(colours), "train")
     pictures = TrainingPictures(data, MODERN, Preprocessing(16, 16), seed=4)
-    batch = next(training_batches(pictures, Steps(len(data), 6, 300, 4, Share(0, 1, 1), start=5), workers))
-    keys = next(iter(Steps(len(data), 6, 300, 4, Share(0, 1, 1), start=5)))
+    batch = next(training_batches(pictures, StepSampler(len(data), 6, 300, 4, Share(0, 1, 1), start=5), workers))
+    keys = next(iter(StepSampler(len(data), 6, 300, 4, Share(0, 1, 1), start=5)))
     alone = [pictures[key] for key in reversed(keys)]
     assert torch.equal(batch.images, torch.stack([image for image, _, _ in reversed(alone)]))
     assert batch.labels.tolist() == [data.labels[index] for _, index in keys]
@@ -99,4 +99,4 @@ def test_a_worker_that_ends_is_an_error_of_the_run(colours: Path) -> None:
     data = dataclasses.replace(open_data(str(colours), "train"), read=Fatal())
     pictures = TrainingPictures(data, MODERN, Preprocessing(16, 16), seed=4)
     with pytest.raises(TrainingError, match=r"prepares pictures ended .*fewer workers"):
-        next(training_batches(pictures, Steps(len(data), 6, 1, 4, Share(0, 1, 1)), 1))
+        next(training_batches(pictures, StepSampler(len(data), 6, 1, 4, Share(0, 1, 1)), 1))

@@ -1,17 +1,25 @@
-"""The network as it is trained: with its auxiliary classifiers, its loss, and a running average of its tensors."""
+"""The network as it is trained: auxiliary classifiers and loss, a running average, fused residual units."""
 
 import copy
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from senet_zoo.networks.fused.set_fused import auto_fusion, set_fused
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.auxiliary import WithAuxiliary
-from senet_zoo.training.sharding import part
+from senet_zoo.training.progress import Progress
+from senet_zoo.training.sharding import local_part
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # by Accelerate's names
 
 
-class Trainee(nn.Module):
+class TrainedModel(nn.Module):
     """A network and the auxiliary classifiers that its spec names, behind one forward pass.
 
     Args:
@@ -38,8 +46,8 @@ class Trainee(nn.Module):
         """The network without its auxiliary classifiers."""
         return self.body.network if isinstance(self.body, WithAuxiliary) else self.body
 
-    def ready(self, *, head_only: bool, frozen_norm: bool) -> None:
-        """Set the modes of an epoch.
+    def set_modes(self, *, head_only: bool, frozen_norm: bool) -> None:
+        """Choose train or eval mode for the parts, for an epoch.
 
         Args:
             head_only: the network's classifier alone learns, on features as in use.
@@ -49,9 +57,9 @@ class Trainee(nn.Module):
         if head_only:
             self.network.eval()
         if frozen_norm:
-            for part in self.network.modules():
-                if isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm):
-                    part.eval()
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                    module.eval()
 
     def loss(
         self, outputs: tuple[Tensor, ...], targets: Tensor, class_weights: Tensor | None, label_smoothing: float
@@ -75,7 +83,7 @@ class Trainee(nn.Module):
         return each.mean()
 
 
-class Average:
+class MovingAverage:
     """A network whose tensors follow another's: ``average = decay * average + (1 - decay) * network`` at every step.
 
     Running statistics are averaged too; counters are copied.
@@ -93,8 +101,47 @@ class Average:
     def follow(self, network: ConvNet) -> None:
         """Take a step."""
         pairs = zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
-        for mean, value in ((part(mean), part(value)) for mean, value in pairs):
+        for mean, value in ((local_part(mean), local_part(value)) for mean, value in pairs):
             if mean.is_floating_point():
                 mean.lerp_(value, 1.0 - self.decay)
             else:
                 mean.copy_(value)
+
+
+def fuse_units(
+    model: TrainedModel,
+    asked: bool | Literal["auto"],
+    before: bool | None,
+    accelerator: "Accelerator",
+    progress: Progress,
+) -> bool:
+    """Fuse the ends of the residual units or leave them be, and return whether they are fused.
+
+    Both round differently, so that a run that goes on does as it did before, whatever a new measurement would say.
+
+    Args:
+        model: where it will be trained; changed in place.
+        asked: whether to, or "auto" to measure: in the first process, for all of them.
+        before: whether the run that goes on fused them; None at the start of a run.
+        accelerator: of this run.
+        progress: told of a choice.
+
+    Raises:
+        UsageError: no unit can be fused, and it was not left to a measurement.
+    """
+    if asked != "auto":
+        return bool(set_fused(model, asked).fused)
+    wanted, because = _measure_fusion(model, accelerator) if before is None else (before, "as at the start of this run")
+    progress.say(f"residual units are {'' if wanted else 'not '}fused{because and f': {because}'}")
+    return bool(set_fused(model, wanted).fused)
+
+
+def _measure_fusion(model: TrainedModel, accelerator: "Accelerator") -> tuple[bool, str]:
+    from accelerate.utils import broadcast
+
+    chosen = torch.zeros(1, device=accelerator.device)
+    because = ""
+    if accelerator.is_main_process:
+        found = auto_fusion(model, DTYPES[accelerator.mixed_precision])
+        chosen, because = chosen + found.fuse, found.because
+    return bool(broadcast(chosen).item()), because

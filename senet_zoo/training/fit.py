@@ -1,17 +1,14 @@
 """`fit`: from labelled pictures to a saved network."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.data.datasets import train_and_val
-from senet_zoo.data.labelled import Labelled
-from senet_zoo.errors import TrainingError, UsageError
-from senet_zoo.training.config import CHECKPOINTS, TrainConfig
-from senet_zoo.training.engine import Engine
-from senet_zoo.training.finishing import TrainResult, finish, refuse_finished
-from senet_zoo.training.launch import check_options, check_place, launched
-from senet_zoo.training.preparation import prepare
+from senet_zoo.errors import TrainingError
+from senet_zoo.training.classification import Classification, TrainResult
+from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.distributed import check_machine, check_options, launched
 from senet_zoo.training.progress import Progress
+from senet_zoo.training.run import Run, refuse_finished
 from senet_zoo.weights.config import check_license
 
 if TYPE_CHECKING:
@@ -22,8 +19,8 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     """Train a network and save it; under ``torchrun`` or ``accelerate launch``, in all processes together.
 
     The same command gives the same bits on the CPU, whether it was interrupted or not. Several processes walk through
-    the same pictures in the same steps as one with the same batch; batch norms measure each process's share, so that
-    the loss is the same but for rounding only where they are frozen, and blended or dropped parts differ by process.
+    the same pictures in the same steps as one with the same batch. Batch norms measure each process's share, so that
+    the loss is the same except for rounding only where they are frozen; blended or dropped parts differ by process.
 
     Args:
         config: what to train.
@@ -41,22 +38,23 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         ...
         senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
     """
-    check_place(config.device, config.precision, config.trackers)
-    check_options(config.device, sync_norm=config.sync_norm, compiles=config.compile)
-    output = Path(config.output).expanduser()
-    refuse_finished(output)
+    check_machine(config, config.trackers)
+    check_options(config)
+    refuse_finished(config.folder)
     if config.license is not None:
         check_license(config.license)
     train, val = train_and_val(
         config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
     )
-    with launched(config.device, config.precision, config.trackers, output / CHECKPOINTS, shards=True) as accelerator:
+    with launched(config, config.trackers, shards=True) as accelerator:
         progress = progress or Progress(silent=not accelerator.is_main_process)
         pieces = config.pieces
         try:
             while True:
                 try:
-                    return _run(config, train, val, pieces, accelerator, progress)
+                    return Run(
+                        config, Classification(config, train, val, pieces, accelerator, progress), accelerator, progress
+                    ).fit()
                 except RuntimeError as error:
                     _refuse_smaller_pieces(error, config, pieces, accelerator)
                 pieces *= 2
@@ -64,21 +62,6 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
                 progress.say(f"memory ran out: every step now goes in {pieces} pieces")
         finally:
             progress.close()
-
-
-def _run(
-    config: TrainConfig, train: Labelled, val: Labelled, pieces: int, accelerator: "Accelerator", progress: Progress
-) -> TrainResult:
-    job = prepare(config, train, val, pieces, accelerator.num_processes, progress)
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"a run's output is a folder that can be written, and {job.folder} is not: {error}") from error
-    if not accelerator.trackers:
-        accelerator.init_trackers("senet_zoo", {key: str(value) for key, value in job.identity.items()})
-    engine = Engine(job, accelerator, progress)
-    engine.run()
-    return finish(config, job, engine, accelerator.is_main_process)
 
 
 def _refuse_smaller_pieces(error: RuntimeError, config: TrainConfig, pieces: int, accelerator: "Accelerator") -> None:

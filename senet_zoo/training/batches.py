@@ -1,0 +1,229 @@
+"""Batches for a run: which pictures, in which order, for which process, decoded and augmented ahead of the step."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import DataError, PictureError, TrainingError
+from senet_zoo.training.augmentation import pipeline
+from senet_zoo.training.randomness import order_of_epoch, seeded
+from senet_zoo.training.recipes import TrainRecipe
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
+
+Key = tuple[int, int]  # epoch, index of a picture
+Unreadable = tuple[tuple[int, str], ...]  # index of a picture, and why it cannot be read
+MOST_NEIGHBOURS = 100  # pictures tried instead of an unreadable one
+Picture = TypeVar("Picture")
+Samples = TypeVar("Samples")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process takes of every step.
+
+    Args:
+        rank: its number, from 0.
+        ranks: number of processes.
+        pieces: batches, one after the other, whose gradients are added up.
+    """
+
+    rank: int
+    ranks: int
+    pieces: int = 1
+
+    def of(self, pictures: int, batch: int) -> list[list[int]]:
+        """The indices that this process measures, batch by batch; each picture is in one process only."""
+        mine = range(self.rank, pictures, self.ranks)
+        return [list(mine[start : start + batch]) for start in range(0, len(mine), batch)]
+
+
+class StepSampler(Sampler[list[Key]]):
+    """The pictures of one process, piece by piece, from a step to the end of the run.
+
+    A step's pictures are the next ``batch`` of the epoch's order, whatever the number of processes and pieces; what is
+    left at the end of an epoch is not shown in it.
+    """
+
+    def __init__(self, pictures: int, batch: int, epochs: int, seed: int, share: Share, start: int = 0) -> None:
+        self.pictures, self.batch, self.epochs, self.seed = pictures, batch, epochs, seed
+        self.share, self.start = share, start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """The keys of each piece."""
+        per_epoch = self.pictures // self.batch
+        size = self.batch // (self.share.ranks * self.share.pieces)
+        for epoch in range(self.start // per_epoch, self.epochs):
+            order = order_of_epoch(self.pictures, self.seed, epoch).tolist()
+            first = self.start % per_epoch if epoch == self.start // per_epoch else 0
+            for step in range(first, per_epoch):
+                for piece in range(self.share.pieces):
+                    begin = step * self.batch + (piece * self.share.ranks + self.share.rank) * size
+                    yield [(epoch, index) for index in order[begin : begin + size]]
+
+
+def read_near(read: Callable[[int], Picture], index: int, pictures: int) -> tuple[Picture, int, Unreadable]:
+    """The picture of that index or, so that no batch shrinks, the next readable one.
+
+    Returns:
+        The picture, its own index, and the unreadable ones that it stands for.
+
+    Raises:
+        DataError: too many in a row cannot be read.
+    """
+    unreadable: list[tuple[int, str]] = []
+    while True:
+        try:
+            return read(index), index, tuple(unreadable)
+        except PictureError as error:
+            unreadable.append((index, str(error)))
+            index = (index + 1) % pictures
+            if len(unreadable) == min(MOST_NEIGHBOURS, pictures):
+                raise DataError(
+                    f"of {len(unreadable)} training pictures in a row none can be read, the last because: {error}"
+                ) from error
+
+
+def load_batches(
+    pictures: Dataset[Any],
+    keys: Iterable[list[Any]],
+    collate: Callable[[list[Any]], Samples],
+    workers: int,
+    *,
+    pin: bool = False,
+) -> Iterator[Samples]:
+    """The pictures of each list of keys, prepared in ``workers`` processes; 0 prepares each when it is asked for.
+
+    A picture may be a DataError, which is raised here: raised in a worker it would arrive as that worker's traceback.
+
+    Args:
+        pictures: by key.
+        keys: of each batch.
+        collate: makes a batch of its pictures.
+        workers: processes.
+        pin: lay batches where a GPU reads them by itself.
+
+    Raises:
+        DataError: too many pictures in a row cannot be read.
+        TrainingError: a worker ended.
+    """
+    loader = DataLoader(
+        pictures,
+        batch_sampler=keys,
+        num_workers=workers,
+        collate_fn=partial(_collate, collate),
+        pin_memory=pin,
+        # Forked where that is safe, so that nothing is sent to the workers but the keys; they touch no GPU.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        generator=torch.Generator(),  # otherwise the workers' seed is drawn from torch's own
+    )
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches, None)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"a process that prepares pictures ended ({error}). Run the same command again, with fewer workers or "
+                "more shared memory (/dev/shm); it goes on from the last checkpoint"
+            ) from error
+        if isinstance(batch, DataError):
+            raise batch
+        if batch is None:
+            return
+        yield batch
+
+
+def _collate(collate: Callable[[list[Any]], Samples], pictures: list[Any]) -> Samples | DataError:
+    return next((picture for picture in pictures if isinstance(picture, DataError)), None) or collate(pictures)
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Pictures that go through the network together.
+
+    Args:
+        images: (n, 3, side, side), normalised.
+        labels: (n,).
+        unreadable: indices of pictures that another stands for, or that are left out.
+    """
+
+    images: Tensor
+    labels: Tensor
+    unreadable: tuple[int, ...]
+
+    def pin_memory(self) -> "LabelledBatch":
+        """The same in memory that a GPU reads by itself; a `DataLoader` calls it."""
+        return LabelledBatch(self.images.pin_memory(), self.labels.pin_memory(), self.unreadable)
+
+
+Sample = tuple[Tensor, int, tuple[int, ...]]  # image, label, unreadable
+
+
+class TrainingPictures(Dataset[Sample | DataError]):
+    """Augmented pictures by epoch and index: the same bits whenever and wherever they are asked for."""
+
+    def __init__(self, data: Labelled, recipe: TrainRecipe, preprocessing: Preprocessing, seed: int) -> None:
+        self.data, self.recipe, self.preprocessing, self.seed = data, recipe, preprocessing, seed
+        self._pipelines: dict[int, Transform] = {}  # by side; each process builds its own
+
+    def __getitem__(self, key: Key) -> Sample | DataError:
+        """The picture, its label, and the indices of pictures that it stands for."""
+        epoch, index = key
+        try:
+            picture, index, unreadable = read_near(self.data.read, index, len(self.data))
+        except DataError as error:
+            return error
+        with seeded(self.seed, "augment", epoch, index):
+            image: Tensor = self._pipeline(self.recipe.side(epoch, self.preprocessing.size))(picture)
+        return image, self.data.labels[index], tuple(index for index, _ in unreadable)
+
+    def _pipeline(self, side: int) -> "Transform":
+        if side not in self._pipelines:
+            self._pipelines[side] = pipeline(self.recipe.augmentation, side, self.preprocessing)
+        return self._pipelines[side]
+
+
+class ValidationPictures(Dataset[Sample | int]):
+    """Pictures as the network will see them in use, by index; the index alone where one cannot be read."""
+
+    def __init__(self, data: Labelled, preprocessing: Preprocessing) -> None:
+        self.data, self.transform = data, preprocessing.transforms()
+
+    def __getitem__(self, index: int) -> Sample | int:
+        """The picture and its label."""
+        try:
+            return self.transform(self.data.read(index)), self.data.labels[index], ()
+        except PictureError:
+            return index
+
+
+def training_batches(
+    pictures: TrainingPictures, keys: StepSampler, workers: int, *, pin: bool = False
+) -> Iterator[LabelledBatch]:
+    """The batches of ``keys``; arguments and errors as `load_batches`."""
+    return load_batches(pictures, keys, _labelled_batch, workers, pin=pin)
+
+
+def validation_batches(pictures: ValidationPictures, share: Share, batch: int, workers: int) -> Iterator[LabelledBatch]:
+    """The process's share of the validation pictures; arguments and errors as `load_batches`."""
+    keys = share.of(len(pictures.data), batch)
+    return load_batches(pictures, keys, _labelled_batch, min(workers, len(keys)))
+
+
+def _labelled_batch(samples: list[Sample | int]) -> LabelledBatch:
+    readable = [sample for sample in samples if isinstance(sample, tuple)]
+    images = torch.stack([image for image, _, _ in readable]) if readable else torch.empty(0)
+    labels = torch.tensor([label for _, label, _ in readable], dtype=torch.long)
+    left_out = [sample for sample in samples if isinstance(sample, int)]
+    return LabelledBatch(images, labels, (*left_out, *(index for _, _, indices in readable for index in indices)))

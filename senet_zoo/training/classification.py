@@ -1,0 +1,430 @@
+"""Classification as a task of a run: the network before its first step, its batches, loss, measurement and files."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import UsageError
+from senet_zoo.evaluation.tables import plot_confusion
+from senet_zoo.networks import registry
+from senet_zoo.networks.layers import initialise
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.training.augmentation import blended
+from senet_zoo.training.batches import (
+    LabelledBatch,
+    Share,
+    StepSampler,
+    TrainingPictures,
+    ValidationPictures,
+    training_batches,
+)
+from senet_zoo.training.checkpoints import TrainingCheckpoint
+from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.history import EpochRow, History, best, plot_curves
+from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units
+from senet_zoo.training.optimizers import groups_of
+from senet_zoo.training.progress import Progress
+from senet_zoo.training.randomness import seed_of, seeded
+from senet_zoo.training.recipes import TrainRecipe, values_of
+from senet_zoo.training.run import Task
+from senet_zoo.training.sharding import gathered, sharding_asked
+from senet_zoo.training.validation import ValidationScores, validate
+from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_name
+from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.create import create_model
+from senet_zoo.weights.rows import Metric
+from senet_zoo.weights.save import save_pretrained
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Args:
+        folder: what `senet_zoo.from_pretrained` reads.
+        model: name of the network.
+        classes: in the order of the logits.
+        history: every epoch.
+        epoch: the one whose network was saved, counted from 1.
+        val_top1: percentage of the validation pictures that the saved network gets right.
+        val_loss: its mean cross-entropy on them.
+        val_pictures: their number.
+        confusion: validation pictures by true class (row) and first class (column).
+        unreadable: names of the pictures that were skipped.
+        predict: the command that classifies pictures with it.
+    """
+
+    folder: Path
+    model: str
+    classes: tuple[str, ...]
+    history: History
+    epoch: int
+    val_top1: float
+    val_loss: float
+    val_pictures: int
+    confusion: tuple[tuple[int, ...], ...]
+    unreadable: tuple[str, ...]
+    predict: str
+
+
+def run_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
+    """The recipe with the batch, the learning rate and the length of this run.
+
+    Args:
+        config: what to train.
+        pictures: number of training pictures; a batch is no larger.
+        parts: processes x pieces, among which a batch is divided.
+        progress: told of the learning rate and what was scaled.
+
+    Raises:
+        UsageError: a batch that cannot be divided equally.
+    """
+    batch = config.recipe.batch if config.batch is None else config.batch
+    if batch > pictures:
+        smaller = pictures // parts * parts
+        progress.say(f"the batch is {smaller}, not {batch}, because there are {pictures} training pictures")
+        batch = smaller
+    if batch < parts or batch % parts:
+        raise UsageError(
+            f"a batch must be a multiple of processes x pieces ({parts}), so that each gets as many pictures, got "
+            f"{batch}: choose {max(parts, batch // parts * parts)}"
+        )
+    recipe = config.recipe if config.epochs is None else config.recipe.lasting(config.epochs)
+    if config.drop_path is not None:
+        recipe = replace(recipe, drop_path=config.drop_path)
+    rate = recipe.rate * batch / recipe.batch if config.rate is None else config.rate
+    scaled = config.rate is None and batch != recipe.batch
+    progress.say(
+        f"learning rate {rate:.4g} at a batch of {batch}"
+        + (f": in proportion to the recipe's {recipe.rate:.4g} at {recipe.batch}" if scaled else "")
+    )
+    return replace(recipe, batch=batch, rate=rate)
+
+
+def start(config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...]) -> ConvNet:
+    """The network before its first step, with a classifier of its own unless the weights know these very classes."""
+    with seeded(config.seed, "start"):
+        network = create_model(
+            config.model,
+            pretrained=config.pretrained,
+            weights=config.weights,
+            num_classes=len(classes),
+            drop_path=recipe.drop_path,
+        )
+        known = network.weights.categories if isinstance(network.weights, Weights | FolderConfig) else None
+        if known != classes:
+            network.reset_classifier(len(classes))
+            initialise(network.classifier)
+    return network
+
+
+def preprocessing_of(config: TrainConfig, network: ConvNet) -> Preprocessing:
+    """That of the weights, or the model's usual one; at the size that was asked for, with the same margin."""
+    record = network.weights
+    known = record.preprocessing if isinstance(record, Weights | FolderConfig) else None
+    usual = known or default_preprocessing(registry.find(split_name(config.model)[0]).name)
+    if config.size is None or config.size == usual.size:
+        return usual
+    return replace(usual, size=config.size, resize=round(usual.resize * config.size / usual.size))
+
+
+def balance(data: Labelled) -> Tensor:
+    """Weights under which every class counts alike, and 1 on average over the pictures. Shape: (classes,)."""
+    counts = torch.bincount(torch.tensor(data.labels), minlength=len(data.classes))
+    present = int((counts > 0).sum())
+    weights = len(data) / (present * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0)
+
+
+class Classification(Task[LabelledBatch, TrainResult]):
+    """A network that learns the classes of labelled pictures.
+
+    Args:
+        config: what to train.
+        train: pictures to learn from.
+        val: pictures to measure on, under the same classes.
+        pieces: batches in which a process goes through its share of a step.
+        accelerator: of the run.
+        progress: told of the run.
+
+    Raises:
+        UsageError: a batch that cannot be divided, or all that `create_model` raises.
+        WeightsError: the weights to start from could not be had.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: Labelled,
+        val: Labelled,
+        pieces: int,
+        accelerator: "Accelerator",
+        progress: Progress,
+    ) -> None:
+        self.config, self.train, self.val = config, train, val
+        self.accelerator, self.progress = accelerator, progress
+        share = Share(accelerator.process_index, accelerator.num_processes, pieces)
+        self.recipe = run_recipe(config, len(train), share.ranks * pieces, progress)
+        self.network = start(config, self.recipe, train.classes)  # as it is measured and saved: whole, plain norms
+        self.preprocessing = preprocessing_of(config, self.network)
+        self.validation = ValidationPictures(val, self.preprocessing)
+        self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
+        self.per_epoch = len(train) // self.recipe.batch
+        steps = self.recipe.epochs * self.per_epoch
+        self.sharded = sharding_asked()
+        self.model = self._trained_model()
+        length = self.recipe.ema * steps  # of the average, in steps
+        self.average = MovingAverage(self.model.network, max(0.0, 1.0 - 1.0 / length)) if length else None
+        if config.sync_norm:
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        modules: dict[str, nn.Module] = {"model": self.model}
+        if self.average:
+            modules["average"] = self.average.network
+        super().__init__(modules, self._identity(), steps, share)
+        self.history: History = ()
+        self.unreadable_val: dict[int, str] = {}
+        self.fused = False
+        self.loss_sum = self.right = self.seconds = 0.0  # of this epoch so far: over its pictures, and until `began`
+        self.began: float | None = None
+
+    def _trained_model(self) -> TrainedModel:
+        device, apart = self.accelerator.device, self.sharded or self.config.sync_norm
+        self.network.to(device)
+        with seeded(self.config.seed, "auxiliary"):
+            model = TrainedModel(copy.deepcopy(self.network) if apart else self.network)
+        # What is sharded must be contiguous; pictures are channels_last in either case.
+        return model.to(device).to(memory_format=torch.contiguous_format if self.sharded else torch.channels_last)
+
+    def _identity(self) -> Mapping[str, object]:
+        config = self.config
+        return {
+            "model": config.model,
+            "pretrained": config.pretrained,
+            "weights": None if config.weights is None else str(config.weights),
+            "data": config.data,
+            "classes": len(self.train.classes),
+            "training pictures": len(self.train),
+            "validation pictures": len(self.val),
+            "side": self.preprocessing.size,
+            "class weights": config.class_weights,
+            "patience": config.patience,
+            "precision": config.precision,
+            "seed": config.seed,
+            # None as in checkpoints from before there were any.
+            "synchronised norms": config.sync_norm or None,
+            "fused units": config.fused or None,
+            **values_of(self.recipe),
+        }
+
+    def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
+        """Fuse and compile what was asked for, and take up the history and this epoch's sums."""
+        state: dict[str, Any] | None = None if checkpoint is None else dict(checkpoint.state)
+        before = None if state is None else bool(state["fused"])
+        self.fused = fuse_units(self.model, self.config.fused, before, self.accelerator, self.progress)
+        if self.config.compile:
+            # In place, so that names stay. One graph a size: a recipe has few, and fixed shapes compile to faster code.
+            self.model.compile(dynamic=False)
+        if checkpoint is None or state is None:
+            return
+        self.history = tuple(EpochRow(**row) for row in state["history"])
+        self.loss_sum, self.right, self.seconds = state["sums"]
+        self.unreadable = {index: self._skipped(self.train, index) for index in state["unreadable"]}
+        self.progress.say(f"going on after step {checkpoint.step}, {len(self.history)} epochs done")
+
+    def state(self) -> dict[str, object]:
+        """What `prepare` takes up."""
+        return {
+            "fused": self.fused,
+            "history": [asdict(row) for row in self.history],
+            "sums": [self.loss_sum, self.right, self._seconds()],
+            "unreadable": sorted(self.unreadable),
+        }
+
+    def batches(self, start: int, *, pin: bool) -> Iterator[LabelledBatch]:
+        """Augmented pictures."""
+        pictures = TrainingPictures(self.train, self.recipe, self.preprocessing, self.config.seed)
+        recipe, seed = self.recipe, self.config.seed
+        keys = StepSampler(len(self.train), recipe.batch, recipe.epochs, seed, self.share, start)
+        return training_batches(pictures, keys, self.config.workers, pin=pin)
+
+    def phase(self, step: int) -> str:
+        """``head`` while the classifier alone learns, then ``all``."""
+        return "head" if step // self.per_epoch < self.recipe.head_epochs else "all"
+
+    def optimizer(self, phase: str) -> torch.optim.Optimizer:
+        """The recipe's, over the parameters that learn in the phase."""
+        network, recipe = self.model.network, self.recipe
+        network.requires_grad_(phase == "all")
+        network.classifier.requires_grad_(True)
+        groups = groups_of(
+            self.model,
+            network,
+            layer_decay=recipe.layer_decay,
+            weight_decay=recipe.weight_decay,
+            vector_decay=recipe.vector_decay,
+        )
+        return recipe.optimizer.build(groups)
+
+    def rate(self, step: int) -> float:
+        """The recipe's, of the classifier."""
+        return self.recipe.rate * self.recipe.factor(step / self.per_epoch, tuple(row.val_loss for row in self.history))
+
+    def begin(self, step: int) -> None:
+        """Choose the modes of an epoch, and start its bar."""
+        epoch, recipe = len(self.history), self.recipe
+        self.model.set_modes(
+            head_only=self.phase(step) == "head", frozen_norm=epoch >= recipe.epochs - recipe.frozen_norm_epochs
+        )
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
+        self.progress.begin(title, self.per_epoch * recipe.batch, step % self.per_epoch * recipe.batch)
+        self.began = time.perf_counter()
+
+    def loss(self, model: nn.Module, batch: LabelledBatch, step: int, piece: int) -> tuple[Tensor, Tensor]:
+        """Cross-entropy, with sums of the loss, of right first classes and of pictures."""
+        config, recipe, device = self.config, self.recipe, self.accelerator.device
+        self.progress.skip(self.unreadable, {index: self._skipped(self.train, index) for index in batch.unreadable})
+        torch.manual_seed(seed_of(config.seed, "step", step, piece, self.share.rank))
+        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = batch.labels.to(device, non_blocking=True)
+        classes = self.network.num_classes
+        images, targets = blended(images, labels, classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
+        outputs = self._forward(model, images)
+        loss = self.model.loss(outputs, targets, self.class_weights, recipe.label_smoothing)
+        right = (outputs[0].detach().argmax(1) == labels).sum().float()
+        return loss, torch.stack([loss.detach() * len(labels), right, right.new_tensor(len(labels))])
+
+    def _forward(self, model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+        if not self.sharded:
+            outputs: tuple[Tensor, ...] = model(images)
+            return outputs
+        with self.accelerator.autocast():  # which Accelerate's own wrapper does
+            outputs = model(images)
+        return tuple(each.float() for each in outputs)
+
+    def after_step(self) -> None:
+        """Let the average follow."""
+        if self.average:
+            self.average.follow(self.model.network)
+
+    def count(self, step: int, sums: list[float]) -> None:
+        """Add the loss and right first classes of a step, and move the bar."""
+        loss, right, pictures = sums
+        self.loss_sum += loss
+        self.right += right
+        done = ((step - 1) % self.per_epoch + 1) * self.recipe.batch
+        self.progress.advance(int(pictures), self.loss_sum / done, 100.0 * self.right / done)
+
+    def is_measured(self, step: int) -> bool:
+        """At the end of every epoch."""
+        return step % self.per_epoch == 0
+
+    def measure(self, step: int, rate: float) -> EpochRow:
+        """Measure on the validation pictures, and keep the network where patience asks for the best."""
+        seconds, pictures = self._seconds(), self.per_epoch * self.recipe.batch
+        source = self._measured_network()
+        scores = self._validate(source)
+        row = EpochRow(
+            epoch=len(self.history) + 1,
+            step=step,
+            rate=rate,
+            loss=self.loss_sum / pictures,
+            top1=100.0 * self.right / pictures,
+            val_loss=scores.loss,
+            val_top1=scores.top1,
+            images_per_second=pictures / seconds,
+            seconds=seconds,
+        )
+        self.history = (*self.history, row)
+        self.loss_sum = self.right = self.seconds = 0.0
+        self.began = None
+        if self.config.patience is not None and best(self.history) == row:
+            self.kept = {key: tensor.detach().clone() for key, tensor in source.state_dict().items()}
+        return row
+
+    def is_done(self, step: int) -> bool:
+        """After the last epoch, or so many without a better one."""
+        epoch, patience = len(self.history), self.config.patience
+        waited = epoch - best(self.history).epoch if self.history else 0
+        return epoch == self.recipe.epochs or (patience is not None and waited >= patience)
+
+    def result(self) -> TrainResult:
+        """Give the network the tensors that are saved, and measure it once more."""
+        self.network.load_state_dict(self.kept or self._measured_network().state_dict())
+        scores = self._validate(self.network)
+        output, name = self.config.folder, split_name(self.config.model)[0]
+        names = [self.train.names[index] for index in sorted(self.unreadable)]
+        return TrainResult(
+            folder=output,
+            model=name,
+            classes=self.train.classes,
+            history=self.history,
+            epoch=(self.history[-1] if self.config.patience is None else best(self.history)).epoch,
+            val_top1=scores.top1,
+            val_loss=scores.loss,
+            val_pictures=scores.count,
+            confusion=tuple(map(tuple, scores.confusion.tolist())),
+            unreadable=(*names, *(self.val.names[index] for index in sorted(scores.unreadable))),
+            predict=f"senet-zoo predict --model {name} --weights {quote(str(output))} PICTURE",
+        )
+
+    def save(self, folder: Path, result: TrainResult) -> Mapping[str, object]:
+        """Write the network with its card, curves and confusion matrix."""
+        metric = Metric(
+            name="top1",
+            value=round(result.val_top1, 2),
+            dataset=f"{Path(self.config.data).name} val ({result.val_pictures} pictures)",
+            size=self.preprocessing.size,
+            who="senet-zoo train, after training" + (", which chose the epoch by it" if self.config.patience else ""),
+            measured_by_us=True,
+        )
+        save_pretrained(
+            self.network,
+            folder,
+            preprocessing=self.preprocessing,
+            categories=result.classes,
+            license=self.config.license,
+            metrics=(metric,),
+        )
+        plot_curves(folder / "curves.png", result.history, result.epoch)
+        plot_confusion(folder / "confusion.png", torch.tensor(result.confusion), result.classes)
+        return {
+            "units were fused": self.fused,
+            "saved epoch": result.epoch,
+            "val top-1": result.val_top1,
+            "unreadable": result.unreadable,
+        }
+
+    def _measured_network(self) -> ConvNet:
+        """The network that is measured and saved; all processes ask together."""
+        source = self.average.network if self.average else self.model.network
+        if source is self.network or (self.average and not self.sharded):
+            return source
+        self.network.load_state_dict(gathered(source.state_dict()))
+        return self.network
+
+    def _validate(self, network: ConvNet) -> ValidationScores:
+        share = self.share
+        size = max(1, self.recipe.batch // (share.ranks * share.pieces))
+        scores = validate(network, self.validation, share, size, self.config.workers, self.accelerator)
+        self.progress.skip(self.unreadable_val, {index: self._skipped(self.val, index) for index in scores.unreadable})
+        return scores
+
+    def _seconds(self) -> float:
+        """Of this epoch's training so far."""
+        return self.seconds + (0.0 if self.began is None else time.perf_counter() - self.began)
+
+    @staticmethod
+    def _skipped(data: Labelled, index: int) -> str:
+        return f"{data.names[index]} cannot be read"

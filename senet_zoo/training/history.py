@@ -1,0 +1,83 @@
+"""What a run has reached, epoch by epoch: the rows of metrics.csv, and the curves drawn from them."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch.
+
+    Args:
+        epoch: counted from 1.
+        step: steps taken until its end, all epochs together.
+        rate: learning rate of the classifier at its last step.
+        loss: mean over its training pictures as they were augmented.
+        top1: percentage of them whose first class was the right one, while the network was learning.
+        val_loss: mean cross-entropy on the validation pictures, without smoothing or weights.
+        val_top1: percentage of them whose first class is the right one.
+        images_per_second: training pictures, all processes together.
+        seconds: of the training, without the validation.
+    """
+
+    epoch: int
+    step: int
+    rate: float
+    loss: float
+    top1: float
+    val_loss: float
+    val_top1: float
+    images_per_second: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"loss {self.loss:.4f}, top-1 {self.top1:.2f} %, validation loss {self.val_loss:.4f}, "
+            f"top-1 {self.val_top1:.2f} %, rate {self.rate:.3g}, {self.images_per_second:.1f} pictures a second, "
+            f"{self.seconds:.1f} s"
+        )
+
+
+History = tuple[EpochRow, ...]
+
+
+def best(history: Sequence[EpochRow]) -> EpochRow:
+    """The epoch of the highest validation accuracy, and of the lowest loss among those; the first of equals."""
+    return max(history, key=lambda row: (row.val_top1, -row.val_loss, -row.epoch))
+
+
+def as_csv(rows: "Sequence[DataclassInstance]") -> str:
+    """A line of names and a line for each of at least one row, every digit kept."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(rows[0]))
+    writer.writerows(map(astuple, rows))
+    return text.getvalue()
+
+
+def plot_curves(file: Path, history: Sequence[EpochRow], kept: int) -> None:
+    """Loss, accuracy and learning rate by epoch, with a line at the epoch that was kept."""
+    from matplotlib.figure import Figure
+
+    epochs = [row.epoch for row in history]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    loss, top1, rate = figure.subplots(1, 3)
+    loss.plot(epochs, [row.loss for row in history], marker=".", label="training")
+    loss.plot(epochs, [row.val_loss for row in history], marker=".", label="validation")
+    top1.plot(epochs, [row.top1 for row in history], marker=".", label="training")
+    top1.plot(epochs, [row.val_top1 for row in history], marker=".", label="validation")
+    rate.plot(epochs, [row.rate for row in history], marker=".")
+    for axes, title in ((loss, "loss"), (top1, "top-1 accuracy, %"), (rate, "learning rate")):
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.axvline(kept, color="grey", linewidth=0.8, linestyle=":")
+        axes.grid(alpha=0.3)
+    loss.legend()
+    figure.savefig(file, dpi=110, metadata={"Software": None})
