@@ -173,7 +173,7 @@ class Training:
 
     Args:
         command: what repeats it, from the top of the tree.
-        recipe: its name in `senet_zoo.training.recipes`, or in `senet_zoo.training.embedded.recipe`.
+        recipe: its name in `senet_zoo.training.recipes`, or at the commit that ``selection`` names.
         seed: of initialisation, order and augmentation.
         selection: how the kept state was chosen, and on which pictures.
         log: one row an epoch.
