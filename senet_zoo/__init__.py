@@ -68,13 +68,13 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.weights.catalogue import get_weights as get_weights
     from senet_zoo.weights.catalogue import list_models as list_models
     from senet_zoo.weights.catalogue import list_weights as list_weights
-    from senet_zoo.weights.checks import Verification as Verification
     from senet_zoo.weights.config import FolderConfig as FolderConfig
     from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
     from senet_zoo.weights.create import create_model as create_model
     from senet_zoo.weights.publish import push_to_hub as push_to_hub
     from senet_zoo.weights.save import from_pretrained as from_pretrained
     from senet_zoo.weights.save import save_pretrained as save_pretrained
+    from senet_zoo.weights.verify import Verification as Verification
     from senet_zoo.weights.verify import download as download
     from senet_zoo.weights.verify import verify as verify
     from senet_zoo.weights.verify import verify_deep as verify_deep
@@ -94,13 +94,12 @@ _HOMES = {
     "networks.specs": "SE",
     "prediction.exported_model": "ExportedModel load_exported",
     "weights.catalogue": "Weights get_weights list_models list_weights",
-    "weights.checks": "Verification",
     "weights.config": "FolderConfig",
     "weights.convert": "load_checkpoint",
     "weights.create": "create_model",
     "weights.publish": "push_to_hub",
     "weights.save": "from_pretrained save_pretrained",
-    "weights.verify": "download verify verify_deep",
+    "weights.verify": "Verification download verify verify_deep",
 }
 _HOME_OF = {name: f"senet_zoo.{module}" for module, names in _HOMES.items() for name in names.split()}
 _ROOMS = frozenset(

@@ -10,13 +10,13 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.support.json_fields import read_json
 from senet_zoo.weights.cache import VerifiedFile, digest
-from senet_zoo.weights.checks import Check, Verification
 from senet_zoo.weights.download import find_local
 from senet_zoo.weights.hub_repository import RemoteFile, Servers, fetch_header
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest import default_path, load_manifest, manifest_problems, sound_rows
 from senet_zoo.weights.manifest_edit import parameters_of_spec
 from senet_zoo.weights.rows import HubFile, PackageFile, ReleaseFile, Source, WeightsRow
+from senet_zoo.weights.verify import Finding, Verification
 
 _FORM = "form"
 _PINNED = ("revision", "sha256", "size")
@@ -41,13 +41,15 @@ def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
         data = read_json(path)
         form = manifest_problems(data, path.name)
     except ManifestError as e:
-        return Verification(str(path), None, None, (Check(_FORM, False, str(e)),))
+        return Verification(str(path), None, None, (Finding(_FORM, False, str(e)),))
     rows = tuple(sound_rows(data))
-    checks = [Check(_FORM, False, problem) for problem in form] or [Check(_FORM, True, "keeps every rule")]
+    checks = [Finding(_FORM, False, problem) for problem in form] or [Finding(_FORM, True, "keeps every rule")]
     duplicates = _duplicates(rows, path)
     for row in rows:
         problems = [*duplicates.get(row.name, ()), *_row_problems(row, servers)]
-        checks += [Check(row.name, False, problem) for problem in problems] or [Check(row.name, True, _summary(row))]
+        checks += [Finding(row.name, False, problem) for problem in problems] or [
+            Finding(row.name, True, _summary(row))
+        ]
     return Verification(str(path), path, digest(path), tuple(checks))
 
 

@@ -1,13 +1,13 @@
-"""Checks of a checkpoint, one by one, each with what it found."""
+"""`verify`: a checkpoint, a file or a kit checked step by step, each step with what it found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsError
+from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import Dialect
 from senet_zoo.formats.metadata import Fingerprint
@@ -17,14 +17,45 @@ from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.weights import kit
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights, split_name
-from senet_zoo.weights.checks import Check
-from senet_zoo.weights.checks import Verification as Verification  # part of the public face, which imports it from here
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
 from senet_zoo.weights.download import VerifiedCheckpoint, locate, resolve
 from senet_zoo.weights.fingerprint import TOLERANCE, UNSAID, compare, suggest
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
+from senet_zoo.weights.manifest import FILENAME as MANIFEST
+from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.recognition import spec_of
-from senet_zoo.weights.rows import WeightsRow
+from senet_zoo.weights.rows import ReleaseFile, WeightsRow
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of a verification: what was asked, whether it held, and what was found."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The checks of one checkpoint, of a kit of them, or of a manifest, in order.
+
+    Args:
+        name: what was asked for: ``model.tag``, or a path.
+        path: the file or the kit's folder, or None where there is none that can be read.
+        sha256: of the file's bytes, or of a kit's sums, hashed now; None where there is no file.
+        checks: in order; of a checkpoint, those that build on one that did not hold are not made.
+    """
+
+    name: str
+    path: Path | None
+    sha256: str | None
+    checks: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check held."""
+        return all(check.ok for check in self.checks)
 
 
 def download(name: str) -> VerifiedCheckpoint:
@@ -54,8 +85,8 @@ def verify(target: str | Path, *, model: str | None = None) -> Verification:
         UsageError: ``target`` names both a file and published weights, or ``model`` is given for the latter or a kit.
     """
     if _is_kit(target, model):
-        return kit.verify_kit(Path(target).expanduser())
-    verification, _ = _examine(_asked(target, model))
+        return _verify_kit(Path(target).expanduser())
+    verification, _ = _check_tensors(_request(target, model))
     return verification
 
 
@@ -75,26 +106,26 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
         UnknownModelError, UnknownWeightsError, UsageError: as `verify`.
     """
     if not _is_kit(target, model):
-        return _with_function(_asked(target, model))
+        return _with_function(_request(target, model))
     folder = Path(target).expanduser()
-    whole = kit.verify_kit(folder)
+    whole = _verify_kit(folder)
     if not whole.ok:
         return whole
     functions = [
         replace(check, name=f"{check.name} of {row.name}")
-        for row in kit.load_manifest_of(folder)
-        for check in _with_function(_kept(folder, row)).checks
+        for row in kit.read_rows(folder)
+        for check in _with_function(_in_kit(folder, row)).checks
         if check.name == _FUNCTION or not check.ok
     ]
     return replace(whole, checks=(*whole.checks, *functions))
 
 
-_NEXT = ("file", "header", "tensors", "finite")  # the checks in order, for the name of the one that did not hold
+_STEPS = ("file", "header", "tensors", "finite")  # the checks in order, for the name of the one that did not hold
 _FUNCTION = "function"
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """What is to be checked.
 
     Args:
@@ -136,60 +167,60 @@ def _is_kit(target: str | Path, model: str | None) -> bool:
     return True
 
 
-def _asked(target: str | Path, model: str | None) -> _Asked:
+def _request(target: str | Path, model: str | None) -> _Request:
     text = str(target)
     if "/" in text or text.endswith(".safetensors") or Path(text).expanduser().exists():
         config = config_beside(target)
         name, tag = split_name(model) if model else (config.architecture if config else None, None)
-        return _Asked(text, lambda: _own(target), name, get_weights(str(model)).row if tag else None, config)
+        return _Request(text, lambda: _find_own(target), name, get_weights(str(model)).row if tag else None, config)
     if model is not None:
         raise UsageError(f"{text} already names its model; model={model!r} goes with a file")
     row = get_weights(text).row
-    return _Asked(row.name, lambda: _published(row), row.model, row, None)
+    return _Request(row.name, lambda: _find_published(row), row.model, row, None)
 
 
-def _own(target: str | Path) -> tuple[Path, Dialect | None, str]:
+def _find_own(target: str | Path) -> tuple[Path, Dialect | None, str]:
     path, dialect = resolve(target)
     safetensors.check(path)
     return path, dialect, str(path)
 
 
-def _published(row: WeightsRow) -> tuple[Path, Dialect | None, str]:
+def _find_published(row: WeightsRow) -> tuple[Path, Dialect | None, str]:
     located = locate(row)
     return located.path, located.dialect, f"{located.path}, from {located.source}"
 
 
-def _kept(folder: Path, row: WeightsRow) -> _Asked:
-    return _Asked(row.name, lambda: _own(folder / kit.place(row)), row.model, row, None)
+def _in_kit(folder: Path, row: WeightsRow) -> _Request:
+    return _Request(row.name, lambda: _find_own(folder / kit.path_of(row)), row.model, row, None)
 
 
-def _examine(asked: _Asked) -> tuple[Verification, _Network | None]:
+def _check_tensors(request: _Request) -> tuple[Verification, _Network | None]:
     """All checks but that of the function; and what it takes to run the network, if they hold and a model was named."""
-    checks: list[Check] = []
+    checks: list[Finding] = []
     path = sha256 = network = None
     try:
-        path, dialect, found = asked.find()
+        path, dialect, found = request.find()
         sha256 = digest(path)
-        _require_saved(asked.config, path, sha256)
-        checks.append(Check("file", True, found))
+        _require_saved(request.config, path, sha256)
+        checks.append(Finding("file", True, found))
         checkpoint = open_checkpoint(path, dialect)
         kinds = f"{len(checkpoint.header.tensors)} tensors, named as {checkpoint.dialect.name}"
-        checks.append(Check("header", True, kinds))
-        name = asked.model or checkpoint.header.metadata.get("model")
+        checks.append(Finding("header", True, kinds))
+        name = request.model or checkpoint.header.metadata.get("model")
         if name:
             entry = registry.find(name)
-            config = asked.config if asked.config and asked.config.architecture == entry.name else None
+            config = request.config if request.config and request.config.architecture == entry.name else None
             spec = config.spec if config else spec_of(entry, checkpoint)
-            checkpoint.check(entry, spec, asked.row.num_classes if asked.row else None)
+            checkpoint.check(entry, spec, request.row.num_classes if request.row else None)
         checks.append(
-            Check("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
+            Finding("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")
         )
         checks.append(_finite(checkpoint))
         if name and checks[-1].ok:
             network = _Network(checkpoint, spec, config)
     except WeightsError as e:
-        checks.append(Check(_NEXT[len(checks)], False, str(e)))
-    return Verification(asked.name, path, sha256, tuple(checks)), network
+        checks.append(Finding(_STEPS[len(checks)], False, str(e)))
+    return Verification(request.name, path, sha256, tuple(checks)), network
 
 
 def _require_saved(config: FolderConfig | None, path: Path, sha256: str) -> None:
@@ -202,48 +233,48 @@ def _require_saved(config: FolderConfig | None, path: Path, sha256: str) -> None
         )
 
 
-def _finite(checkpoint: Checkpoint) -> Check:
+def _finite(checkpoint: Checkpoint) -> Finding:
     tensors = safetensors.read(checkpoint.path, checkpoint.header)
     bad = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if bad:
-        return Check(
+        return Finding(
             "finite",
             False,
             f"every value must be finite, but those of {', '.join(bad[:3])}{' and others' if bad[3:] else ''} are not",
         )
-    return Check("finite", True, "every value is finite")
+    return Finding("finite", True, "every value is finite")
 
 
-def _with_function(asked: _Asked) -> Verification:
-    verification, network = _examine(asked)
+def _with_function(request: _Request) -> Verification:
+    verification, network = _check_tensors(request)
     if not verification.ok:
         return verification
-    return replace(verification, checks=(*verification.checks, _function(asked, network)))
+    return replace(verification, checks=(*verification.checks, _function(request, network)))
 
 
-def _function(asked: _Asked, network: _Network | None) -> Check:
+def _function(request: _Request, network: _Network | None) -> Finding:
     if network is None:
-        return Check(_FUNCTION, False, "not proven: nothing says which network this is; name it with --model")
+        return Finding(_FUNCTION, False, "not proven: nothing says which network this is; name it with --model")
     if network.checkpoint.num_classes == 0:
-        return Check(_FUNCTION, False, "not proven: a network without logits (num_classes=0) has no fingerprint")
+        return Finding(_FUNCTION, False, "not proven: a network without logits (num_classes=0) has no fingerprint")
     try:
-        preprocessing, published = _promised(asked.row, network)
+        preprocessing, published = _published_answer(request.row, network)
     except WeightsError as e:
-        return Check(_FUNCTION, False, f"not proven: {e}")
+        return Finding(_FUNCTION, False, f"not proven: {e}")
     if published is None:
         own = "it carries no fingerprint; name the published weights as MODEL.TAG"
-        lacking = f"the manifest holds no fingerprint of {asked.row.name}" if asked.row else own
-        return Check(_FUNCTION, False, f"not proven: {lacking}")
+        lacking = f"the manifest holds no fingerprint of {request.row.name}" if request.row else own
+        return Finding(_FUNCTION, False, f"not proven: {lacking}")
     net = network.build()
     deviation = compare(net, preprocessing, published)
     greatest = f"greatest deviation {deviation.share:.1e} of the logits' scale, {TOLERANCE:.0e} allowed"
     if deviation.ok:
-        return Check(_FUNCTION, True, f"the published one: {greatest}")
+        return Finding(_FUNCTION, True, f"the published one: {greatest}")
     hint = suggest(net, preprocessing, published)
-    return Check(_FUNCTION, False, f"not the published one: {greatest}: {deviation.where}; {hint}")
+    return Finding(_FUNCTION, False, f"not the published one: {greatest}: {deviation.where}; {hint}")
 
 
-def _promised(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing, Fingerprint | None]:
+def _published_answer(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing, Fingerprint | None]:
     """What the picture goes through, and what is promised of the answer: by the manifest, the folder or the file."""
     if row is not None:
         return row.preprocessing, row.fingerprint
@@ -251,3 +282,84 @@ def _promised(row: WeightsRow | None, network: _Network) -> tuple[Preprocessing,
         return network.config.preprocessing or UNSAID, network.config.fingerprint
     file = network.checkpoint
     return file.metadata.preprocessing or UNSAID, file.metadata.fingerprint
+
+
+def _verify_kit(folder: Path) -> Verification:
+    """Check every file of a kit against its sums, its manifest and this zoo's; missing and extra files are named."""
+    checks: list[Finding] = []
+    sums: Mapping[str, str] = {}
+    try:
+        sums = kit.read_sums(folder)
+        checks.append(Finding(kit.SUMS, True, f"{len(sums)} files"))
+        rows = kit.read_rows(folder)
+        checks.append(_kit_file(folder, MANIFEST, sums))
+        checks += [_kit_weights(folder, row, sums) for row in rows]
+        checks.append(_no_other_files(folder, {kit.path_of(row) for row in rows} | {MANIFEST}, sums))
+    except (WeightsError, ManifestError) as e:
+        checks.append(Finding(MANIFEST if checks else kit.SUMS, False, str(e)))
+    sha256 = digest(folder / kit.SUMS) if checks[0].ok else None
+    return Verification(str(folder), folder, sha256, tuple(checks))
+
+
+def _kit_file(folder: Path, name: str, sums: Mapping[str, str]) -> Finding:
+    """Whether a file is there and as its sum says."""
+    path = folder / name
+    if not path.exists():
+        return Finding(name, False, f"missing: there is no {path}; copy the kit again")
+    if not path.is_file() or path.resolve() != folder.resolve() / name:
+        return Finding(name, False, f"{path} must be a plain file, not a link or a folder; copy the kit again")
+    if name not in sums:
+        return Finding(name, False, f"{kit.SUMS} does not name it; download it into the kit again")
+    try:
+        actual = digest(path)
+    except OSError as e:
+        return Finding(name, False, f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk")
+    if actual != sums[name]:
+        return Finding(name, False, f"changed: its sha256 must be {sums[name]}, but is {actual}; copy the kit again")
+    return Finding(name, True, f"sha256 {actual}")
+
+
+def _kit_weights(folder: Path, row: WeightsRow, sums: Mapping[str, str]) -> Finding:
+    """Whether a checkpoint is as its sum, the kit's manifest and this zoo's manifest say."""
+    check = _kit_file(folder, kit.path_of(row), sums)
+    if not check.ok:
+        return check
+    proven = False
+    for whose, known in (("the kit's manifest", row), ("the manifest of this senet_zoo", _published_row(row.name))):
+        hashes = None if known is None else _known_hashes(known)
+        if hashes is None:
+            continue
+        if sums[kit.path_of(row)] not in hashes:
+            expected = " or ".join(sorted(hashes))
+            return replace(
+                check, ok=False, found=f"not what {whose} publishes: its sha256 must be {expected}, {check.found}"
+            )
+        proven = True
+    words = "as published" if proven else f"as {kit.SUMS} says; the manifest knows no sha256 of it"
+    return replace(check, found=f"{check.found}, {words}")
+
+
+def _published_row(name: str) -> WeightsRow | None:
+    model, _, tag = name.partition(".")
+    return next((row for row in load_manifest().rows(model) if row.tag == tag), None)
+
+
+def _known_hashes(row: WeightsRow) -> set[str] | None:
+    """Every sha256 that the file may have; None where a source's is not known, as after converting a release."""
+    hashes = {None if isinstance(source, ReleaseFile) else source.sha256 for source in row.sources}
+    known = {sha256 for sha256 in hashes if sha256 is not None}
+    return known if len(known) == len(hashes) else None
+
+
+def _no_other_files(folder: Path, expected: set[str], sums: Mapping[str, str]) -> Finding:
+    extra = sorted({*_files_below(folder), *sums} - expected - {kit.SUMS})
+    if not extra:
+        return Finding("nothing else", True, "no other file")
+    shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if extra[5:] else "")
+    return Finding("nothing else", False, f"extra: {shown}; the manifest has no such weights, remove them")
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
