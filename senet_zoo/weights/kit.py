@@ -101,8 +101,8 @@ def _copy(located: VerifiedCheckpoint, path: Path) -> None:
         sha256 = digest(Path(file.name))
         if sha256 != located.sha256:
             raise WeightsCorrupted(
-                f"the sha256 of {located.path} was {located.sha256}, but its copy has {sha256}: the disk or another "
-                f"program altered it; delete it and fetch it again"
+                f"the sha256 of {located.path} was {located.sha256}, but reading it again gave {sha256}: the disk or "
+                f"another program altered it; delete it and fetch it again"
             )
 
 
