@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
     args = parser.parse_args()
 
-    with tempfile.TemporaryDirectory() as place:
-        data = Path(place) / "photographs"
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "photographs"
         for part, count in (("train", args.train), ("val", args.val)):
             take(args.imagenette, data, part, count)
         print(f"{args.train} photographs a class, {args.model} at {args.size} px")
         for start, pretrained in (("published weights", True), ("random", False)):
-            result = run(args.model, data, Path(place) / start.split()[0], args.size, pretrained)
+            result = run(args.model, data, Path(folder) / start.split()[0], args.size, pretrained)
             seconds = sum(row.seconds for row in result.history)
             print(
                 f"from {start:17}  top-1 {result.val_top1:.1f} % of {result.val_pictures}, loss {result.val_loss:.3f}, "

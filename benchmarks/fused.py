@@ -26,7 +26,7 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
@@ -75,17 +75,17 @@ def main() -> None:
         Candidate("senet_zoo", twin),
         Candidate("senet_zoo", twin, fused=True),
     ]
-    choice, sheets = implementation_on(args.device), []
+    choice, reports = implementation_on(args.device), []
     print(f"steps by {choice.implementation.name} {choice.because}\n")
     for precision in args.precision:
-        sheet = measure(candidates, precision, args)
-        print(f"{sheet}\n", flush=True)
-        sheets.append(sheet)
+        report = measure(candidates, precision, args)
+        print(f"{report}\n", flush=True)
+        reports.append(report)
     if args.output:
-        save(args.output, shlex.join(["python", "benchmarks/fused.py", *sys.argv[1:]]), sheets)
+        save(args.output, shlex.join(["python", "benchmarks/fused.py", *sys.argv[1:]]), reports)
 
 
-def measure(candidates: list[Candidate], precision: str, args: argparse.Namespace) -> Sheet:
+def measure(candidates: list[Candidate], precision: str, args: argparse.Namespace) -> BenchmarkReport:
     device, dtype = torch.device(args.device), torch.bfloat16 if precision == "bf16" else torch.float32
     images = torch.randn(args.batch, 3, args.size, args.size, device=device).to(memory_format=torch.channels_last)
     steps = {
@@ -94,14 +94,14 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
     }
     own = device.type == "cpu" and args.threads == 1
     clock = time.process_time if own else time.perf_counter
-    turns = {name: partial(timed, step, device, 1, clock) for name, step in steps.items()}
-    rounds = interleaved(turns, args.rounds, disturbed=math.inf if own else DISTURBED)
+    timers = {name: partial(timed, step, device, 1, clock) for name, step in steps.items()}
+    rounds = interleaved(timers, args.rounds, disturbed=math.inf if own else DISTURBED)
     rows = []
     for each in candidates:
         step = steps[str(each)]
         gated = each.library == "senet_zoo" and each.name == args.model
         rows.append(
-            row_of(
+            BenchmarkRow.of(
                 rounds,
                 str(each),
                 names=(each.name, f"{each.library}{', fused' if each.fused else ''}"),
@@ -112,7 +112,9 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
             )
         )
     title = f"training step, batch {args.batch}, {args.size} px, {precision}, clock: {'cpu' if own else 'wall'}"
-    return Sheet(title, describe_machine(device) | {"timm": timm.__version__}, "timm", str(rounds), tuple(rows))
+    return BenchmarkReport(
+        title, describe_machine(device) | {"timm": timm.__version__}, "timm", str(rounds), tuple(rows)
+    )
 
 
 def saved_bytes(forward: Callable[[], torch.Tensor], without: set[torch.Tensor]) -> int:

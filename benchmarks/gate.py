@@ -30,7 +30,7 @@ LONG = "cifar10"  # tag of the checkpoints inside the package; their rows in the
 
 @dataclass(frozen=True)
 class Experiment:
-    """Pairs of networks that are trained with the same words.
+    """Pairs of networks that are trained with the same options.
 
     Args:
         title: in the report.
@@ -38,7 +38,7 @@ class Experiment:
         seeds: of the runs.
         train: training pictures.
         test: test pictures.
-        words: of ``senet-zoo train``.
+        options: of ``senet-zoo train``.
     """
 
     title: str
@@ -46,10 +46,10 @@ class Experiment:
     seeds: tuple[int, ...]
     train: str
     test: str
-    words: str
+    options: str
 
     def command(self, model: str, seed: int) -> str:
-        return f"senet-zoo train {self.train} --model {model} {self.words} --seed {seed} -o runs/{model}.{seed}"
+        return f"senet-zoo train {self.train} --model {model} {self.options} --seed {seed} -o runs/{model}.{seed}"
 
 
 EXPERIMENTS = {

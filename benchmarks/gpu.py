@@ -32,8 +32,9 @@ from torch import Tensor, nn
 
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
+from senet_zoo.inference import keep_freed_memory
 from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.support.machine import describe_machine, find_device
@@ -46,8 +47,8 @@ PEERS = {
     "senet154": "legacy_senet154",
 }
 CEILINGS = {"se_resnet50": 61_600, "se_resnext50_32x4d": 53_700, "senet154": 14_500}  # pictures a second on an H200
-TURN = 0.05  # seconds at least
-TABLE = 10.0  # seconds of turns at most
+LEAST_SECONDS = 0.05  # of a candidate in a round
+TABLE = 10.0  # seconds of measurement at most
 Work = Callable[[], object]
 Candidates = Iterator[tuple[str, Callable[[], Work]]]
 
@@ -95,7 +96,7 @@ def inference(args: argparse.Namespace, x: Tensor) -> Candidates:
 
 
 def training(args: argparse.Namespace, x: Tensor, dtype: torch.dtype) -> Candidates:
-    """Likewise, layer by layer and with the ends of units fused."""
+    """By name, what makes each: layer by layer, and with the ends of units fused."""
 
     def step(model: nn.Module, fused: bool = False) -> Work:
         model = model.train().to(x.device, memory_format=torch.channels_last)
@@ -113,65 +114,65 @@ def training(args: argparse.Namespace, x: Tensor, dtype: torch.dtype) -> Candida
 
 def table(
     title: str, candidates: Candidates, args: argparse.Namespace, batch: int, end: float, ceiling: int | None
-) -> Sheet:
+) -> BenchmarkReport:
     """The candidates that there is time for, measured in turns."""
-    place, turns, out = torch.device(args.device), {}, dict[str, str]()
+    device, timers, left_out = torch.device(args.device), {}, dict[str, str]()
     for name, make in candidates:
-        if turns and time.monotonic() > end:
-            out[name] = "no time left"
+        if timers and time.monotonic() > end:
+            left_out[name] = "no time left"
             continue
         try:
             work = make()
-            timed(work, place, 2)  # compiled, and its kernels chosen
+            timed(work, device, 2)  # compiled, and its kernels chosen
         except Exception as error:  # a peer that does not run here is no reason to lose the others
-            if not turns:
+            if not timers:
                 raise
-            out[name] = str(error).strip().partition("\n")[0] or type(error).__name__
+            left_out[name] = str(error).strip().partition("\n")[0] or type(error).__name__
             continue
-        repeats = max(1, math.ceil(TURN / timed(work, place)))
-        turns[name] = partial(_once, work, place, repeats)
-    rounds = interleaved(turns, args.rounds, limit=TABLE)
-    base = next(iter(turns))
+        repeats = max(1, math.ceil(LEAST_SECONDS / timed(work, device)))
+        timers[name] = partial(_once, work, device, repeats)
+    rounds = interleaved(timers, args.rounds, limit=TABLE)
+    base = next(iter(timers))
     rows = []
-    for name in turns:
+    for name in timers:
         figures = {"ms": 1000 * statistics.median(rounds.seconds[name])}
         if ceiling:
             figures["% of the ceiling"] = 100 * rounds.rate(name, batch).median / ceiling
         model = args.peer if name.startswith("timm") else args.model
         names = (model, name)
         plain = None if name.endswith(", plain") else f"{name}, plain"
-        rows.append(row_of(rounds, name, names=names, base=base, plain=plain, pictures=batch, figures=figures))
-    machine = describe_machine(place) | {"timm": timm.__version__}
-    if out:
-        machine["left out"] = "; ".join(f"{name} ({why})" for name, why in out.items())
+        rows.append(BenchmarkRow.of(rounds, name, names=names, base=base, plain=plain, pictures=batch, figures=figures))
+    machine = describe_machine(device) | {"timm": timm.__version__}
+    if left_out:
+        machine["left out"] = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
     if ceiling:
         machine["ceiling"] = f"{ceiling} pictures a second"
-    return Sheet(title, machine, base, str(rounds), tuple(rows))
+    return BenchmarkReport(title, machine, base, str(rounds), tuple(rows))
 
 
-def _once(work: Work, place: torch.device, repeats: int) -> float:
-    return timed(work, place, repeats) / repeats
+def _once(work: Work, device: torch.device, repeats: int) -> float:
+    return timed(work, device, repeats) / repeats
 
 
-def tables(args: argparse.Namespace) -> Iterator[Sheet]:
+def tables(args: argparse.Namespace) -> Iterator[BenchmarkReport]:
     """What matters most first: the precision that a GPU is made for, and the largest batch."""
-    place, began = torch.device(args.device), time.monotonic()
+    device, began = torch.device(args.device), time.monotonic()
     loads = [(precision, batch) for precision in args.precision for batch in sorted(args.batches, reverse=True)]
     works = len(loads) + 1
     for number, (precision, batch) in enumerate(loads):
-        x = torch.randn(batch, 3, args.size, args.size, device=place, dtype=DTYPES[precision])
+        x = torch.randn(batch, 3, args.size, args.size, device=device, dtype=DTYPES[precision])
         large = precision == "bf16" and batch == max(args.batches) > 1
         title = f"inference, batch {batch}, {args.size} px, {precision}"
         end = began + 60 * args.minutes * (number + 1) / works - TABLE
         with torch.no_grad():
             yield table(title, inference(args, x), args, batch, end, args.ceiling if large else None)
-    x = torch.randn(args.train_batch, 3, args.size, args.size, device=place)
+    x = torch.randn(args.train_batch, 3, args.size, args.size, device=device)
     title = f"training step, batch {args.train_batch}, {args.size} px, {args.precision[0]}"
     candidates, end = training(args, x, DTYPES[args.precision[0]]), began + 60 * args.minutes - TABLE
     yield table(title, candidates, args, args.train_batch, end, None)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="se_resnet50")
     parser.add_argument("--peer", help="timm's name of it; default: where it is known")
@@ -185,7 +186,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--ceiling", type=int, metavar="PICTURES", help="a second; default: stated for an H200 alone")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/gpu.json")
-    args = parser.parse_args(words)
+    args = parser.parse_args(arguments)
+    keep_freed_memory()
     try:
         machine = describe_machine(find_device(args.device))
         args.model = senet_zoo.model_info(args.model).name
@@ -194,16 +196,16 @@ def main(words: Sequence[str] | None = None) -> int:
         args.peer = args.peer or PEERS.get(args.model)
         if args.ceiling is None and "H200" in str(machine["device"]) and args.size == 224:
             args.ceiling = CEILINGS.get(args.model)
-        sheets = []
-        for sheet in tables(args):
-            print(f"{sheet}\n", flush=True)
-            sheets.append(sheet)
+        reports = []
+        for report in tables(args):
+            print(f"{report}\n", flush=True)
+            reports.append(report)
     except SenetZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.output:
-        given = sys.argv[1:] if words is None else words
-        save(args.output, shlex.join(["python", "benchmarks/gpu.py", *given]), sheets)
+        given = sys.argv[1:] if arguments is None else arguments
+        save(args.output, shlex.join(["python", "benchmarks/gpu.py", *given]), reports)
     return 0
 
 

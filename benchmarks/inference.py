@@ -39,12 +39,12 @@ from torch.fx.experimental.optimization import fuse
 
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
-from senet_zoo.inference.backends import BACKENDS, COMPILED, ONNX_RUNTIME, OPENVINO, TORCH
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference import keep_freed_memory
+from senet_zoo.inference.backends import BACKENDS, COMPILED, ONNX_RUNTIME, OPENVINO, TORCH, Network
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.inference.lowering import channels_last
-from senet_zoo.inference.optimize import OptimizedModel
+from senet_zoo.inference.optimized_model import OptimizedModel
 from senet_zoo.inference.passes.trace import trace
-from senet_zoo.inference.report import Network
 from senet_zoo.inference.rewriting import rewrite
 from senet_zoo.networks.registry import ALIASES, MODELS
 from senet_zoo.support.machine import describe_machine
@@ -55,7 +55,7 @@ TORCHVISION = {"se_resnet50b": "resnet50", "se_resnet101b": "resnet101", "se_res
 PLAIN = ", plain"
 PACKAGES = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("onnx", "onnxscript", "openvino")}
 BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 0.1}  # of the largest logit: another function differs by about 1
-TURN = 0.2  # seconds of a turn, after a first run: threads of the candidate before still spin for a while
+LEAST_SECONDS = 0.2  # of a candidate in a round, after a first run: threads of the one before still spin for a while
 Tool = Callable[[nn.Module, Tensor], Network]
 """From a network, which it leaves as it is, and an example in the dtype of the arithmetic, to what runs it."""
 
@@ -218,7 +218,7 @@ def build(known: Mapping[str, tuple[str, Tool]], chosen: Sequence[str], name: st
 
 
 @torch.no_grad()
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="se_resnet50")
     parser.add_argument("--batch", type=int, default=1)
@@ -233,10 +233,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--with", nargs="+", default=[], choices=("compiled", "bf16"), dest="besides", help="these too")
     parser.add_argument("--list", action="store_true", help="print the candidates' names")
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/NAME.json")
-    args = parser.parse_args(words)
+    args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    keep_freed_memory()
     try:
         model = MODELS[senet_zoo.model_info(args.model).name]
         if not model.se:
@@ -254,16 +255,16 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, UsageError) else 1
     clock = time.perf_counter if args.clock == "wall" else time.process_time
 
-    def turn(network: Network) -> float:
+    def seconds(network: Network) -> float:
         work = partial(network, x)
         first = timed(work, x.device, 1, clock)
-        repeats = math.ceil(TURN / first)
+        repeats = math.ceil(LEAST_SECONDS / first)
         return first if repeats == 1 else timed(work, x.device, repeats, clock) / repeats
 
-    turns = {name: partial(turn, network) for name, network in built.items()}
-    rounds = interleaved(turns, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
+    timers = {name: partial(seconds, network) for name, network in built.items()}
+    rounds = interleaved(timers, args.rounds, disturbed=args.disturbed if args.clock == "wall" else math.inf)
     rows = [
-        row_of(
+        BenchmarkRow.of(
             rounds,
             name,
             names=(model.name, name),
@@ -277,10 +278,10 @@ def main(words: Sequence[str] | None = None) -> int:
     libraries = ["timm", *(packages[-1] for tool, packages in PACKAGES.items() if any(tool in name for name in chosen))]
     title = f"inference, batch {args.batch}, {size} px, clock: {args.clock}"
     machine = describe_machine(x.device) | {library: version(library) for library in libraries}
-    sheet = Sheet(title, machine, base(model.name), str(rounds), tuple(rows))
-    print(sheet)
+    report = BenchmarkReport(title, machine, base(model.name), str(rounds), tuple(rows))
+    print(report)
     if args.output:
-        save(args.output, shlex.join(["python", "benchmarks/inference.py", *(words or sys.argv[1:])]), [sheet])
+        save(args.output, shlex.join(["python", "benchmarks/inference.py", *(arguments or sys.argv[1:])]), [report])
     return 0
 
 

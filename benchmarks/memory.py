@@ -23,13 +23,14 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.networks.registry import ALIASES
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import interleaved
 
 PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(theirs)}
-OURS, THEIRS = "from senet_zoo import create_model, optimize", "from timm import create_model"
+OURS = "from senet_zoo import create_model, optimize; from senet_zoo.inference import keep_freed_memory"
+THEIRS = "from timm import create_model"
 CANDIDATES = {
     # how each is imported and made ready
     "timm": (THEIRS, "create_model({theirs!r}, checkpoint_path={file!r}).eval()"),
@@ -38,7 +39,10 @@ CANDIDATES = {
         "create_model({theirs!r}, checkpoint_path={file!r}).eval().to(memory_format=torch.channels_last)",
     ),
     "zoo": (OURS, "create_model({ours!r}, weights={file!r})"),
-    "optimize": (OURS, "optimize(create_model({ours!r}, weights={file!r}), batch={batch}, rounds=0)"),
+    "optimize": (
+        OURS,
+        "optimize(create_model({ours!r}, weights={file!r}), batch={batch}, rounds=0); keep_freed_memory()",
+    ),
 }
 PROCESS = """
 import json, time, torch
@@ -71,7 +75,7 @@ def main() -> None:
         save_file(timm.create_model(PEERS[args.model]).state_dict(), file)
         names = {"ours": args.model, "theirs": PEERS[args.model], "file": str(file), "batch": args.batch}
         peaks: dict[str, list[tuple[float, float]]] = {candidate: [] for candidate in CANDIDATES}
-        turns = {
+        timers = {
             candidate: partial(
                 answer,
                 PROCESS.format(imports=imports, create=create.format(**names), batch=args.batch),
@@ -79,12 +83,12 @@ def main() -> None:
             )
             for candidate, (imports, create) in CANDIDATES.items()
         }
-        rounds = interleaved(turns, args.rounds, own=lambda: sum(os.times()[:4]))
+        rounds = interleaved(timers, args.rounds, own=lambda: sum(os.times()[:4]))
     medians = {
         name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in peaks.items()
     }
     rows = [
-        row_of(
+        BenchmarkRow.of(
             rounds,
             name,
             names=(args.model, name),
@@ -97,10 +101,10 @@ def main() -> None:
     ]
     title = f"speed and memory in processes of their own, batch {args.batch}, 224 px"
     machine = describe_machine(torch.device("cpu")) | {"timm": timm.__version__}
-    sheet = Sheet(title, machine, "timm", str(rounds), tuple(rows))
-    print(sheet)
+    report = BenchmarkReport(title, machine, "timm", str(rounds), tuple(rows))
+    print(report)
     if args.output:
-        save(args.output, shlex.join(["python", "benchmarks/memory.py", *sys.argv[1:]]), [sheet])
+        save(args.output, shlex.join(["python", "benchmarks/memory.py", *sys.argv[1:]]), [report])
 
 
 def answer(code: str, peaks: list[tuple[float, float]]) -> float:

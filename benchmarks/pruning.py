@@ -77,13 +77,13 @@ def gates_table(model: ConvNet, activity: tuple[GateActivity, ...], measure: Mea
     print("|---|---|---|---|---|---|---|", flush=True)
     rows: list[Row] = []
     changes: list[float] = []
-    whole = 0.0
+    unpruned = 0.0
     for count in range(len(order)):
         pruned = fold_gates(model, activity, [gate.name for gate in order[:count]]) if count else model
         found = measure(pruned)
         last, spread = (order[count - 1].name, f"{order[count - 1].spread:.4f}") if count else ("-", "-")
-        whole = whole if count else found.top1
-        changes.append(found.top1 - whole)
+        unpruned = unpruned if count else found.top1
+        changes.append(found.top1 - unpruned)
         rows.append({"dropped": count, "last": last, "spread": spread, "top1": found.top1, "loss": found.loss})
         print(
             f"| {count} | {last} | {spread} | {len(gates(pruned))} | {found.top1:.2f} % | {changes[-1]:+.2f} "
@@ -103,7 +103,7 @@ def channels_table(
     args: argparse.Namespace,
 ) -> list[Row]:
     model, rows = predictor.model, list[Row]()
-    whole = measure(model).top1
+    unpruned = measure(model).top1
     print("| share | channels | parameters | multiply-adds | top-1 | change | fine-tuned | change |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for share in (0.0, *shares):
@@ -119,10 +119,10 @@ def channels_table(
             "tuned": tuned,
         }
         rows.append(row)
-        after = "- | -" if tuned is None else f"{tuned:.2f} % | {tuned - whole:+.2f}"
+        after = "- | -" if tuned is None else f"{tuned:.2f} % | {tuned - unpruned:+.2f}"
         print(
             f"| {share:g} | {', '.join(map(str, widths_of(pruned.spec)))} | {row['parameters']:,} "
-            f"| {row['multiply_adds']:,} | {top1:.2f} % | {top1 - whole:+.2f} | {after} |",
+            f"| {row['multiply_adds']:,} | {top1:.2f} % | {top1 - unpruned:+.2f} | {after} |",
             flush=True,
         )
     return rows

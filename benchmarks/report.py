@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from senet_zoo.inference.benchmark_report import Sheet, sheets_in, words
+from senet_zoo.inference.benchmark_report import BenchmarkReport, from_document
 from senet_zoo.support.files import atomic_file
+from senet_zoo.support.machine import format_machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -35,8 +36,9 @@ INTRODUCTION = f"""\
 
 Every table is one run: its candidates took turns, another one first in each round. Ratios are of the same round:
 medians, and the quartiles in brackets. A gate's cost is the time over that of the plain twin, treated alike. Figures
-hold for the machine above them. Made by `python benchmarks/report.py` from `benchmarks/results/*.json`; these commands
-make the results:
+hold for the machine above them. On a CPU, processes with optimised networks keep freed memory, as `senet-zoo` does and
+`senet_zoo.inference.keep_freed_memory()` in a program of yours. Made by `python benchmarks/report.py` from
+`benchmarks/results/*.json`; these commands make the results:
 
 ```console
 {COMMANDS}
@@ -53,12 +55,12 @@ class Result:
     Args:
         command: that made it.
         date: when.
-        sheets: what was measured.
+        reports: what was measured.
     """
 
     command: str
     date: str
-    sheets: list[Sheet]
+    reports: list[BenchmarkReport]
 
 
 def main() -> int:
@@ -77,7 +79,7 @@ def main() -> int:
     with atomic_file(path) as file:
         file.write(text.encode())
     if results:
-        draw(plot, [sheet for result in results for sheet in result.sheets])
+        draw(plot, [report for result in results for report in result.reports])
     else:
         plot.unlink(missing_ok=True)
     return 0
@@ -86,7 +88,7 @@ def main() -> int:
 def read(path: Path) -> Result:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Result(found["command"], found["date"], sheets_in(found))
+        return Result(found["command"], found["date"], from_document(found))
     except (ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"{path} must be what a benchmark wrote, and is not ({error!r}): move it away") from error
 
@@ -96,38 +98,38 @@ def page(results: list[Result]) -> str:
         return f"{INTRODUCTION}\nNo results are kept yet.\n"
     parts = [INTRODUCTION, "![Ratios of all runs, medians with quartiles](speed.png)\n"]
     for result in results:
-        parts += [section(sheet, result) for sheet in result.sheets]
+        parts += [section(report, result) for report in result.reports]
     return "\n".join(parts)
 
 
-def section(sheet: Sheet, result: Result) -> str:
-    head, *rows = sheet.table()
+def section(report: BenchmarkReport, result: Result) -> str:
+    head, *rows = report.table()
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines).replace("_", "\\_")
-    made = f"{sheet.rounds[0].upper()}{sheet.rounds[1:]}, {result.date}, on {words(sheet.machine)}."
-    models = ", ".join(dict.fromkeys(row.model for row in sheet.rows))
-    return f"## {models}: {sheet.title}\n\n{made}\n\n```console\n{result.command}\n```\n\n{table}\n"
+    made = f"{report.rounds[0].upper()}{report.rounds[1:]}, {result.date}, on {format_machine(report.machine)}."
+    models = ", ".join(dict.fromkeys(row.model for row in report.rows))
+    return f"## {models}: {report.title}\n\n{made}\n\n```console\n{result.command}\n```\n\n{table}\n"
 
 
-def draw(path: Path, sheets: list[Sheet]) -> None:
-    """A panel a sheet: a point and its quartiles for each candidate with gates, ours in colour."""
+def draw(path: Path, reports: list[BenchmarkReport]) -> None:
+    """One panel a report: a point and its quartiles for each candidate with gates, ours in colour."""
     from matplotlib.figure import Figure
 
-    shown = [[row for row in sheet.rows if not row.candidate.endswith(", plain")] for sheet in sheets]
+    shown = [[row for row in report.rows if not row.candidate.endswith(", plain")] for report in reports]
     heights = [len(rows) + 2 for rows in shown]
     figure = Figure(figsize=(8, 0.27 * sum(heights) + 0.5), layout="constrained")
-    axes = figure.subplots(len(sheets), squeeze=False, height_ratios=heights)[:, 0]
-    for axis, sheet, rows in zip(axes, sheets, shown, strict=True):
-        ours = [word for word in OURS if word != sheet.base]  # a network of ours as it comes is the peer of small ones
-        for place, row in enumerate(rows):
+    axes = figure.subplots(len(reports), squeeze=False, height_ratios=heights)[:, 0]
+    for axis, report, rows in zip(axes, reports, shown, strict=True):
+        ours = [name for name in OURS if name != report.base]  # a network of ours as it comes is the peer of small ones
+        for y, row in enumerate(rows):
             colour = COLOUR if row.candidate.startswith(tuple(ours)) else GREY
-            axis.plot([row.ratio.lower, row.ratio.upper], [place, place], color=colour, linewidth=2)
-            axis.plot(row.ratio.median, place, "o", color=colour, markersize=5)
+            axis.plot([row.ratio.lower, row.ratio.upper], [y, y], color=colour, linewidth=2)
+            axis.plot(row.ratio.median, y, "o", color=colour, markersize=5)
         axis.axvline(1, color=GREY, linewidth=0.8, zorder=0)
         axis.set_yticks(range(len(rows)), [f"{row.model}, {row.candidate}" for row in rows], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.invert_yaxis()
-        axis.set_title(fill(f"{sheet.title}: times as fast as {sheet.base}", 75), fontsize=9, loc="left")
+        axis.set_title(fill(f"{report.title}: times as fast as {report.base}", 75), fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -28,9 +28,9 @@ from torch.nn import functional as F
 import senet_zoo
 from senet_zoo.analysis import cost
 from senet_zoo.errors import SenetZooError
-from senet_zoo.inference.benchmark_report import words
+from senet_zoo.inference import keep_freed_memory
 from senet_zoo.networks.registry import ALIASES
-from senet_zoo.support.machine import describe_machine
+from senet_zoo.support.machine import describe_machine, format_machine
 from senet_zoo.support.timing import DISTURBED, Spread, interleaved, timed
 
 FLOAT32 = 4  # bytes
@@ -102,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()
     try:
         model = senet_zoo.create_model(args.model)
         size = args.size or model.spec.input_size
@@ -120,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = arithmetic()
     networks = {"optimize": partial(fast, x), eager: partial(peer, x)}
     work = {key: do for key, (_, do) in machine.items()} | {"copy": partial(target.copy_, source)} | networks
-    turns = {key: partial(timed, do, x.device) for key, do in work.items()}
-    rounds = interleaved(turns, args.rounds, disturbed=args.disturbed)
+    timers = {key: partial(timed, do, x.device) for key, do in work.items()}
+    rounds = interleaved(timers, args.rounds, disturbed=args.disturbed)
 
     each = range(len(rounds))
     peaks = [max(count / rounds.seconds[key][i] for key, (count, _) in machine.items()) for i in each]
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     best = max(machine, key=lambda key: machine[key][0] / statistics.median(rounds.seconds[key]))
     operations = args.batch * sum(layer.operations for layer in layers)
     waiting = Spread.of([1 - operations / peak / seconds for peak, seconds in zip(peaks, least, strict=True)])
-    print(words(describe_machine(x.device) | {"timm": timm.__version__}))
+    print(format_machine(describe_machine(x.device) | {"timm": timm.__version__}))
     print(f"{name}, batch {args.batch}, {size} px, float32, {rounds}\n")
     print(f"arithmetic  {Spread.of([peak / 1e9 for peak in peaks]):.1f} GFLOP/s, best: {best}")
     print(f"memory      {Spread.of([bandwidth / 1e9 for bandwidth in bandwidths]):.1f} GB/s, read and written")

@@ -39,7 +39,7 @@ def make(output: Path, backgrounds: Path | None, counts: dict[str, int], side: i
     """Write ``annotations/instances_SPLIT.json`` and ``SPLIT/*.png`` for each split; no photograph serves in two."""
     photographs = photographs_in(backgrounds) if backgrounds else []
     order = np.random.default_rng(seed).permutation(len(photographs))
-    free = [photographs[place] for place in order]
+    free = [photographs[index] for index in order]
     if backgrounds and len(free) < sum(counts.values()):
         raise SystemExit(f"{sum(counts.values())} photographs are needed, and {backgrounds} has {len(free)}")
     (output / "annotations").mkdir(parents=True)
@@ -64,7 +64,7 @@ def make(output: Path, backgrounds: Path | None, counts: dict[str, int], side: i
                 )
             canvas.save(output / split / name)
             images.append({"id": index + 1, "file_name": name, "width": side, "height": side})
-        categories = [{"id": place + 1, "name": name} for place, name in enumerate(SHAPES)]
+        categories = [{"id": number + 1, "name": name} for number, name in enumerate(SHAPES)]
         document = {"images": images, "annotations": annotations, "categories": categories}
         (output / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 

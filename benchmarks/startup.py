@@ -25,7 +25,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.networks.registry import ALIASES
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import interleaved
@@ -79,24 +79,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/startup.json")
     args = parser.parse_args()
-    sheets = [measure(model, args.rounds) for model in args.models]
-    print(*sheets, sep="\n\n")
+    reports = [measure(model, args.rounds) for model in args.models]
+    print(*reports, sep="\n\n")
     if args.output:
-        save(args.output, shlex.join(["python", "benchmarks/startup.py", *sys.argv[1:]]), sheets)
+        save(args.output, shlex.join(["python", "benchmarks/startup.py", *sys.argv[1:]]), reports)
 
 
-def measure(model: str, rounds: int) -> Sheet:
+def measure(model: str, rounds: int) -> BenchmarkReport:
     """Both libraries in turns, one network."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         save_file(timm.create_model(PEERS[model]).state_dict(), file)
         names = {"ours": model, "theirs": PEERS[model], "file": str(file)}
         inside: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
-        turns: dict[str, Callable[[], float]] = {}
+        timers: dict[str, Callable[[], float]] = {}
         for library, (imports, create, _) in LIBRARIES.items():
             code = PREDICT.format(imports=imports, create=create.format(**names))
-            turns[library] = partial(whole, code, inside[library])
-        found = interleaved(turns, rounds, own=lambda: sum(os.times()[:4]))
+            timers[library] = partial(process_seconds, code, inside[library])
+        found = interleaved(timers, rounds, own=lambda: sum(os.times()[:4]))
         rows = []
         for library, (imports, create, name) in LIBRARIES.items():
             random = [run(RANDOM.format(imports=imports, name=name.format(**names))) for _ in range(rounds)]
@@ -106,15 +106,17 @@ def measure(model: str, rounds: int) -> Sheet:
             figures["from random"] = statistics.median(each["from random"] for each in random)
             figures["memory / file"] = run(code)["memory"] / file.stat().st_size
             rows.append(
-                row_of(found, library, names=(model, library), base="timm", plain=None, pictures=1, figures=figures)
+                BenchmarkRow.of(
+                    found, library, names=(model, library), base="timm", plain=None, pictures=1, figures=figures
+                )
             )
     title = "cold start to the first prediction, seconds"
     machine = describe_machine(torch.device("cpu")) | {"timm": timm.__version__}
-    return Sheet(title, machine, "timm", str(found), tuple(rows))
+    return BenchmarkReport(title, machine, "timm", str(found), tuple(rows))
 
 
-def whole(code: str, inside: list[dict[str, float]]) -> float:
-    """Seconds of a process from start to exit; what it says of its steps goes to ``inside``."""
+def process_seconds(code: str, inside: list[dict[str, float]]) -> float:
+    """Seconds of a process from start to exit; the seconds of its steps are appended to ``inside``."""
     start = time.perf_counter()
     steps = run(code)
     seconds = time.perf_counter() - start

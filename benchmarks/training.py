@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import Sheet, row_of, save
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import interleaved, timed
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/training.json")
     args = parser.parse_args()
-    sheets = []
+    reports = []
     for pair in args.pairs:
         ours, theirs = pair.split("=")
         candidates = [
@@ -73,16 +73,16 @@ def main() -> None:
         ]
         fastest: dict[str, float] = {}
         for precision in args.precision:
-            sheet = measure(candidates, precision, args)
-            print(f"{sheet}\n", flush=True)
-            sheets.append(sheet)
-            fastest[precision] = sheet.rows[-1].rate.median
+            report = measure(candidates, precision, args)
+            print(f"{report}\n", flush=True)
+            reports.append(report)
+            fastest[precision] = report.rows[-1].rate.median
         print(f"{ours}: channels_last, {max(fastest, key=fastest.__getitem__)} is the fastest here\n", flush=True)
     if args.output:
-        save(args.output, shlex.join(["python", "benchmarks/training.py", *sys.argv[1:]]), sheets)
+        save(args.output, shlex.join(["python", "benchmarks/training.py", *sys.argv[1:]]), reports)
 
 
-def measure(candidates: list[Candidate], precision: str, args: argparse.Namespace) -> Sheet:
+def measure(candidates: list[Candidate], precision: str, args: argparse.Namespace) -> BenchmarkReport:
     """Each candidate in a process of its own, which works while the others wait."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
@@ -96,13 +96,13 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
         pipes[str(candidate)] = here
     used = dict.fromkeys(pipes, 0.0)
 
-    def turn(name: str) -> float:
+    def seconds_of(name: str) -> float:
         pipes[name].send("go")
         seconds, used[name] = pipes[name].recv()
         return seconds
 
-    turns = {name: partial(turn, name) for name in pipes}
-    rounds = interleaved(turns, args.rounds, own=lambda: time.process_time() + sum(used.values()))
+    timers = {name: partial(seconds_of, name) for name in pipes}
+    rounds = interleaved(timers, args.rounds, own=lambda: time.process_time() + sum(used.values()))
     rows = []
     for candidate, process in zip(candidates, processes, strict=True):
         name = str(candidate)
@@ -112,15 +112,19 @@ def measure(candidates: list[Candidate], precision: str, args: argparse.Namespac
         names = (candidate.name, f"{candidate.library}, {'channels_last' if candidate.channels_last else 'NCHW'}")
         pictures = args.steps * args.batch
         base = str(candidates[0])
-        rows.append(row_of(rounds, name, names=names, base=base, plain=None, pictures=pictures, figures=figures))
+        rows.append(
+            BenchmarkRow.of(rounds, name, names=names, base=base, plain=None, pictures=pictures, figures=figures)
+        )
     title = f"training step, batch {args.batch}, {args.size} px, {precision}"
     machine = describe_machine(torch.device(args.device)) | {"timm": timm.__version__}
-    return Sheet(title, machine, "timm, channels_last", str(rounds), tuple(rows))
+    return BenchmarkReport(title, machine, "timm, channels_last", str(rounds), tuple(rows))
 
 
-def work(pipe: Connection, candidate: Candidate, precision: str, batch: int, size: int, steps: int, place: str) -> None:
+def work(
+    pipe: Connection, candidate: Candidate, precision: str, batch: int, size: int, steps: int, device_name: str
+) -> None:
     """A candidate's steps at every "go", and at last its peak memory in bytes."""
-    device = torch.device(place)
+    device = torch.device(device_name)
     layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
     model = candidate.build().train().to(device).to(memory_format=layout)
     images = torch.randn(batch, 3, size, size, device=device).to(memory_format=layout)

@@ -15,7 +15,7 @@ measured layer by layer and with the ends of its units fused.
 Ratios are of the same round: medians, and the quartiles in brackets. A gate's
 cost is the time beside the plain twin, treated alike: 1.05 is 5 % more. Rounds
 in which other processes worked are dropped where enough others remain. Weights
-and pictures are random, for they do not change the speed."""
+and pictures are random, because they do not change the speed."""
 EXAMPLE = """\
 senet-zoo benchmark se_resnet50 --batch 16 --threads 2
   senet-zoo benchmark 'se_resnet?0' --train --dtype bf16"""
@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from senet_zoo.inference.benchmark import Load, benchmark
-    from senet_zoo.inference.benchmark_report import document
+    from senet_zoo.inference.benchmark import Workload, benchmark
+    from senet_zoo.inference.benchmark_report import to_document
 
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
-    load = Load(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)
+    load = Workload(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)
     with tqdm(disable=None, leave=False) as bar:  # None shows the bar on a terminal only
 
         def progress(doing: str, done: int, total: int) -> None:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        sheet = benchmark(
+        report = benchmark(
             arguments.names,
             load,
             rounds=arguments.rounds,
@@ -58,14 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     if arguments.json:
-        print_json(document(_command(arguments), [sheet]))
+        print_json(to_document(_command(arguments), [report]))
     else:
-        print(sheet)
+        print(report)
     return 0
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """What measures the same once more."""
+    """The command line that measures the same again."""
     words = ["senet-zoo", "benchmark", *arguments.names]
     for name in ("batch", "size", "threads", "rounds", "device", "dtype"):
         value = getattr(arguments, name)

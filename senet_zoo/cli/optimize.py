@@ -13,7 +13,7 @@ same, measure it in turns with the original, and print what was done.
 
 Nothing is written: in a program, senet_zoo.optimize(model) gives the network
 that was measured here. Without --weights and without a tag the weights are
-random, for they do not change the speed."""
+random, because they do not change the speed."""
 EXAMPLE = """\
 senet-zoo optimize --model se_resnet50
   senet-zoo optimize --model senet154 --batch 16 --bf16 --backend auto"""
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from senet_zoo import create_model, optimize
     from senet_zoo.inference.optimize import default_sizes
-    from senet_zoo.support.machine import describe_machine
+    from senet_zoo.support.machine import describe_machine, format_machine
 
     tagged = "." in arguments.model
     if tagged and arguments.weights:
@@ -59,6 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"model": arguments.model, "machine": machine, "report": fast.report})
         return 0
     print(f"{arguments.model}: {fast.report}")
-    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    print("In a program: fast = senet_zoo.optimize(model)")
+    print("\n" + format_machine(machine))
+    print("In a program: senet_zoo.inference.keep_freed_memory(); fast = senet_zoo.optimize(model)")
     return 0

@@ -16,8 +16,8 @@ from senet_zoo.errors import UsageError
 if TYPE_CHECKING:
     from senet_zoo.prediction.pipeline import Failure, Prediction
 
-    Answers = tuple[str, Sequence[str], Iterator[Prediction | Failure]]
-    """Whose they are, the names that they choose from, and the answers themselves."""
+    Results = tuple[str, Sequence[str], Iterator[Prediction | Failure]]
+    """Name of the network, names of its classes, results."""
 
 MOST_LISTED = 20  # classes named before the table
 
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Classify the pictures; status 1 if one could not be read."""
+    """Classify the pictures; the status is 1 if one could not be read."""
     if arguments.runtime and not arguments.exported:
         raise UsageError("--runtime computes an exported network: add --exported FILE")
     name, labels, results = _exported(arguments) if arguments.exported else _in_torch(arguments)
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(name, labels, list(predictions), failures)
     elif on_terminal():
-        print(_known(name, labels))
+        print(_class_names(name, labels))
         _print_table(predictions, arguments.batch)
     else:
         for each in predictions:
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _in_torch(arguments: argparse.Namespace) -> "Answers":
+def _in_torch(arguments: argparse.Namespace) -> "Results":
     from senet_zoo.prediction.predictor import EMBEDDED, load_predictor, predict
 
     if arguments.weights and not arguments.model:
@@ -99,13 +99,13 @@ def _in_torch(arguments: argparse.Namespace) -> "Answers":
     return predictor.name, predictor.categories, results
 
 
-def _exported(arguments: argparse.Namespace) -> "Answers":
+def _exported(arguments: argparse.Namespace) -> "Results":
     from senet_zoo.prediction.exported_model import load_exported
     from senet_zoo.prediction.runtimes import Runtime
 
-    for word in ("model", "weights", "device"):
-        if getattr(arguments, word):
-            raise UsageError(f"--exported is a whole network on the CPU: leave --{word} out")
+    for option in ("model", "weights", "device"):
+        if getattr(arguments, option):
+            raise UsageError(f"--exported is a whole network on the CPU: leave --{option} out")
     runtime = Runtime(arguments.runtime) if arguments.runtime else None
     network = load_exported(arguments.exported, runtime=runtime)
     results = network.predict(_expand(arguments.sources), top=arguments.top, batch=arguments.batch)
@@ -131,8 +131,8 @@ def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[
             yield result
 
 
-def _known(name: str, names: Sequence[str]) -> str:
-    """Whatever a picture shows, the answer is one of these."""
+def _class_names(name: str, names: Sequence[str]) -> str:
+    """The classes that the network knows: every answer is one of them."""
     listed = f": {', '.join(names)}" if len(names) <= MOST_LISTED else ""
     text = f"{visible(name)} knows {len(names)} classes{listed}"
     return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False)
@@ -153,7 +153,7 @@ def _print_json(name: str, labels: Sequence[str], predictions: "list[Prediction]
 
 
 def _print_table(predictions: "Iterator[Prediction]", group: int) -> None:
-    # Rows appear while later pictures are still computed, so columns are aligned group by group and never shrink.
+    # rows are printed while later pictures are computed: columns are aligned group by group and never shrink
     head, file_width, label_width = True, len("file"), len("class")
     while rows := list(islice(predictions, group)):
         file_width = max(file_width, *(len(visible(row.path)) for row in rows))

@@ -1,15 +1,7 @@
-"""A graph's code with everything that it needs in reach.
+"""What can run a rewritten network on this machine: PyTorch, torch.compile, ONNX Runtime, OpenVINO.
 
-A module looks for each tensor in three dictionaries and calls a layer through two functions more. Behind a convolution,
-which leaves little of Python in the cache, that is much of what an operation on a small map costs.
-
-Logits of NaN for pictures that are not finite: fused activations may turn NaN into 0 on the way.
-
-A network as one launch: its kernels are recorded once for each shape of the input, and replayed.
-
-Other programs' runtimes as backends of `senet_zoo.optimize`, on the CPU, without a file between.
-
-What can run a rewritten network on this machine. A new one is a function and a line of `BACKENDS`.
+A new backend is a function and a line of `BACKENDS`. Each returns logits of NaN for pictures that are not finite, which
+takes a guard, because fused activations may turn NaN into 0 on the way.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,69 +19,88 @@ from torch import Tensor, fx
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference.export.files import onnx_model, program_of
 from senet_zoo.inference.lowering import channels_last, lower
-from senet_zoo.inference.passes.lean_gate import LeanGate
+from senet_zoo.inference.passes.in_place import InPlaceGate
 from senet_zoo.inference.passes.trace import opaque_parts
-from senet_zoo.inference.report import Network
 from senet_zoo.prediction.runtimes import Runtime, import_extra
 
+Network = Callable[[Tensor], Tensor]
+"""Pictures (N, C, H, W) in, logits out."""
+AS_CHOSEN = "as the runtime chose"
+WIDE = (torch.float32, torch.float64)
+MOST_SHAPES = 8
+"""Shapes of the input that are recorded, because a recording keeps all its maps; others run kernel by kernel."""
 
-def straight(network: fx.GraphModule) -> Network:
-    """The same function of what the network holds now; later changes of it are not seen."""
+
+@dataclass(frozen=True)
+class Built:
+    """A network that a backend built.
+
+    Args:
+        run: pictures in, logits out; NaN for pictures that are not finite.
+        fused: what it made one step of, in words.
+        compiled_from: the network that a compiler was given, because compiling takes a minute for each shape; None
+            without a compiler.
+    """
+
+    run: Network
+    fused: str
+    compiled_from: Network | None = None
+
+
+def with_direct_access(network: fx.GraphModule) -> Network:
+    """The graph's code, its tensors and layers bound as plain attributes; later changes of the network are not seen.
+
+    A module looks for each tensor in three dictionaries and calls a layer through two more functions. Behind a
+    convolution, which leaves little of Python in the cache, that is much of what an operation on a small map costs.
+    """
     names = sorted({str(node.target) for node in network.graph.nodes if node.op in ("get_attr", "call_module")})
     if any(below.startswith(f"{name}.") for name, below in pairwise(names)):
-        return network  # a part that is called, and a part of it as well
-    reach = SimpleNamespace()
+        return network  # a layer is called, and a layer inside it as well
+    bound = SimpleNamespace()
     for name in names:
         *path, last = name.split(".")
-        part, place = network, reach
+        part, target = network, bound
         for step in path:
-            part, place = getattr(part, step), vars(place).setdefault(step, SimpleNamespace())
-        setattr(place, last, _plain(getattr(part, last)))
-    return partial(type(network).forward, reach)
+            part, target = getattr(part, step), vars(target).setdefault(step, SimpleNamespace())
+        setattr(target, last, _callable_or_tensor(getattr(part, last)))
+    return partial(type(network).forward, bound)
 
 
-def _plain(part: Any) -> Any:
+def _callable_or_tensor(part: Any) -> Any:
     if isinstance(part, Tensor):
         return part.detach()
-    return part.function() if isinstance(part, LeanGate) else part.forward
+    return part.function() if isinstance(part, InPlaceGate) else part.forward
 
 
-WIDE = (torch.float32, torch.float64)
-
-
-def mark_in_graph(network: fx.GraphModule) -> None:
-    """Let the network mark its own logits, in place: for whoever fuses operations, or waits for none of them."""
+def add_nan_guard(network: fx.GraphModule) -> None:
+    """Put the guard into the graph, in place: for backends that fuse operations or run them asynchronously."""
     (x,) = (node for node in network.graph.nodes if node.op == "placeholder")
     (output,) = (node for node in network.graph.nodes if node.op == "output")
     with network.graph.inserting_before(output):
-        output.args = (network.graph.call_function(_marked, (output.args[0], x)),)
+        output.args = (network.graph.call_function(_guarded, (output.args[0], x)),)
     network.recompile()
 
 
-def _marked(y: Tensor, x: Tensor) -> Tensor:
-    nothing = (x * 0).sum((1, 2, 3)).to(y.dtype)  # (N,), of zeros: large numbers have no sum
-    return y + nothing.view(-1, *[1] * (y.ndim - 1))
+def _guarded(y: Tensor, x: Tensor) -> Tensor:
+    zero = (x * 0).sum((1, 2, 3)).to(y.dtype)  # (N,), NaN for broken pictures; a sum of large numbers would overflow
+    return y + zero.view(-1, *[1] * (y.ndim - 1))
 
 
-def marked(run: Network) -> Network:
-    """The network, and a look at its pictures by numpy: one call, in this thread, where PyTorch needs two.
+def with_nan_guard(run: Network) -> Network:
+    """The network and a guard that sums its pictures by numpy: one call, in this thread, where PyTorch needs two.
 
-    Behind a network every call finds its code out of cache.
+    Calls count here, because after a network has run the code of each is out of the cache.
     """
-    return partial(_run_marked, run)
+    return partial(_run_guarded, run)
 
 
-def _run_marked(run: Network, x: Tensor) -> Tensor:
+def _run_guarded(run: Network, x: Tensor) -> Tensor:
     y = run(x)
     with numpy.errstate(invalid="ignore", over="ignore"):
         if isfinite((x if x.dtype in WIDE else x.float()).numpy().sum()):
             return y
-    broken = ~x.isfinite().flatten(1).all(1)  # a sum of large numbers may just have been too large
+    broken = ~x.isfinite().flatten(1).all(1)  # the sum of large numbers may have overflowed
     return torch.where(broken.view(-1, *[1] * (y.ndim - 1)), torch.nan, y)
-
-
-MOST_SHAPES = 8
-"""A recording keeps all its maps; inputs of further shapes run kernel by kernel."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +111,10 @@ class _Recording:
 
 
 class CudaGraphs:
-    """The same function as ``network``; single pictures are replayed, larger batches run as they come.
+    """A network as one launch for single pictures: its kernels are recorded once for each shape, and replayed.
 
     Args:
-        network: on a CUDA device; it must do the same kernels for every input of a shape.
+        network: on a CUDA device; it must run the same kernels for every input of a shape.
     """
 
     def __init__(self, network: Network) -> None:
@@ -125,7 +136,7 @@ class CudaGraphs:
         own = x.clone()
         stream = torch.cuda.Stream(x.device)
         stream.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(stream):  # kernels are chosen and memory is taken before the recording
+        with torch.cuda.stream(stream):  # kernels are chosen and memory is allocated before the recording
             for _ in range(3):
                 self.network(own)
         torch.cuda.current_stream(x.device).wait_stream(stream)
@@ -135,8 +146,44 @@ class CudaGraphs:
         return _Recording(graph, own, y)
 
 
-def in_onnx_runtime(network: fx.GraphModule, x: Tensor) -> Network:
-    """ONNX Runtime, in float32.
+def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
+    """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once."""
+    if x.is_cuda:
+        add_nan_guard(network)
+    lowering = lower(network, x)
+    run = with_direct_access(lowering.network)
+    if x.is_cuda:
+        return Built(CudaGraphs(run) if x.shape[0] == 1 else run, str(lowering))
+    return Built(with_nan_guard(run), str(lowering))
+
+
+def compiled(network: fx.GraphModule, x: Tensor) -> Built:
+    """torch.compile with weights as constants; every new shape of the input is compiled anew.
+
+    On a CPU it is given the lowered network: it keeps the convolutions that oneDNN chose, and makes a few loops of the
+    gates and of the ends of units. On CUDA it chooses all kernels itself.
+    """
+    add_nan_guard(network)
+    options: dict[str, object] = {"freezing": True}
+    if x.is_cuda:
+        channels_last(network)
+        options |= {"triton.cudagraphs": True}
+        fused = "as the compiler chose"
+    else:
+        lowering = lower(network, x, compiled=True)
+        network, fused = lowering.network, f"{lowering}; the rest as the compiler chose"
+    if not opaque_parts(
+        network
+    ):  # nothing else holds the network: no need to check at every call that it has not changed
+        options |= {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
+    run = cast("Network", torch.compile(network, dynamic=False, options=cast("Any", options)))
+    with torch.no_grad():
+        run(x)
+    return Built(run, fused, compiled_from=network)
+
+
+def onnx_runtime(network: fx.GraphModule, x: Tensor) -> Built:
+    """ONNX Runtime on the CPU, in float32.
 
     Raises:
         UsageError: an extra is missing.
@@ -154,11 +201,11 @@ def in_onnx_runtime(network: fx.GraphModule, x: Tensor) -> Network:
         (logits,) = session.run(None, {"pictures": pictures.contiguous().numpy()})
         return torch.from_numpy(logits)
 
-    return run
+    return Built(run, AS_CHOSEN)
 
 
-def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
-    """OpenVINO, in float32 or bfloat16.
+def openvino(network: fx.GraphModule, x: Tensor) -> Built:
+    """OpenVINO on the CPU, in float32 or bfloat16.
 
     Raises:
         UsageError: the extra is missing.
@@ -167,86 +214,26 @@ def in_openvino(network: fx.GraphModule, x: Tensor) -> Network:
     precisions = {torch.float32: "f32", torch.bfloat16: "bf16"}
     if x.is_cuda or x.dtype not in precisions:
         raise OptimizationError(f"OpenVINO computes in float32 or bfloat16 on the CPU, not in {x.dtype} on {x.device}")
-    openvino: Any = import_extra("openvino", Runtime.OPENVINO)
+    module: Any = import_extra("openvino", Runtime.OPENVINO)
     settings = {"INFERENCE_PRECISION_HINT": precisions[x.dtype], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(_onnx(network.float(), x, Runtime.OPENVINO)), "CPU", settings)
+    core = module.Core()
+    program = core.compile_model(core.read_model(_onnx(network.float(), x, Runtime.OPENVINO)), "CPU", settings)
 
     def run(pictures: Tensor) -> Tensor:
-        return torch.from_numpy(numpy.asarray(compiled(pictures.float().contiguous().numpy())[0]))
+        return torch.from_numpy(numpy.asarray(program(pictures.float().contiguous().numpy())[0]))
 
-    return run
+    return Built(run, AS_CHOSEN)
 
 
 def _onnx(network: fx.GraphModule, x: Tensor, extra: Runtime) -> bytes:
     for module in ("onnx", "onnxscript"):
         import_extra(module, extra)
-    mark_in_graph(network)
+    add_nan_guard(network)
     return bytes(onnx_model(program_of(network, x.shape[1], None)).SerializeToString())
 
 
-@dataclass(frozen=True)
-class Built:
-    """A network that a backend made.
-
-    Args:
-        run: pictures in, logits out; of NaN for pictures that are not finite.
-        fused: what it made one step of, in words.
-        compiled_from: what a compiler was given, whose own work takes a minute for each shape; None without one.
-    """
-
-    run: Network
-    fused: str
-    compiled_from: Network | None = None
-
-
-def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
-    """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once."""
-    if x.is_cuda:
-        mark_in_graph(network)
-        lowering = lower(network, x)
-        run = straight(lowering.network)
-        return Built(CudaGraphs(run) if x.shape[0] == 1 else run, str(lowering))
-    lowering = lower(network, x)
-    return Built(marked(straight(lowering.network)), str(lowering))
-
-
-def compiled(network: fx.GraphModule, x: Tensor) -> Built:
-    """torch.compile with weights as constants; every new shape of the input is compiled anew.
-
-    On a CPU it is given the lowered network: it keeps oneDNN's convolutions as they are chosen there, and makes a few
-    loops of the gates and of the ends of units. On CUDA it chooses all kernels itself.
-    """
-    mark_in_graph(network)
-    options: dict[str, object] = {"freezing": True}
-    if x.is_cuda:
-        channels_last(network)
-        options |= {"triton.cudagraphs": True}
-        fused = "as the compiler chose"
-    else:
-        lowering = lower(network, x, compiled=True)
-        network, fused = lowering.network, f"{lowering}; the rest as the compiler chose"
-    if not opaque_parts(network):  # nobody else holds it: that it did not change need not be found at every call
-        options |= {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
-    run = cast("Network", torch.compile(network, dynamic=False, options=cast("Any", options)))
-    with torch.no_grad():
-        run(x)
-    return Built(run, fused, compiled_from=network)
-
-
-def onnx_runtime(network: fx.GraphModule, x: Tensor) -> Built:
-    """ONNX Runtime, of the extra of that name."""
-    return Built(in_onnx_runtime(network, x), AS_CHOSEN)
-
-
-def openvino(network: fx.GraphModule, x: Tensor) -> Built:
-    """OpenVINO, of the extra of that name."""
-    return Built(in_openvino(network, x), AS_CHOSEN)
-
-
-AS_CHOSEN = "as the runtime chose"
 TORCH, COMPILED, ONNX_RUNTIME, OPENVINO = "torch", "torch, compiled", "ONNX Runtime", "OpenVINO"
 BACKENDS: Mapping[str, Callable[[fx.GraphModule, Tensor], Built]] = MappingProxyType(
     {TORCH: in_torch, COMPILED: compiled, ONNX_RUNTIME: onnx_runtime, OPENVINO: openvino}
 )
-"""By name: from a network of `rewrite`, which is used up, and an example input, to what runs it."""
+"""By name: builds what runs a network of `rewrite`, which is used up, from it and an example input."""

@@ -1,9 +1,4 @@
-"""A training step to be timed: forward, backward and an update, on pictures that are already there.
-
-How `senet_zoo.inference.benchmark` runs a model: as it is, and made faster, for inference or training.
-
-`benchmark`: models of the zoo on this machine, as they are and made faster, each beside its plain twin.
-"""
+"""`benchmark`: models of the zoo on this machine, as they come and made faster, each beside its plain twin."""
 
 import copy
 import itertools
@@ -19,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import UnknownModelError, UsageError
-from senet_zoo.inference.benchmark_report import Sheet, row_of
+from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow
 from senet_zoo.inference.optimize import optimize
-from senet_zoo.inference.report import Network
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.fused.set_fused import residual_units, set_fused
@@ -31,12 +25,18 @@ from senet_zoo.support.machine import describe_machine, find_device
 from senet_zoo.support.timing import Candidate, interleaved, timed
 from senet_zoo.weights.create import create_model
 
+Work = Callable[[], object]
+Progress = Callable[[str, int, int], object]
+EAGER, OPTIMISED, FUSED, COMPILED = CANDIDATES = ("eager", "optimised", "fused", "compiled")
+LEAST_SECONDS = 0.02
+"""Seconds of a candidate in each round: small networks run several times."""
+
 
 class TrainingStep:
-    """SGD with momentum on one batch, over and over; what is learnt does not matter.
+    """Forward, backward and a step of SGD with momentum on one batch, again and again.
 
     Args:
-        model: it is trained, and laid out as it shall be.
+        model: it is trained; its memory format stays.
         images: the batch, (N, C, H, W); all of class 0.
         dtype: of autocast; float32 for none.
     """
@@ -53,28 +53,24 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
 
     def loss(self) -> Tensor:
-        """The forward half."""
+        """The forward half, with the loss."""
         with torch.autocast(self.images.device.type, self.dtype, enabled=self.dtype is not torch.float32):
             return F.cross_entropy(self.model(self.images), self.labels)
 
 
-Work = Callable[[], object]
-EAGER, OPTIMISED, FUSED, COMPILED = TREATMENTS = ("eager", "optimised", "fused", "compiled")
-
-
 @dataclass(frozen=True)
-class Load:
-    """What each model is given to do.
+class Workload:
+    """What each model does.
 
     Args:
         batch: pictures at once.
         size: side of the pictures in pixels; None for each model's own.
-        dtype: ``torch.float32`` or ``torch.bfloat16``; the latter by autocast in training.
-        train: a training step with channels last, in place of inference.
-        compile: measure torch.compile as well: a minute or more for each model.
+        dtype: ``torch.float32`` or ``torch.bfloat16``, in training by autocast.
+        train: whether it is a training step with channels last, or inference.
+        compile: whether torch.compile is measured too, which takes a minute or more for each model.
 
     Raises:
-        UsageError: no pictures, no pixels, or another dtype.
+        UsageError: a number below 1, or another dtype.
     """
 
     batch: int = 1
@@ -96,17 +92,17 @@ class Load:
         return f"{work}, batch {self.batch}, {size}, {str(self.dtype).removeprefix('torch.')}"
 
 
-def treatments(name: str, load: Load, place: torch.device) -> Iterator[tuple[str, Work]]:
-    """How the model can be run, the eager one first.
+def candidates(name: str, load: Workload, device: torch.device) -> Iterator[tuple[str, Work]]:
+    """The ways to run a model, eager first.
 
     Raises:
         UsageError: it cannot run on such pictures.
-        OptimizationError: see `senet_zoo.optimize`.
+        OptimizationError: as in `senet_zoo.optimize`.
     """
-    model = _with_steady_gates(create_model(name, device=place))
+    model = _with_constant_gates(create_model(name, device=device))
     size = load.size or model.spec.input_size
-    x = torch.randn(load.batch, 3, size, size, device=place)
-    eager = _training(name, x, load.dtype) if load.train else _inference(_cast(model, load.dtype), x.to(load.dtype))
+    x = torch.randn(load.batch, 3, size, size, device=device)
+    eager = _training(name, x, load.dtype) if load.train else partial(_cast(model, load.dtype), x.to(load.dtype))
     try:
         eager()
     except (RuntimeError, ValueError) as error:
@@ -126,18 +122,18 @@ def treatments(name: str, load: Load, place: torch.device) -> Iterator[tuple[str
             model,
             dtype=load.dtype,
             compile=how == COMPILED,
-            sizes=(size, size + 1),  # both are sizes that the network can read
+            sizes=(size, size + 1),  # the network can read both sizes
             batch=load.batch,
             rounds=0,
         )
-        yield how, _inference(fast, x)
+        yield how, partial(fast, x)
 
 
-def _with_steady_gates(model: ConvNet) -> ConvNet:
-    """The same network, its gates random still, but the same for all pictures.
+def _with_constant_gates(model: ConvNet) -> ConvNet:
+    """The same network with random gates that are the same for all pictures.
 
-    Through random weights maps grow from unit to unit, and gates that look at large numbers are open or shut by their
-    rounding: the logits of deep untrained networks are noise, and nothing could be compared with them.
+    With random weights maps grow from unit to unit, and rounding decides whether a gate of large numbers is open or
+    shut: the logits of deep untrained networks are noise, and could not be compared.
     """
     for gate in gates(model).values():
         nn.init.zeros_(gate.fc2.weight)
@@ -146,10 +142,6 @@ def _with_steady_gates(model: ConvNet) -> ConvNet:
 
 def _cast(model: ConvNet, dtype: torch.dtype) -> ConvNet:
     return model if dtype is torch.float32 else copy.deepcopy(model).to(dtype)
-
-
-def _inference(network: Network, x: Tensor) -> Work:
-    return partial(network, x)
 
 
 def _training(name: str, x: Tensor, dtype: torch.dtype, *, fused: bool = False, compiled: bool = False) -> Work:
@@ -161,64 +153,59 @@ def _training(name: str, x: Tensor, dtype: torch.dtype, *, fused: bool = False, 
 
 
 def at_least_one(name: str, value: int) -> None:
-    """Let a whole number from 1 up pass.
+    """Check a whole number.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is below 1, or no whole number.
     """
     if type(value) is not int or value < 1:
         raise UsageError(f"{name} must be a whole number, at least 1, got {value}")
 
 
-Progress = Callable[[str, int, int], object]
-TURN = 0.02
-"""Seconds that a turn takes at least: small networks run several times."""
-
-
 def benchmark(
     names: Sequence[str],
-    load: Load,
+    load: Workload,
     *,
     rounds: int = 15,
     threads: int | None = None,
     device: str | None = None,
     progress: Progress = lambda doing, done, total: None,
-) -> Sheet:
-    """Measure models, all in one run and in turns, on random weights and pictures; gates are the same for all pictures.
+) -> BenchmarkReport:
+    """Measure models in one run and in turns, with random weights and pictures.
 
     In inference a model runs as it comes (eager) and by `senet_zoo.optimize`; in training layer by layer (eager) and
-    with the ends of its units fused, where it has units that can be. A gate's cost is taken beside the plain twin,
-    treated alike, and is missing for models without gates.
+    with the ends of its units fused, if it has units for that. A gate's cost is the time over that of the plain twin,
+    run in the same way; models without gates have none. Gates are the same for all pictures.
 
     Args:
         names: models, or shell patterns of their names.
         load: what they do.
-        rounds: in which each candidate has its turn.
-        threads: of PyTorch's operations on a CPU. Default: as many as it uses already.
-        device: where they run. Default: the first CUDA device, or the CPU where there is none.
-        progress: told what is being done, how much of it is, and of how much.
+        rounds: number of rounds; each candidate runs once in each.
+        threads: threads of PyTorch's operations on a CPU; default: as many as it uses already.
+        device: default: the first CUDA device, or the CPU if there is none.
+        progress: called with what is being done, how much of it is done, and of how much.
 
     Raises:
-        UnknownModelError: no model is named or matched so.
-        UsageError: an option that cannot be honoured, or a model that cannot run on such pictures.
-        OptimizationError: see `senet_zoo.optimize`.
+        UnknownModelError: no model has such a name.
+        UsageError: an option that is not supported, or a model that cannot run on such pictures.
+        OptimizationError: as in `senet_zoo.optimize`.
     """
     at_least_one("rounds", rounds)
-    models, place = _models(names), find_device(device)
+    models, on = _models(names), find_device(device)
     needed = dict.fromkeys(
         name for model in models for name in ([model.name, model.twin] if model.se else [model.name])
     )
-    turns = dict[str, Candidate]()
+    timers = dict[str, Candidate]()
     with _threads(threads), torch.set_grad_enabled(load.train):
         for number, name in enumerate(needed):
             progress("preparing", number, len(needed))
-            works = dict(treatments(name, load, place))
-            repeats = max(1, math.ceil(TURN / timed(works[EAGER], place)))
-            turns |= {_key(name, how): partial(_once, work, place, repeats) for how, work in works.items()}
-        measured = interleaved(_told(turns, progress, len(turns) * (rounds + 1)), rounds)
-        machine = describe_machine(place)
+            works = dict(candidates(name, load, on))
+            repeats = max(1, math.ceil(LEAST_SECONDS / timed(works[EAGER], on)))
+            timers |= {_key(name, how): partial(_once, work, on, repeats) for how, work in works.items()}
+        measured = interleaved(_with_progress(timers, progress, len(timers) * (rounds + 1)), rounds)
+        machine = describe_machine(on)
     rows = [
-        row_of(
+        BenchmarkRow.of(
             measured,
             _key(model.name, how),
             names=(model.name, how),
@@ -227,14 +214,14 @@ def benchmark(
             pictures=load.batch,
         )
         for model in models
-        for how in TREATMENTS
-        if _key(model.name, how) in turns
+        for how in CANDIDATES
+        if _key(model.name, how) in timers
     ]
-    return Sheet(str(load), machine, EAGER, str(measured), tuple(rows))
+    return BenchmarkReport(str(load), machine, EAGER, str(measured), tuple(rows))
 
 
 def _models(names: Sequence[str]) -> list[Model]:
-    """Each once, in the order of ``names``."""
+    """The models of all names and patterns, each once, in the order of ``names``."""
     found = dict[str, Model]()
     for name in names:
         matched = registry.matching_names(name) if set(name) & set("*?[") else [registry.find(name).name]
@@ -246,21 +233,21 @@ def _models(names: Sequence[str]) -> list[Model]:
     return list(found.values())
 
 
-def _once(work: Work, place: torch.device, repeats: int) -> float:
+def _once(work: Work, device: torch.device, repeats: int) -> float:
     """Seconds of one run out of several."""
-    return timed(work, place, repeats) / repeats
+    return timed(work, device, repeats) / repeats
 
 
-def _told(turns: Mapping[str, Candidate], progress: Progress, total: int) -> dict[str, Candidate]:
-    """The same turns, each told to ``progress``."""
+def _with_progress(timers: Mapping[str, Candidate], progress: Progress, total: int) -> dict[str, Candidate]:
+    """The same timers, each of which reports to ``progress``."""
     done = itertools.count(1)
 
-    def told(turn: Candidate) -> float:
-        seconds = turn()
+    def run(timer: Candidate) -> float:
+        seconds = timer()
         progress("measuring", next(done), total)
         return seconds
 
-    return {key: partial(told, turn) for key, turn in turns.items()}
+    return {key: partial(run, timer) for key, timer in timers.items()}
 
 
 def _key(name: str, how: str) -> str:

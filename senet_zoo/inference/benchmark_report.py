@@ -1,4 +1,4 @@
-"""What a benchmark measured, as values that print as a table, and as files that `benchmarks/report.py` reads."""
+"""What a benchmark measured: values that print as a table, and the JSON files that `benchmarks/report.py` reads."""
 
 import dataclasses
 import json
@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from senet_zoo.support.files import atomic_file
+from senet_zoo.support.machine import format_machine
 from senet_zoo.support.timing import Rounds, Spread
 
 
 @dataclass(frozen=True)
-class Row:
-    """A candidate.
+class BenchmarkRow:
+    """A candidate: one model, run in one way.
 
     Args:
         model: its name in its library.
         candidate: how it is run.
         rate: pictures a second.
-        ratio: times that it is as fast as the candidate that the sheet is based on.
-        gate: times that it takes as long as its plain twin, treated alike; None where there is no gate or no twin.
-        figures: others by name and unit, such as ``peak MiB``.
+        ratio: how many times as fast it is as the report's base.
+        gate: its time over that of its plain twin, run in the same way; None without a gate or a twin.
+        figures: other figures by name and unit, such as ``peak MiB``.
     """
 
     model: str
@@ -32,14 +33,40 @@ class Row:
     gate: Spread | None
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        rounds: Rounds,
+        key: str,
+        *,
+        names: tuple[str, str],
+        base: str,
+        plain: str | None,
+        pictures: int,
+        figures: Mapping[str, float] | None = None,
+    ) -> "BenchmarkRow":
+        """The row of a candidate that was timed.
+
+        Args:
+            rounds: result of `senet_zoo.support.timing.interleaved`.
+            key: the candidate's name there.
+            names: of the model, and of the way it is run.
+            base: name of the candidate that the ratio is to.
+            plain: name of the plain twin; None, or one that was not timed, if there is no gate's cost.
+            pictures: pictures in each round.
+            figures: other figures.
+        """
+        gate = rounds.ratio(key, plain) if plain in rounds.seconds and plain is not None else None
+        return cls(*names, rounds.rate(key, pictures), rounds.ratio(base, key), gate, figures or {})
+
 
 @dataclass(frozen=True)
-class Sheet:
-    """Candidates that were measured in turns, in one run.
+class BenchmarkReport:
+    """Candidates that were timed in turns, in one run.
 
     Args:
         title: what they did.
-        machine: where, and with which versions and threads.
+        machine: where, with versions and threads.
         base: the candidate that ratios are to.
         rounds: how many count, and how many were disturbed.
         rows: the candidates.
@@ -49,10 +76,10 @@ class Sheet:
     machine: Mapping[str, str | int]
     base: str
     rounds: str
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
 
     def table(self) -> list[list[str]]:
-        """Cells, the line of heads first."""
+        """Cells; the first line is the head."""
         figures = list(dict.fromkeys(name for row in self.rows for name in row.figures))
         head = ["model", "candidate", "pictures a second", f"times as fast as {self.base}", "gate's cost", *figures]
         lines = [
@@ -72,7 +99,7 @@ class Sheet:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
-        return "\n".join([words(self.machine), f"{self.title}, {self.rounds}", "", *lines])
+        return "\n".join([format_machine(self.machine), f"{self.title}, {self.rounds}", "", *lines])
 
 
 def _short(value: float) -> str:
@@ -80,62 +107,32 @@ def _short(value: float) -> str:
     return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
-def row_of(
-    rounds: Rounds,
-    key: str,
-    *,
-    names: tuple[str, str],
-    base: str,
-    plain: str | None,
-    pictures: int,
-    figures: Mapping[str, float] | None = None,
-) -> Row:
-    """The row of a candidate of `interleaved`.
-
-    Args:
-        rounds: of `interleaved`.
-        key: the candidate's there.
-        names: of the model, and of how it is run.
-        base: key of the candidate that the ratio is to.
-        plain: key of the plain twin; None, or one that was not measured, for no gate's cost.
-        pictures: in a turn.
-        figures: others.
-    """
-    gate = rounds.ratio(key, plain) if plain in rounds.seconds and plain is not None else None
-    return Row(*names, rounds.rate(key, pictures), rounds.ratio(base, key), gate, figures or {})
-
-
-def words(machine: Mapping[str, str | int]) -> str:
-    """The machine on one line."""
-    return ", ".join(f"{name} {value}" for name, value in machine.items())
-
-
-def document(command: str, sheets: Sequence[Sheet]) -> dict[str, object]:
-    """What a file of results holds: sheets, the command that made them, and the date."""
+def to_document(command: str, reports: Sequence[BenchmarkReport]) -> dict[str, object]:
+    """The JSON document of reports, with the command that made them and the date."""
     date = datetime.now(UTC).date().isoformat()
-    return {"command": command, "date": date, "sheets": [dataclasses.asdict(sheet) for sheet in sheets]}
+    return {"command": command, "date": date, "sheets": [dataclasses.asdict(report) for report in reports]}
 
 
-def save(path: Path, command: str, sheets: Sequence[Sheet]) -> None:
-    """Write such a file.
+def save(path: Path, command: str, reports: Sequence[BenchmarkReport]) -> None:
+    """Write such a document.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with atomic_file(path) as file:
-        file.write((json.dumps(document(command, sheets), indent=1) + "\n").encode())
+        file.write((json.dumps(to_document(command, reports), indent=1) + "\n").encode())
 
 
-def sheets_in(document: Mapping[str, Any]) -> list[Sheet]:
-    """The sheets of such a document.
+def from_document(document: Mapping[str, Any]) -> list[BenchmarkReport]:
+    """The reports of such a document.
 
     Raises:
-        KeyError, TypeError: it is none.
+        KeyError, TypeError: it is not such a document.
     """
 
-    def row(found: dict[str, Any]) -> Row:
+    def row(found: dict[str, Any]) -> BenchmarkRow:
         gate = found["gate"]
         spreads = {"rate": Spread(**found["rate"]), "ratio": Spread(**found["ratio"])}
-        return Row(**found | spreads | {"gate": gate and Spread(**gate)})
+        return BenchmarkRow(**found | spreads | {"gate": gate and Spread(**gate)})
 
-    return [Sheet(**each | {"rows": tuple(map(row, each["rows"]))}) for each in document["sheets"]]
+    return [BenchmarkReport(**each | {"rows": tuple(map(row, each["rows"]))}) for each in document["sheets"]]

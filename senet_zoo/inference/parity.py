@@ -1,4 +1,4 @@
-"""Whether two networks are one function: their logits on random pictures of several sizes and batches."""
+"""Whether two networks compute the same function: their logits on random pictures of several sizes and batches."""
 
 import copy
 from collections.abc import Callable
@@ -9,41 +9,42 @@ from torch import Tensor, nn
 from senet_zoo.errors import OptimizationError
 
 BOUNDS = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest deviation of a logit, as a share of the largest. float32 rounds at 6e-8 a step, and tens of steps add up.
-bfloat16 rounds at 4e-3, of which tens of random signs make 1 to 2e-2: 5e-2 is no rounding any more. float16 has three
-bits more."""
+"""Largest deviation of a logit, as a share of the largest logit. float32 rounds at 6e-8 a step, and tens of steps add
+up. bfloat16 rounds at 4e-3, of which tens of random signs make 1 to 2e-2: 5e-2 is more than rounding. float16 has three
+bits more than bfloat16."""
 BATCHES = (1, 3)
+"""Numbers of pictures that networks are compared on."""
 
 
 def bound_of(dtype: torch.dtype, device: torch.device) -> float:
-    """Of `BOUNDS`, where float32 convolutions on CUDA round to TF32, which has the ten bits of float16."""
+    """The bound of `BOUNDS`; TF32, which float32 convolutions on CUDA may round to, has the ten bits of float16."""
     return BOUNDS[torch.float16 if rounds_to_tf32(dtype, device) else dtype]
 
 
 def rounds_to_tf32(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether convolutions do, in PyTorch's present settings."""
+    """Whether convolutions round to TF32 in PyTorch's present settings."""
     precision: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
     return dtype is torch.float32 and device.type == "cuda" and precision == "tf32"
 
 
-def pictures(batch: int, in_channels: int, size: int, like: Tensor) -> Tensor:
+def random_pictures(batch: int, in_channels: int, size: int, like: Tensor) -> Tensor:
     """Random pictures, the same in every process; the global random state is not touched."""
     generator = torch.Generator().manual_seed(size)
     return torch.randn(batch, in_channels, size, size, generator=generator).to(like.device, like.dtype)
 
 
-class Check:
-    """Compares networks with the original, and keeps the worst that was found.
+class ParityCheck:
+    """Compares networks with the original, and keeps the largest deviation.
 
     Args:
         model: the original.
-        inputs: what they are compared on.
-        dtype: of the arithmetic of those that are compared.
+        inputs: pictures that they are compared on.
+        dtype: of the arithmetic of the networks that are compared.
 
     Attributes:
-        bound: of a deviation.
-        worst: deviation so far.
-        shapes: of the inputs, (batch, side).
+        bound: largest deviation that is accepted.
+        worst: largest deviation so far.
+        shapes: (batch, side) of each input.
 
     Raises:
         OptimizationError: the original does not run on one of the inputs, or gives no tensor of finite numbers.
@@ -58,15 +59,15 @@ class Check:
 
     @torch.no_grad()
     def __call__(self, network: Callable[[Tensor], Tensor], what: str, first: int | None = None) -> None:
-        """Let a network pass that gives the same logits.
+        """Check that a network gives the original's logits.
 
         Args:
             network: pictures in, logits out.
-            what: it is, for the message.
-            first: how many of the inputs to compare on; all by default.
+            what: the network's name, for the message.
+            first: number of inputs to compare on; default: all.
 
         Raises:
-            OptimizationError: it does not.
+            OptimizationError: its logits deviate by more than ``bound``.
         """
         for x, y in list(zip(self.inputs, self.answers, strict=True))[:first]:
             found = _deviation(network(x), y)
@@ -83,14 +84,14 @@ class Check:
         own = _deviation(y.cpu(), exact(x.to("cpu", torch.float64)))
         if own > self.bound / 5:  # a network that is trained is within 1e-6
             return (
-                f"its own logits deviate by {own:.1e} from those in float64, for rounding grows in it, as in deep "
-                "networks that are not trained: load trained weights"
+                f"its own logits deviate by {own:.1e} from those in float64, because rounding grows in it, as in "
+                "deep networks that are not trained: load trained weights"
             )
         return f"its own logits are within {own:.1e} of those in float64: use it, and please report the network"
 
 
 def _deviation(found: Tensor, right: Tensor) -> float:
-    """Largest difference of a logit, as a share of the largest; NaN where one is."""
+    """Largest difference of a logit, as a share of the largest logit; NaN if a logit is NaN."""
     if found.shape != right.shape:
         return float("inf")
     found, right = found.double(), right.double()

@@ -1,6 +1,6 @@
 """The portable half of `senet_zoo.optimize`: a network rewritten by exact algebra in PyTorch's standard operations.
 
-What it returns runs on every device, at every size and batch, and exports like any other network.
+The result runs on every device, at every size and batch, and exports like any other network.
 """
 
 import copy
@@ -19,15 +19,15 @@ from senet_zoo.inference.passes.trace import PREFIX, trace
 
 @dataclass(frozen=True)
 class Rewriting:
-    """A network rewritten, and what was done.
+    """A rewritten network, and what was done.
 
     Args:
         network: the same function in eval mode; its operations are a graph of `torch.fx`.
-        folded: batch norms that are part of a convolution now.
-        norms: batch norms that stay.
+        folded: number of batch norms that became part of a convolution.
+        norms: number of batch norms that stay.
         early: names of the gates that are computed before the convolution that they scale.
         late: names of the other gates, and why they stay behind it.
-        opaque: names of parts whose code cannot be looked into; they run as they are.
+        opaque: names of parts that cannot be traced; they run as they are.
     """
 
     network: fx.GraphModule
@@ -42,7 +42,7 @@ class Rewriting:
 def rewrite(model: nn.Module) -> Rewriting:
     """The same function with batch norms folded and gates computed early, in standard operations.
 
-    ``model`` itself is not changed; nothing is shared with it.
+    ``model`` is not changed, and nothing is shared with it.
 
     Args:
         model: in eval mode, taking one tensor (N, C, H, W).
@@ -75,7 +75,7 @@ def rewrite(model: nn.Module) -> Rewriting:
 
 
 def in_channels_of(network: fx.GraphModule) -> int:
-    """Channels of the pictures of a rewritten network: what the first convolution behind them reads."""
+    """Channels of the pictures of a rewritten network: those that its first convolution reads."""
     reached: set[fx.Node] = set()
     for node in network.graph.nodes:
         if node.op == "placeholder" or reached & set(node.all_input_nodes):

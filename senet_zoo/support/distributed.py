@@ -1,7 +1,4 @@
-"""Where processes that share a run meet, as ``torchrun`` and ``accelerate launch`` say it in the environment.
-
-Several processes that share a piece of work, and each get the whole result.
-"""
+"""Several processes that share a piece of work, started by ``torchrun`` or ``accelerate launch``."""
 
 import os
 from collections.abc import Iterator
@@ -16,17 +13,17 @@ import torch.distributed as dist
 
 from senet_zoo.errors import TrainingError, UsageError
 
-_PLACE = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def processes() -> int:
-    """How many there are; 1 where nothing started others.
+    """The number of processes, from the environment; 1 if no launcher started them.
 
     Raises:
-        UsageError: there are several, and nothing says where they meet.
+        UsageError: there are several, and the environment does not say where they meet.
     """
     world = os.environ.get("WORLD_SIZE", "1")
-    missing = [name for name in _PLACE if name not in os.environ]
+    missing = [name for name in _RENDEZVOUS if name not in os.environ]
     if world == "1" or not missing:
         return int(world)
     raise UsageError(
@@ -36,7 +33,7 @@ def processes() -> int:
 
 
 def keep_default_group_free() -> None:
-    """Let a default process group that is made after this call end when it is destroyed.
+    """Make sure that a default process group made after this call ends when it is destroyed.
 
     A function of `torch.distributed.nn.functional` names the default group of the moment of its import as a default
     argument. Imported while there is one, as torchvision and torch.compile do in passing, that group outlives its
@@ -45,12 +42,12 @@ def keep_default_group_free() -> None:
     import_module("torch.distributed.nn.functional")
 
 
-def let_group_go(error: BaseException) -> None:
-    """Clear the frames that an error came through: their variables keep the group that is to end."""
-    passed: BaseException | None = error
-    while passed is not None:
-        clear_frames(passed.__traceback__)
-        passed = passed.__context__
+def release_group(error: BaseException) -> None:
+    """Clear the frames that an error passed through: their variables keep the group alive that must end."""
+    each: BaseException | None = error
+    while each is not None:
+        clear_frames(each.__traceback__)
+        each = each.__context__
 
 
 Item = TypeVar("Item")
@@ -58,39 +55,39 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Ranks:
-    """A process among the others.
+    """The number of this process among all of them.
 
     Args:
-        rank: its number, from 0.
-        world: how many there are.
+        rank: number of this process, from 0.
+        world: number of processes.
     """
 
     rank: int = 0
     world: int = 1
 
     def gather(self, items: list[Item]) -> list[Item]:
-        """Those of every process, in the order of the processes.
+        """The items of every process, in the order of the processes.
 
         Raises:
-            TrainingError: one of them ended.
+            TrainingError: a process has ended.
         """
         if self.world == 1:
             return items
         everyone: list[list[Item]] = [[] for _ in range(self.world)]
-        with _in_touch():
+        with _connection_errors():
             dist.all_gather_object(everyone, items)
         return [item for each in everyone for item in each]
 
 
 def current_ranks() -> Ranks:
-    """What the process group says; one process where there is none."""
+    """The rank in the default process group; one process if there is no group."""
     if dist.is_available() and dist.is_initialized():
         return Ranks(dist.get_rank(), dist.get_world_size())
     return Ranks()
 
 
 def device_of_rank(device: str | None) -> str | None:
-    """The GPU of this process where several on one machine share the work; otherwise what was asked for."""
+    """The GPU of this process if several processes on one machine share the work; otherwise ``device``."""
     if device in (None, "cuda") and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
         return f"cuda:{os.environ['LOCAL_RANK']}"
     return device
@@ -98,31 +95,31 @@ def device_of_rank(device: str | None) -> str | None:
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` or ``accelerate launch`` started with this one, for a while.
+    """Join the processes that ``torchrun`` or ``accelerate launch`` started, for the length of the block.
 
-    They talk over gloo, since only small results travel; networks stay on their devices.
+    They communicate over gloo, because only small results are exchanged; networks stay on their devices.
 
     Raises:
-        UsageError: the environment promises several processes and does not say where they meet.
-        TrainingError: the others cannot be reached.
+        UsageError: as in `processes`.
+        TrainingError: the other processes cannot be reached.
     """
     if processes() == 1:
         yield Ranks()
         return
     keep_default_group_free()
-    with _in_touch():
+    with _connection_errors():
         dist.init_process_group("gloo")
     try:
         yield current_ranks()
     except BaseException as error:
-        let_group_go(error)
+        release_group(error)
         raise
     finally:
         dist.destroy_process_group()
 
 
 @contextmanager
-def _in_touch() -> Iterator[None]:
+def _connection_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

@@ -1,6 +1,7 @@
-"""The machine in a few words, for answers and figures that hold on no other; and its devices by name."""
+"""Devices of this machine by name, and its description beside figures that hold on no other."""
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from senet_zoo.version import __version__
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:
-    """Processor or GPU, threads and versions."""
+    """Processor, device, threads and versions."""
     return {
         "processor": _processor(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -23,11 +24,16 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
     }
 
 
+def format_machine(machine: Mapping[str, str | int]) -> str:
+    """The description on one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
 def find_device(name: str | None) -> torch.device:
-    """The device of that name; by default the first CUDA device, or the CPU where there is none.
+    """The device of that name; default: the first CUDA device, or the CPU if there is none.
 
     Raises:
-        UsageError: it is no name of a device, or this machine lacks it.
+        UsageError: no device has that name, or this machine lacks it.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

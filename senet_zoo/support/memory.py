@@ -1,7 +1,8 @@
-"""What Python's collector and the system's allocator are told of work whose memory is known better here."""
+"""Hints to Python's garbage collector and to the system's allocator."""
 
 import ctypes
 import gc
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,12 +10,12 @@ from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT = 1 << 30
-"""Bytes of freed memory that `keep_freed_memory` leaves to the process."""
+"""Bytes of freed memory that the process keeps after `keep_freed_memory`."""
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection: a full one takes 0.1 s beside torch, and the objects of a large network set one off."""
+    """No garbage collection: the objects of a large network set off a full one, which takes 0.1 s beside torch."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -25,29 +26,45 @@ def uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def given_back() -> Iterator[None]:
-    """After the block the system gets back what was freed in it, where the allocator is glibc's, which keeps it."""
+def release_memory() -> Iterator[None]:
+    """Release what rewriting a network by torch.fx needed: freed memory, which glibc would keep, and source texts.
+
+    torch.fx keeps the source text of all code that it generates as long as the process lives, about 80 KB for each
+    rewritten network. Without it tracebacks through that code show no lines.
+    """
+    before = set(linecache.cache)
     try:
         yield
     finally:
-        gc.collect()  # graphs and their modules hold each other
+        _forget_generated_sources(before)
+        gc.collect()  # graphs and their modules refer to each other
         trim = _glibc("malloc_trim")
         if trim:
             trim(0)
 
 
 def keep_freed_memory() -> bool:
-    """Let this process use the memory of freed maps again, up to `KEPT`; says whether that could be arranged.
+    """Let this process use the memory of freed maps again, up to 1 GiB. Returns whether that is possible.
 
-    glibc maps every block of more than 32 MiB anew and unmaps it when it is freed: the system then clears fresh pages
-    for each large map of a network, which takes a good part of a batch's time on a CPU. Where the environment tunes
-    glibc (``MALLOC_...``, ``GLIBC_TUNABLES``), and with other allocators, nothing is changed.
+    glibc maps every block of more than 32 MiB anew and unmaps it when it is freed. The system then clears fresh pages
+    for each large map of a network, which takes a good part of a batch's time on a CPU. Call it once, at the start of a
+    program. It changes nothing if the environment tunes glibc (``MALLOC_...``, ``GLIBC_TUNABLES``), or with another
+    allocator.
     """
     tuned = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     mallopt = None if tuned else _glibc("mallopt")
     return bool(mallopt and mallopt(_MMAP_THRESHOLD, KEPT) and mallopt(_TRIM_THRESHOLD, KEPT))
 
 
+def _forget_generated_sources(before: set[str]) -> None:
+    from torch.fx import graph_module
+
+    sources = getattr(getattr(graph_module, "_loader", None), "eval_cache", {})
+    for name in [name for name in list(linecache.cache) if name.startswith("<eval_with_key>") and name not in before]:
+        linecache.cache.pop(name, None)
+        sources.pop(name, None)
+
+
 def _glibc(name: str) -> Callable[..., int] | None:
-    """A function of glibc's allocator; None where another C library is in its place."""
+    """A function of glibc's allocator; None with another C library."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

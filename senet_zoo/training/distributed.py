@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from senet_zoo.errors import TrainingError, UsageError
-from senet_zoo.support.distributed import keep_default_group_free, let_group_go, processes
+from senet_zoo.support.distributed import keep_default_group_free, processes, release_group
 from senet_zoo.training.checkpoints import last_good
 from senet_zoo.training.config import Precision, RunConfig, TrainConfig
 from senet_zoo.training.sharding import hidden_from_accelerate, sharding_asked
@@ -109,7 +109,7 @@ def launched(config: RunConfig, trackers: tuple[str, ...] = (), *, shards: bool 
         yield accelerator
     except BaseException as error:
         if accelerator is not None and accelerator.num_processes > 1:
-            let_group_go(error)
+            release_group(error)
         if isinstance(error, TrainingError) or not _of_processes(error):
             raise
         raise TrainingError(

@@ -15,7 +15,7 @@ CASES = (("se_resnet50", torch.float32), ("se_resnet20", torch.bfloat16))  # gat
 
 
 def main() -> None:
-    cuda.DEVICES, cuda.why_not, onednn.available = ("cpu",), lambda *_: "", lambda *_: False
+    cuda.DEVICES, cuda.why_unsupported, onednn.available = ("cpu",), lambda *_: "", lambda *_: False
     multiply_bfloat16()
     for name, dtype in CASES:
         model = ConvNet(tiny(MODELS[name].spec()))

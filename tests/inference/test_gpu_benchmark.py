@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from senet_zoo.inference.benchmark_report import sheets_in
+from senet_zoo.inference.benchmark_report import from_document
 from senet_zoo.networks.fused import compiled
 
 WORDS = ["--model", "se_resnet20", "--device", "cpu", "--size", "16", "--precision", "bf16", "--rounds", "3"]
@@ -16,15 +16,15 @@ WORDS += ["--train-batch", "2", "--batches", "1"]
 
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "TURN", 0.0)
+    monkeypatch.setattr(gpu, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
 
 
 def test_tables_of_inference_and_training_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gpu.json"
     assert gpu.main([*WORDS, "2", "--no-compile", "--ceiling", "1000", "--output", str(path)]) == 0
-    large, single, step = sheets_in(json.loads(path.read_text()))
-    assert [sheet.title.partition(",")[0] for sheet in (large, single, step)] == ["inference"] * 2 + ["training step"]
+    large, single, step = from_document(json.loads(path.read_text()))
+    assert [report.title.partition(",")[0] for report in (large, single, step)] == ["inference"] * 2 + ["training step"]
     assert [row.candidate for row in large.rows] == ["zoo", "optimize", "zoo, plain", "optimize, plain"]
     assert [row.candidate for row in step.rows] == ["zoo", "zoo fused", "zoo, plain", "zoo fused, plain"]
     for row in large.rows:

@@ -10,7 +10,7 @@ import torch
 import senet_zoo
 from benchmarks import inference
 from benchmarks.inference import candidates, choose, main
-from senet_zoo.inference.benchmark_report import sheets_in
+from senet_zoo.inference.benchmark_report import from_document
 
 TOOLS = ["folded channels_last", "compiled", "ONNX Runtime", "OpenVINO"]
 
@@ -55,12 +55,12 @@ def test_a_run_is_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "run.json"
     words = ["--model", "se_resnet20", "--rounds", "1", "--output", str(path)]
     assert main([*words, "--candidates", "optimize", "optimize, *", "zoo ONNX Runtime"]) == 0
-    (sheet,) = sheets_in(json.loads(path.read_text()))
-    assert [row.candidate for row in sheet.rows] == ["zoo", "zoo ONNX Runtime", "optimize", "optimize, plain"]
-    assert [row.gate is None for row in sheet.rows] == [True, True, False, True]
-    assert (sheet.base, sheet.rows[0].ratio.median) == ("zoo", 1.0)
-    assert "onnxruntime" in sheet.machine
-    assert sheet.title in capsys.readouterr().out
+    (report,) = from_document(json.loads(path.read_text()))
+    assert [row.candidate for row in report.rows] == ["zoo", "zoo ONNX Runtime", "optimize", "optimize, plain"]
+    assert [row.gate is None for row in report.rows] == [True, True, False, True]
+    assert (report.base, report.rows[0].ratio.median) == ("zoo", 1.0)
+    assert "onnxruntime" in report.machine
+    assert report.title in capsys.readouterr().out
 
 
 def test_another_function_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,8 @@ HERE = Path(__file__).parent
     ],
 )
 def test_interpreted_kernels_agree_with_float64(script: str, words: str) -> None:
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    paths = os.pathsep.join(map(str, (HERE.parent, HERE.parents[1])))
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, HERE / script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == words, done.stderr
 

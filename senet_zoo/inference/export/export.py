@@ -23,12 +23,13 @@ from senet_zoo.inference.export.files import (
 )
 from senet_zoo.inference.export.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
 from senet_zoo.inference.export.metadata import describe, prepared
-from senet_zoo.inference.optimize import admit, default_sizes
-from senet_zoo.inference.parity import pictures
+from senet_zoo.inference.optimize import check_supported, default_sizes
+from senet_zoo.inference.parity import random_pictures
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.prediction.exported_metadata import Metadata, Precision
 from senet_zoo.prediction.runtimes import ExportFormat, Runtime, import_extra, root_cause
 from senet_zoo.support.files import aside
+from senet_zoo.support.memory import release_memory
 
 MODULES = {
     ExportFormat.ONNX: ("onnx", "onnxscript", "onnxruntime"),
@@ -39,6 +40,7 @@ MODULES = {
 LOADS = ("import torchao.quantization.pt2e before torch.export.load, which needs its operators",)
 
 
+@release_memory()
 def export(
     model: nn.Module,
     path: str | os.PathLike[str],
@@ -85,13 +87,13 @@ def export(
     file = Path(path).expanduser()
     form = ExportFormat.of(file)
     _need(form, int8)
-    admit(model)
+    check_supported(model)
     model = copy.deepcopy(model).cpu().float()
     preprocessing = prepared(model, preprocessing, size)
     side = size or (preprocessing.size if preprocessing else default_sizes(model)[0])
     rewriting = rewrite(model)
     in_channels = in_channels_of(rewriting.network)
-    inputs = [pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
+    inputs = [random_pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
     metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
     with aside(file) as part:
@@ -109,7 +111,7 @@ def _in_float32(
 ) -> tuple[Metadata, Parity, tuple[str, ...]]:
     """Write the file for any size or, where the network has one size only, for that; check it."""
     side = inputs[0].shape[-1]
-    other = pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0])[..., :-1].contiguous()  # no square
+    other = random_pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0])[..., :-1].contiguous()  # no square
     try:
         parity = _write(model, network, path, metadata, [*inputs, other])
     except OSError:

@@ -1,4 +1,4 @@
-"""One spelling for each operation: layers that do nothing in eval mode go, and nothing works in place.
+"""One form of each operation: layers that do nothing in eval mode are removed, and nothing works in place.
 
 Later passes then look for ``torch.relu``, ``torch.add`` and ``torch.mul`` of two maps, and nothing else.
 """
@@ -34,10 +34,10 @@ _MUTATING = (operator.iadd, operator.imul, F.relu_, torch.relu_)
 
 
 def canonicalise(traced: fx.GraphModule) -> None:
-    """Respell the graph, in place."""
+    """Rewrite the graph, in place."""
     in_place = {layer for layer in traced.modules() if getattr(layer, "inplace", False)}
     for node in reversed(list(traced.graph.nodes)):
-        if node.target is torch._assert:  # checks of shapes, which would count as readers of a map
+        if node.target is torch._assert:  # checks of shapes would count as readers of a map
             traced.graph.erase_node(node)
     traced.graph.eliminate_dead_code()
     for node in list(traced.graph.nodes):
@@ -77,7 +77,7 @@ def _respell(traced: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _mutated(node: fx.Node, in_place: bool) -> None:
-    """Whoever reads the input after an operation in place means its result."""
+    """What reads the input after an operation in place means its result."""
     if in_place and isinstance(node.args[0], fx.Node):
         node.args[0].replace_all_uses_with(node, lambda user: node < user)
 

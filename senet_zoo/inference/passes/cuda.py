@@ -1,9 +1,7 @@
-"""The kernels as parts of a network. Triton is imported when one runs, for not every machine has it.
+"""Residual units by Triton kernels: squeeze in the pass before, excitation in one kernel, the end in the product.
 
-Residual units by Triton's kernels: squeeze in the pass before, excitation at once, and the end in the product.
-
-Each kernel stands for operations that PyTorch would run one by one, and where one does not cover a unit, they stay: the
-same function, and the reason is told.
+Each kernel replaces operations that PyTorch would run one by one. Where a kernel does not cover a unit these stay, and
+the reason is reported. Triton is imported when a kernel runs, because not every machine has it.
 """
 
 import copy
@@ -22,11 +20,11 @@ from senet_zoo.inference.passes.nodes import layer_at, only_reader, other_addend
 
 
 class Squeezed(nn.Module):
-    """What ends a convolution, in the memory of its result, and the shares of the means of that.
+    """Bias and ReLU behind a convolution, in the memory of its result, and shares of the means of that.
 
     Args:
-        bias: of the convolution, (C,); None for none.
-        relu: whether the result is rectified.
+        bias: of the convolution, (C,), or None.
+        relu: whether a ReLU follows.
     """
 
     def __init__(self, bias: Tensor | None, relu: bool) -> None:
@@ -35,7 +33,7 @@ class Squeezed(nn.Module):
         self.relu = relu
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The map, and the shares (N, T, C)."""
+        """The map, and the shares (N, T, C), T being the number of tiles."""
         from senet_zoo.inference.triton_kernels import squeeze_
 
         if not y.is_contiguous(memory_format=torch.channels_last):
@@ -44,10 +42,10 @@ class Squeezed(nn.Module):
 
 
 class Excitation(nn.Module):
-    """A gate whose functions are ReLU and sigmoid, from the shares of the means.
+    """A gate whose functions are ReLU and sigmoid, from shares of the means.
 
     Args:
-        gate: what it computes.
+        gate: the same gate in PyTorch's operations.
         dtype: of the result.
     """
 
@@ -66,11 +64,11 @@ class Excitation(nn.Module):
 
 
 class PointwiseEnd(nn.Module):
-    """``gate * conv(h) + shortcut`` of a 1x1 convolution, rectified or not.
+    """``gate * conv(h) + shortcut`` of a 1x1 convolution, with or without a ReLU.
 
     Args:
-        conv: the convolution; of one group, stride 1, not padded.
-        relu: whether the result is rectified.
+        conv: one group, stride 1, not padded.
+        relu: whether a ReLU follows.
     """
 
     def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
@@ -81,7 +79,7 @@ class PointwiseEnd(nn.Module):
         self.relu = relu
 
     def forward(self, h: Tensor, shortcut: Tensor, gate: Tensor | None = None) -> Tensor:
-        """The unit's output, of a gate (N, C, 1, 1) or none."""
+        """The output of a unit with a gate (N, C, 1, 1) or without."""
         from senet_zoo.inference.triton_kernels import pointwise_end
 
         gate = None if gate is None else gate.flatten(1).contiguous()
@@ -89,20 +87,20 @@ class PointwiseEnd(nn.Module):
 
 
 MOST_HIDDEN = 256
-"""Units of a gate's hidden layer that a program of `triton_kernels.excite` holds."""
+"""Hidden units of a gate that a program of `triton_kernels.excite` holds."""
 DEVICES = ("cuda",)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """What Triton's kernels run.
+    """What Triton kernels run.
 
     Args:
-        squeezes: gates whose squeeze is taken in the pass that ends the convolution before.
+        squeezes: gates whose squeeze is part of the pass behind the convolution before.
         excitations: gates that are one kernel.
         ends: last convolutions with their gate, if any, and their sum.
-        plain: gates, sums and whole networks that stay with PyTorch's operations: how many for which reason.
+        plain: how many gates, sums or whole networks stay with PyTorch's operations, by reason.
     """
 
     squeezes: int = 0
@@ -115,11 +113,11 @@ class Kernels:
             f"by Triton {self.ends} ends of units with their convolution, {self.excitations} excitations, "
             f"{self.squeezes} squeezes with the bias before"
         )
-        return "; ".join([done, *(f"{count} by PyTorch, for {why}" for why, count in self.plain.items())])
+        return "; ".join([done, *(f"{count} by PyTorch: {reason}" for reason, count in self.plain.items())])
 
 
-def why_not(device: torch.device, dtype: torch.dtype) -> str:
-    """What forbids the kernels; empty where nothing does."""
+def why_unsupported(device: torch.device, dtype: torch.dtype) -> str:
+    """Why the kernels cannot run; empty if they can."""
     if find_spec("triton") is None:
         return "Triton is not installed"
     if dtype not in DTYPES:
@@ -153,7 +151,7 @@ def use_kernels(network: fx.GraphModule, dtype: torch.dtype) -> Kernels:
 
 
 def _end(network: fx.GraphModule, total: fx.Node, plain: Counter[str]) -> bool:
-    """Make one kernel of a sum and the 1x1 convolution that makes one of its addends, gated or not."""
+    """Make one kernel of a sum and the 1x1 convolution behind one of its addends, gated or not."""
     addends = [arg for arg in total.args if isinstance(arg, fx.Node)]
     for addend in sorted(addends, key=lambda arg: arg.target is not torch.mul):  # the gated one first
         shortcut = other_addend(total, addend)
@@ -205,7 +203,7 @@ def _not_covered(gate: MeanGate) -> str:
 
 
 def _excitation(network: fx.GraphModule, node: fx.Node, gate: MeanGate, dtype: torch.dtype) -> bool:
-    """Make a gate one kernel behind its squeeze; whether the squeeze became part of the pass before it."""
+    """Make a gate one kernel behind its squeeze. Returns whether the squeeze became part of the pass before it."""
     (x,) = cast("tuple[fx.Node]", node.args)
     relu = x.target is torch.relu
     before = cast("fx.Node", x.args[0]) if relu else x
@@ -238,7 +236,7 @@ def _excitation(network: fx.GraphModule, node: fx.Node, gate: MeanGate, dtype: t
 
 
 def _dtype(network: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> torch.dtype:
-    """Of a gate: float32 where a kernel reads it, that of the maps elsewhere."""
+    """The dtype of a gate: float32 if kernels read it, otherwise that of the maps."""
     read_by_kernels = all(layer_at(network, user, PointwiseEnd) is not None for user in node.users)
     return torch.float32 if read_by_kernels else dtype
 

@@ -1,4 +1,4 @@
-"""The gate before the convolution: its squeeze is taken from what the convolution reads.
+"""The gate before the convolution: its squeeze is computed from what the convolution reads.
 
 ::
 
@@ -6,10 +6,10 @@
     W1 z + b1 = (W1 W3) mean(h) + (W1 b3 + b1)     nothing stands between it and W1
 
 so the gate needs one small matrix, (hidden, channels of h), and a mean over h: a quarter of the map in a bottleneck.
-A convolution of stride s without padding sees every s-th row and column, and so does the mean then.
+A convolution of stride s without padding sees every s-th row and column, and then so does the mean.
 
-A 3x3 convolution has such a form, too, with sums over the map's edges. It reads as many channels as it writes in every
-block of the zoo, so that nothing is saved; see ``benchmarks/NOTES.md``.
+A 3x3 convolution has such a form too, with sums over the map's edges. But it reads as many channels as it writes in
+every block of the zoo, so that nothing would be saved; see ``benchmarks/NOTES.md``.
 """
 
 from typing import cast

@@ -1,8 +1,6 @@
-"""The excitation alone: from a map to its gate, as matrix products.
+"""Gates in a graph: which modules are gates, and each gate as an excitation (`MeanGate`) and a product.
 
-Gates as graphs know them: which modules are gates, and a gate taken apart into the excitation and a product.
-
-Other libraries' gates are known by the names of their classes, so that the libraries need not be there.
+Gates of other libraries are recognised by the names of their classes, so that the libraries need not be installed.
 """
 
 from collections.abc import Callable
@@ -22,11 +20,11 @@ class MeanGate(nn.Module):
     Args:
         w1: W1, (hidden, C_in). C_in need not be the number of channels that are gated.
         b1: (hidden,), or None.
-        inner: the function between the layers.
+        inner: function between the layers.
         w2: W2, (C, hidden).
         b2: (C,), or None.
-        last: the gate's last function.
-        step: only every ``step``-th row and column is squeezed: what a strided 1x1 convolution sees.
+        last: function behind them, such as the sigmoid.
+        step: only every ``step``-th row and column is averaged: what a strided 1x1 convolution sees.
 
     Shape:
         (N, C_in, H, W) -> (N, C, 1, 1), computed in the weights' dtype.
@@ -75,7 +73,7 @@ class MeanGate(nn.Module):
         return MeanGate(w1.to(like), b1.to(like), self.inner, self.w2.data, _data(self.b2), self.last, step)
 
     def extra_repr(self) -> str:
-        """Widths."""
+        """Channels that it reads, hidden units, channels that it gates."""
         hidden, channels = self.w1.shape
         return f"{channels} -> {hidden} -> {self.w2.shape[0]}"
 
@@ -86,13 +84,13 @@ def _data(parameter: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class ForeignGate:
-    """Where another library's gate keeps its parts.
+    """Attribute names of the parts of another library's gate.
 
     Args:
         fc1: 1x1 convolution to the hidden channels.
-        inner: the function between.
+        inner: function between the convolutions.
         fc2: 1x1 convolution back.
-        last: the last function.
+        last: last function.
     """
 
     fc1: str
@@ -110,7 +108,7 @@ FOREIGN = {
 
 
 def is_gate(module: nn.Module) -> bool:
-    """Whether a graph shows ``module`` as one node; gates of a form that is not covered are, if they are ours."""
+    """Whether a graph shows ``module`` as one node: all gates of ours, and others that `excitation` covers."""
     return isinstance(module, SqueezeExcite) or _foreign(module) is not None
 
 

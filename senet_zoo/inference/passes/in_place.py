@@ -1,10 +1,11 @@
-"""Operations in the memory of their input, where nobody else reads it.
+"""Operations in the memory of their input, where nothing reads it later.
 
-A new map of megabytes costs more than the operation: the system hands out its pages one by one.
-
-The end of a gated residual unit, ``relu(gate * y + shortcut)``, in the memory of ``y`` and in two passes over it.
+A new map of megabytes costs more than the operation, because the system hands out its pages one by one. Gates come down
+to five calls, because behind a convolution each call finds its code and weights out of the cache.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -21,11 +22,13 @@ from senet_zoo.inference.passes.nodes import (
     shape_of,
 )
 
+_Function = Callable[[Tensor], Tensor]
+_Parts = tuple[Tensor, Tensor, _Function, Tensor, Tensor, _Function, tuple[int, int]]
 LAYERS = {nn.Hardswish: F.hardswish, nn.SiLU: F.silu, nn.ReLU6: F.relu6}
 
 
 def work_in_place(network: fx.GraphModule) -> int:
-    """Let activations, sums and products write over an input that has no later reader. Returns how many do."""
+    """Let activations, sums and products overwrite an input that nothing reads later. Returns how many do."""
     count = 0
     for node in list(network.graph.nodes):
         function, options = _in_place_form(network, node)
@@ -67,14 +70,14 @@ def _is_free(network: fx.GraphModule, arg: object, node: fx.Node) -> bool:
     return shape_of(arg) == shape_of(node) and may_overwrite(network, arg, node)
 
 
-def fuse_tails(network: fx.GraphModule) -> int:
-    """Fuse the end of every gated residual unit, in place.
+def fuse_unit_ends(network: fx.GraphModule) -> int:
+    """Compute the end of every gated residual unit, ``relu(gate * y + shortcut)``, in two passes over ``y``, in place.
 
     Args:
         network: canonical, its nodes with their shapes.
 
     Returns:
-        How many.
+        The number of such units.
     """
     fused = 0
     for product in [node for node in network.graph.nodes if node.target is torch.mul]:
@@ -109,3 +112,52 @@ def scale_add_relu_(y: Tensor, scale: Tensor, shortcut: Tensor) -> Tensor:
 def scale_add_(y: Tensor, scale: Tensor, shortcut: Tensor) -> Tensor:
     """``scale * y + shortcut`` in the memory of ``y``."""
     return torch.addcmul(shortcut, y, scale, out=y)
+
+
+def put_gates_in_place(network: fx.GraphModule) -> None:
+    """Replace every `MeanGate` by an `InPlaceGate`."""
+    for node in network.graph.nodes:
+        gate = layer_at(network, node, MeanGate)
+        if gate is not None:
+            network.add_submodule(str(node.target), InPlaceGate(gate))
+
+
+class InPlaceGate(nn.Module):
+    """What `MeanGate` computes, in five calls.
+
+    The division of the mean is a factor of the first matrix product, biases are part of the products, and ReLU and
+    sigmoid overwrite their input.
+    """
+
+    def __init__(self, gate: MeanGate) -> None:
+        super().__init__()
+        self.w1, self.w2 = (nn.Parameter(w.t().contiguous(), False) for w in (gate.w1, gate.w2))
+        self.b1, self.b2 = (w[:, 0] * 0 if b is None else b for w, b in ((gate.w1, gate.b1), (gate.w2, gate.b2)))
+        self.inner = torch.relu_ if gate.inner is torch.relu or type(gate.inner) is nn.ReLU else gate.inner
+        self.last = torch.sigmoid_ if gate.last is torch.sigmoid or type(gate.last) is nn.Sigmoid else gate.last
+        self.step = gate.step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The gate over the map."""
+        return self.function()(x)
+
+    def function(self) -> Callable[[Tensor], Tensor]:
+        """The same as a function that holds its parameters."""
+        return partial(_excite, (self.w1, self.b1, self.inner, self.w2, self.b2, self.last, self.step))
+
+
+def _excite(parts: _Parts, x: Tensor) -> Tensor:
+    w1, b1, inner, w2, b2, last, step = parts
+    if step != (1, 1):
+        x = x[:, :, :: step[0], :: step[1]]
+    n, _, h, w = x.shape
+    z = inner(_affine(b1, x.sum((2, 3), dtype=w1.dtype), w1, 1 / (h * w)))
+    z = last(_affine(b2, z, w2, 1.0)).view(n, -1, 1, 1)
+    return z if z.dtype is x.dtype else z.to(x.dtype)
+
+
+def _affine(b: Tensor, z: Tensor, w: Tensor, scale: float) -> Tensor:
+    """``scale * z w + b``."""
+    if torch.compiler.is_compiling() and z.shape[0] == 1:  # two calls become loops of the compiler
+        return (w * (scale * z.view(-1, 1))).sum(0, keepdim=True) + b
+    return torch.addmm(b, z, w, alpha=scale)

@@ -1,4 +1,4 @@
-"""What passes ask about a node of a graph."""
+"""Questions about a node of a graph that several passes ask."""
 
 from typing import TypeVar
 
@@ -20,12 +20,12 @@ def layer_at(traced: fx.GraphModule, node: object, kind: type[Layer]) -> Layer |
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:
-    """The one node that reads ``node``, or None where there are more, or none."""
+    """The only node that reads ``node``; None if there are several, or none."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def other_addend(total: fx.Node | None, node: fx.Node) -> fx.Node | None:
-    """What ``total`` adds to ``node``, where it is the sum of two maps."""
+    """The map that ``total`` adds to ``node``, if it is the sum of two maps."""
     if total is None or total.target is not torch.add:
         return None
     others = [arg for arg in total.args if arg is not node]
@@ -37,8 +37,8 @@ _LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, Mea
 
 
 def makes_new_tensor(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether the result lies in memory of its own, never in an argument's. Not all such nodes are known here."""
-    if node.meta.get("new_tensor"):  # said by the pass that made it
+    """Whether the result surely lies in memory of its own, never in that of an argument."""
+    if node.meta.get("new_tensor"):  # set by the pass that made the node
         return True
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _LAYERS)
@@ -46,7 +46,7 @@ def makes_new_tensor(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def may_overwrite(traced: fx.GraphModule, node: fx.Node, at: fx.Node) -> bool:
-    """Whether ``at`` may write its result over that of ``node``: nobody reads it later, and no view shares it."""
+    """Whether ``at`` may overwrite the result of ``node``: nothing reads it later, and no view shares its memory."""
     readers = [user for user in node.users if user is not at]
     return makes_new_tensor(traced, node) and all(user < at and makes_new_tensor(traced, user) for user in readers)
 

@@ -1,7 +1,7 @@
-"""Convolutions by oneDNN's own operations, as torch.compile calls them: weights packed once, what follows fused.
+"""Convolutions by oneDNN's own operations, as torch.compile calls them: packed weights, fused activations and sums.
 
-``torch.conv2d`` brings the weights into oneDNN's blocked form at every call; here they are kept in it. An activation
-behind a convolution is computed before its result is written, and a sum is added where the other addend lies.
+``torch.conv2d`` brings the weights into oneDNN's blocked form at every call; here they are packed once. An activation
+behind a convolution is computed before its result is written, and a sum is written over the other addend.
 """
 
 from typing import Any, cast
@@ -31,7 +31,7 @@ def takes(conv: nn.Conv2d) -> bool:
 
 
 def pack(conv: nn.Conv2d, shape: tuple[int, ...] | None) -> Tensor:
-    """The weights in the form that is best for an input of ``shape``; they serve every other size too."""
+    """The weights in the form that is best for an input of ``shape``; they work for every other size too."""
     packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
         conv.weight.detach(), conv.padding, conv.stride, conv.dilation, conv.groups, list(shape or ())
     )

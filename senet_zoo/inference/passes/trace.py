@@ -1,4 +1,4 @@
-"""A network as a graph whose nodes are PyTorch's layers, gates, and parts that cannot be looked into."""
+"""A network as a graph whose nodes are PyTorch's layers, gates, and parts that cannot be traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +9,13 @@ from torch.nn import functional as F
 from senet_zoo.inference.passes.gates import is_gate
 
 PREFIX = "network"
-"""What every name in the graph begins with: the network is a part of the module that is traced."""
+"""Prefix of every name in the graph, because the network is a part of the module that is traced."""
 
 
 def trace(model: nn.Module) -> tuple[fx.GraphModule, list[str]]:
-    """The graph of ``model`` in eval mode, which shares the model's tensors, and what it does not show.
+    """The graph of ``model`` in eval mode; it shares the model's tensors.
 
-    A part whose code depends on values cannot be looked into and stays one node, the whole network where need be.
+    A part whose code depends on values cannot be traced and stays one node; that may be the whole network.
 
     Returns:
         The graph; the names of such parts.
@@ -29,7 +29,7 @@ def trace(model: nn.Module) -> tuple[fx.GraphModule, list[str]]:
 
 
 def opaque_parts(network: fx.GraphModule) -> list[str]:
-    """Parts of a graph that are neither PyTorch's layers nor ours: code that was not looked into."""
+    """Parts of a graph that are neither PyTorch's layers nor ours: code that was not traced."""
     parts = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
     known = ("torch.nn.", "senet_zoo.")
     return [part for part in parts if not type(network.get_submodule(part)).__module__.startswith(known)]
@@ -59,12 +59,12 @@ class _LayerTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         if isinstance(m, nn.BatchNorm2d) and type(m) is not nn.BatchNorm2d:
-            # A norm with an activation of its own: its check of dimensions is all that cannot be traced.
+            # a norm with an activation of its own: only its check of dimensions cannot be traced
             m._check_input_dim = _no_check  # type: ignore[method-assign, assignment]
         before, depth = len(self.graph.nodes), len(self.module_stack)
         try:
             return super().call_module(m, forward, args, kwargs)
-        except Exception:  # whatever the part's own code raises when it is given no tensor
+        except Exception:  # whatever the part's own code raises when it is given a proxy
             for node in reversed(list(self.graph.nodes)[before:]):
                 self.graph.erase_node(node)
             while len(self.module_stack) > depth:
@@ -79,7 +79,7 @@ def _no_check(_: Tensor) -> None:
 
 
 def _name_norms(traced: fx.GraphModule) -> None:
-    """Make ``F.batch_norm`` a layer again, as fx has it for every other norm."""
+    """Make ``F.batch_norm`` a layer again, like every other norm in the graph."""
     for number, node in enumerate(list(traced.graph.nodes)):
         if node.op != "call_function" or node.target is not F.batch_norm:
             continue
