@@ -1,14 +1,18 @@
 """``optimize``: the same function, whatever the network, and what was done is said."""
 
 import dataclasses
+import linecache
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from networks import distinct_tiny, randomise, scaled_difference, tiny
 from torch import nn
+from torch.fx import graph_module
 
 import senet_zoo
 from senet_zoo import SE, Activation, GateFunction, Placement, Squeeze, Start
@@ -270,6 +274,39 @@ print((resident() - before) / sum(4 * parameter.numel() for parameter in model.p
 def test_what_optimising_needed_besides_the_network_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 2  # the weights once more, laid out for this machine, and little else
+
+
+def test_no_source_text_of_generated_code_is_kept(tmp_path: Path) -> None:
+    def generated() -> set[str]:
+        return {name for name in (*linecache.cache, *graph_module._loader.eval_cache) if "eval_with_key" in name}
+
+    model, x = network("se_resnet20"), torch.zeros(1, 3, 16, 16)
+    own = torch.fx.symbolic_trace(nn.ReLU())  # the program's own graph keeps its text
+    before = generated()
+    assert own.forward.__code__.co_filename in before
+    fast = senet_zoo.optimize(model, sizes=(16, 11), rounds=0)
+    senet_zoo.export(model, tmp_path / "model.pt2")
+    assert generated() == before
+    with torch.no_grad():
+        assert scaled_difference(fast(x), model(x)) < 1e-5
+
+
+ALLOCATOR = """
+import resource, senet_zoo, torch
+senet_zoo.optimize(senet_zoo.create_model("se_resnet20"), rounds=0)
+def fresh():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64, 256, 56, 56)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([fresh() for _ in range(10)][-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is told, on Linux")
+def test_the_allocator_of_the_process_is_left_alone() -> None:
+    untuned = {key: value for key, value in os.environ.items() if "MALLOC" not in key and key != "GLIBC_TUNABLES"}
+    done = subprocess.run([sys.executable, "-c", ALLOCATOR], env=untuned, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50  # a large map is fresh pages, as without senet_zoo
 
 
 @pytest.mark.slow
