@@ -1,7 +1,6 @@
 """``--task detection`` of ``senet-zoo train`` and ``senet-zoo evaluate``: detectors on pictures in COCO's format."""
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,14 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.detection import DetectionConfig, Scores
+    from senet_zoo.detection import DetectionResult, Scores
 
 TASKS = ("classification", "detection")
 DETECTORS = ("faster_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
-# Words of `train` that a detector's run has no use for, with the values that they have where nobody wrote them.
+# Options of `train` that a detector's run has no use for, with the values that they have where nobody wrote them.
 ONLY_CLASSIFICATION: dict[str, object] = {
     "drop_path": None, "val_share": 0.1, "class_weights": False, "patience": None, "license": None, "pieces": 1,
-    "track": [], "root": None, "download": False, "sync_norm": False, "compile": False,
+    "track": [], "root": None, "download": False, "sync_norm": False, "compile": False, "fused": "off",
 }  # fmt: skip
 
 
@@ -27,7 +26,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the words of ``train`` that belong to detection alone."""
+    """Declare the options of ``train`` that belong to detection alone."""
     group = parser.add_argument_group(
         "with --task detection", "Recipes are finetune, paper and small; --size is the shorter side."
     )
@@ -37,39 +36,52 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Train a detector, or print a recipe; status 1 if something was left out of the data.
-
-    Raises:
-        UsageError: a word that only classification has.
-    """
-    from senet_zoo.detection import fit_detector
+def recipe_values(arguments: argparse.Namespace) -> dict[str, object]:
+    """Those of the recipe for detection that was asked for."""
     from senet_zoo.detection.recipes import find_recipe, values_of
 
-    recipe = find_recipe(arguments.recipe)
-    if arguments.show:
-        values = values_of(recipe)
-        if arguments.json:
-            print_json(values)
-        else:
-            print_table(("value", ""), [(name, str(value)) for name, value in values.items()])
-        return 0
-    for word in ("data", "model", "output"):
-        if getattr(arguments, word) is None:
-            raise UsageError(f"training needs {'DATA' if word == 'data' else f'--{word}'}")
-    for name, usual in ONLY_CLASSIFICATION.items():
-        if getattr(arguments, name, usual) != usual:
+    return values_of(find_recipe(arguments.recipe))
+
+
+def fit(arguments: argparse.Namespace) -> "DetectionResult":
+    """Train a detector.
+
+    Raises:
+        UsageError: an option that only classification has.
+    """
+    from senet_zoo.detection import DetectionConfig, Kind, fit_detector
+    from senet_zoo.detection.recipes import find_recipe
+
+    for name, default in ONLY_CLASSIFICATION.items():
+        if getattr(arguments, name, default) != default:
             raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out with --task detection")
-    result = fit_detector(_config(arguments))
-    if os.environ.get("RANK", "0") != "0":
-        return 0
-    if arguments.json:
-        print_json(result)
-    else:
-        print(f"{result.folder}: {result.detector} on {result.model}, {len(result.classes)} classes")
-        _print_scores(result.scores)
-        print(f"measure it:\n  senet-zoo evaluate COCO_FOLDER --task detection --weights {visible(str(result.folder))}")
-    return 1 if result.unreadable or result.scores.unreadable else 0
+    config = DetectionConfig(
+        data=arguments.data,
+        model=arguments.model,
+        output=arguments.output,
+        kind=Kind(arguments.detector),
+        recipe=find_recipe(arguments.recipe),
+        pretrained=arguments.pretrained,
+        weights=arguments.weights,
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        rate=arguments.rate,
+        size=arguments.size,
+        measure_steps=arguments.measure_steps,
+        checkpoint_steps=arguments.checkpoint_steps or 500,
+        seed=arguments.seed,
+        device=arguments.device,
+        precision=arguments.precision,
+        workers=arguments.workers,
+    )
+    return fit_detector(config)
+
+
+def print_result(result: "DetectionResult") -> None:
+    """Print what was trained and how it scores."""
+    print(f"{result.folder}: {result.detector} on {result.model}, {len(result.classes)} classes")
+    _print_scores(result.scores)
+    print(f"measure it:\n  senet-zoo evaluate COCO_FOLDER --task detection --weights {visible(str(result.folder))}")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -108,31 +120,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"{config.kind.value} on {config.backbone}, {visible(arguments.data)}")
         _print_scores(scores)
     return 1 if scores.unreadable else 0
-
-
-def _config(arguments: argparse.Namespace) -> "DetectionConfig":
-    from senet_zoo.detection import DetectionConfig, Kind
-    from senet_zoo.detection.recipes import find_recipe
-
-    return DetectionConfig(
-        data=arguments.data,
-        model=arguments.model,
-        output=arguments.output,
-        kind=Kind(arguments.detector),
-        recipe=find_recipe(arguments.recipe),
-        pretrained=arguments.pretrained,
-        weights=arguments.weights,
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        rate=arguments.rate,
-        size=arguments.size,
-        measure_steps=arguments.measure_steps,
-        checkpoint_steps=arguments.checkpoint_steps or 500,
-        seed=arguments.seed,
-        device=arguments.device,
-        precision=arguments.precision,
-        workers=arguments.workers,
-    )
 
 
 def _print_scores(scores: "Scores") -> None:

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from senet_zoo.cli import detection
 from senet_zoo.cli.output import percent, print_json
@@ -12,7 +12,7 @@ from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet_zoo.training import TrainConfig, TrainRecipe, TrainResult
+    from senet_zoo.training import TrainResult
 
 SUMMARY = "train or fine-tune a network on pictures"
 DESCRIPTION = """\
@@ -91,37 +91,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or print a recipe; status 1 if a picture could not be read."""
-    if arguments.task == "detection":
-        return detection.train(arguments)
-    from senet_zoo.training import fit
-    from senet_zoo.training.recipes import find_recipe
-
-    recipe = find_recipe(arguments.recipe)
+    of_detector = arguments.task == "detection"
+    values = detection.recipe_values(arguments) if of_detector else _recipe_values(arguments)
     if arguments.show:
-        _show(recipe, arguments)
+        _print_recipe(values, arguments)
         return 0
-    for word in ("data", "model", "output"):
-        if getattr(arguments, word) is None:
-            needed = "DATA" if word == "data" else f"--{word}"
+    for name in ("data", "model", "output"):
+        if getattr(arguments, name) is None:
+            needed = "DATA" if name == "data" else f"--{name}"
             raise UsageError(f"training needs {needed}; senet-zoo train --help has examples")
-    result = fit(_config(arguments, recipe))
-    if not _is_main():
+    result: Any = detection.fit(arguments) if of_detector else _fit(arguments)
+    if os.environ.get("RANK", "0") != "0":  # the first process prints
         return 0
     if arguments.json:
         print_json(result)
+    elif of_detector:
+        detection.print_result(result)
     else:
-        _print(result)
-    return 1 if result.unreadable else 0
+        _print_result(result)
+    return 1 if result.unreadable or (of_detector and result.scores.unreadable) else 0
 
 
-def _config(arguments: argparse.Namespace, recipe: "TrainRecipe") -> "TrainConfig":
-    from senet_zoo.training import TrainConfig
+def _recipe_values(arguments: argparse.Namespace) -> dict[str, object]:
+    from senet_zoo.training.recipes import find_recipe, values_of
 
-    return TrainConfig(
+    recipe = find_recipe(arguments.recipe)
+    return values_of(recipe if arguments.epochs is None else recipe.lasting(arguments.epochs))
+
+
+def _print_recipe(values: dict[str, object], arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print_json(values)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:{width}}  {value}")
+
+
+def _fit(arguments: argparse.Namespace) -> "TrainResult":
+    from senet_zoo.training import TrainConfig, fit
+    from senet_zoo.training.recipes import find_recipe
+
+    config = TrainConfig(
         data=arguments.data,
         model=arguments.model,
         output=arguments.output,
-        recipe=recipe,
+        recipe=find_recipe(arguments.recipe),
         pretrained=arguments.pretrained,
         weights=arguments.weights,
         epochs=arguments.epochs,
@@ -146,21 +161,10 @@ def _config(arguments: argparse.Namespace, recipe: "TrainRecipe") -> "TrainConfi
         compile=arguments.compile,
         fused=FUSED[arguments.fused],
     )
+    return fit(config)
 
 
-def _show(recipe: "TrainRecipe", arguments: argparse.Namespace) -> None:
-    from senet_zoo.training.recipes import values_of
-
-    values = values_of(recipe if arguments.epochs is None else recipe.lasting(arguments.epochs))
-    if arguments.json:
-        print_json(values)
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        print(f"{name:{width}}  {value}")
-
-
-def _print(result: "TrainResult") -> None:
+def _print_result(result: "TrainResult") -> None:
     print(f"{result.folder}: {result.model}, {len(result.classes)} classes, as after epoch {result.epoch}")
     print(
         f"validation: top-1 {percent(result.val_top1 / 100)} of {result.val_pictures} pictures, "
@@ -169,11 +173,6 @@ def _print(result: "TrainResult") -> None:
     if result.unreadable:
         print(f"{len(result.unreadable)} pictures could not be read and were skipped")
     print(f"use it:\n  {result.predict}")
-
-
-def _is_main() -> bool:
-    """Whether this process is the first of its run, which prints."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _above_zero(text: str) -> float:

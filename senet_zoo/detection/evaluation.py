@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from senet_zoo.detection.coco import CocoData
 from senet_zoo.detection.pictures import CocoValidationPictures
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.training.batches import Share, load_batches
+from senet_zoo.training.batches import Share, batches_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def detect(
     model.eval()
     keys = share.of(len(data.pictures), batch)
     found: list[Detections | UnreadPicture] = []
-    for samples in load_batches(CocoValidationPictures(data.pictures), keys, list, workers):
+    for samples in batches_by_key(CocoValidationPictures(data.pictures), keys, list, workers):
         readable = [sample for sample in samples if not isinstance(sample, tuple)]
         found += [UnreadPicture(*sample) for sample in samples if isinstance(sample, tuple)]
         if readable:

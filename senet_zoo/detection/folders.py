@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from senet_zoo.detection.models import Design, Kind, Triple, build
+from senet_zoo.detection.models import Design, Kind, build
 from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
@@ -15,7 +15,7 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import WIDTHS, Fields, read_json
+from senet_zoo.support.json_fields import WIDTHS, Fields, read_as, read_json
 from senet_zoo.weights.config import CONFIG, TENSORS
 from senet_zoo.weights.variant import from_json, to_json
 
@@ -125,7 +125,7 @@ def read_config(folder: str | Path) -> DetectorConfig:
         raise fields.refuse("classes", classes, "a list of names")
     try:
         gate = None if se is None else from_json(se)
-        design = _design(Fields(fields.take("design"), f"{path}.design"))
+        design = read_as(Design, fields.take("design"), f"{path}.design")
         widths = fields.read("widths", WIDTHS)
         model.spec(gate, widths)
     except UsageError as error:
@@ -134,35 +134,8 @@ def read_config(folder: str | Path) -> DetectorConfig:
     return DetectorConfig(kind, model.name, gate, tuple(classes), design, widths)
 
 
-def _design(fields: Fields) -> Design:
-    anchors = _numbers(fields, "anchors", 5)
-    design = Design(
-        side=fields.whole("side", 1, 10**5),
-        longest=fields.whole("longest", 1, 10**5),
-        anchors=(anchors[0], anchors[1], anchors[2], anchors[3], anchors[4]),
-        channels=fields.whole("channels", 1, 10**5),
-        proposals=fields.whole("proposals", 1, 10**6),
-        samples=fields.whole("samples", 1, 10**6),
-        mean=_triple(_numbers(fields, "mean", 3)),
-        std=_triple(_numbers(fields, "std", 3)),
-    )
-    fields.done()
-    return design
-
-
-def _numbers(fields: Fields, name: str, count: int) -> list[float]:
-    values = fields.take(name)
-    if not isinstance(values, list) or len(values) != count or any(type(v) not in (int, float) for v in values):
-        raise fields.refuse(name, values, f"a list of {count} numbers")
-    return [float(value) for value in values]
-
-
-def _triple(values: list[float]) -> Triple:
-    return values[0], values[1], values[2]
-
-
 def _resolved(detector: nn.Module, config: DetectorConfig) -> DetectorConfig:
     """The config with the mean and std that the detector was made with."""
     transform = detector.transform
-    mean, std = _triple(list(transform.image_mean)), _triple(list(transform.image_std))  # type: ignore[union-attr, arg-type]
+    mean, std = tuple(transform.image_mean), tuple(transform.image_std)  # type: ignore[union-attr, arg-type]
     return replace(config, design=replace(config.design, mean=mean, std=std))

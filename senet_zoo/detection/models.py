@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.detection.backbone import STRIDES, Pyramid, network_of
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.support.json_fields import Items, Number, Whole
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import FolderConfig
 
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 Triple = tuple[float, float, float]
+Anchors = tuple[float, float, float, float, float]
+_SIDE, _COUNT = Whole(1, 10**5), Whole(1, 10**6)
+_TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
 RATIOS = (0.5, 1.0, 2.0)  # height to width of the anchors
 OCTAVE = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))  # of a RetinaNet's three anchors a level
 
 
 @dataclass(frozen=True)
 class Design:
-    """Sizes of a detector; by default those of torchvision's, which are Detectron's.
+    """Sizes of a detector; by default those of torchvision's, which are Detectron's. Its folder's config.json has them.
 
     Args:
         side: of a picture's shorter side when it is looked at, in pixels.
@@ -42,14 +46,20 @@ class Design:
     Source: Ren et al., arXiv:1506.01497; Lin et al., Feature Pyramid Networks, arXiv:1612.03144, section 5.
     """
 
-    side: int = 800
-    longest: int = 1333
-    anchors: tuple[float, float, float, float, float] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    channels: int = 256
-    proposals: int = 2000
-    samples: int = 512
-    mean: Triple | None = None
-    std: Triple | None = None
+    side: Annotated[int, _SIDE] = 800
+    longest: Annotated[int, _SIDE] = 1333
+    anchors: Annotated[Anchors, Items(Number(-1e9, 1e9), 5, 5, "a list of 5 numbers")] = (
+        32.0,
+        64.0,
+        128.0,
+        256.0,
+        512.0,
+    )
+    channels: Annotated[int, _SIDE] = 256
+    proposals: Annotated[int, _COUNT] = 2000
+    samples: Annotated[int, _COUNT] = 512
+    mean: Annotated[Triple | None, _TRIPLE] = None
+    std: Annotated[Triple | None, _TRIPLE] = None
 
     def __post_init__(self) -> None:
         for name, holds, rule in (

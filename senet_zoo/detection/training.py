@@ -17,7 +17,7 @@ from senet_zoo.detection.models import build
 from senet_zoo.detection.pictures import CocoTrainingPictures, ContinuousSampler, Sample
 from senet_zoo.detection.recipes import DetectionRecipe
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.training.batches import Share, load_batches
+from senet_zoo.training.batches import Share, batches_by_key
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.distributed import check_machine, launched
 from senet_zoo.training.optimizers import SGD, Group
@@ -154,7 +154,6 @@ class Detection(Task[list[Sample], DetectionResult]):
         return values
 
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
-        """Take up the rows and the sum since the last one."""
         if checkpoint is None:
             return
         state: dict[str, Any] = dict(checkpoint.state)
@@ -163,7 +162,6 @@ class Detection(Task[list[Sample], DetectionResult]):
         self.progress.say(f"going on after step {checkpoint.step}")
 
     def state(self) -> dict[str, object]:
-        """What `prepare` takes up."""
         return {
             "rows": [asdict(row) for row in self.history],
             "loss": self.loss_sum,
@@ -171,26 +169,21 @@ class Detection(Task[list[Sample], DetectionResult]):
         }
 
     def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
-        """Pictures with their boxes, some of them mirrored."""
         config, recipe, pictures = self.config, self.recipe, self.train.pictures
         keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
-        return load_batches(CocoTrainingPictures(pictures, recipe.flip, config.seed), keys, list, config.workers)
+        return batches_by_key(CocoTrainingPictures(pictures, recipe.flip, config.seed), keys, list, config.workers)
 
     def optimizer(self, phase: str) -> torch.optim.Optimizer:
-        """SGD."""
         return SGD(momentum=self.recipe.momentum).build(groups_of(self.detector, self.recipe))
 
     def rate(self, step: int) -> float:
-        """The recipe's."""
         return self.recipe.rate_at(step)
 
     def begin(self, step: int) -> None:
-        """Training mode, and a bar over all steps."""
         self.detector.train()
         self.progress.begin(self.config.kind.value, self.steps, step, unit="steps")
 
     def loss(self, model: nn.Module, batch: list[Sample], step: int, piece: int) -> tuple[Tensor, Tensor]:
-        """The sum of torchvision's losses."""
         self.progress.skip(self.unreadable, dict(pair for sample in batch for pair in sample.unreadable))
         device = self.accelerator.device
         torch.manual_seed(seed_of(self.config.seed, "step", step, self.share.rank))
@@ -200,24 +193,20 @@ class Detection(Task[list[Sample], DetectionResult]):
         return loss, torch.stack([loss.detach(), torch.ones_like(loss)])
 
     def count(self, step: int, sums: list[float]) -> None:
-        """Add the loss of a step, and move the bar."""
         self.loss_sum += sums[0] / sums[1]
         self.progress.advance(1, self._mean_loss(step))
 
     def is_measured(self, step: int) -> bool:
-        """Every so many steps, and after the last."""
         every = self.config.measure_steps
         return step == self.steps or bool(every and step % every == 0)
 
     def measure(self, step: int, rate: float) -> DetectionRow:
-        """COCO's average precision on val."""
         self.scores = self._measure()
         row = DetectionRow(step, rate, self._mean_loss(step), self.scores.ap, self.scores.ap50)
         self.history, self.loss_sum = (*self.history, row), 0.0
         return row
 
     def is_done(self, step: int) -> bool:
-        """After the recipe's steps."""
         return step == self.steps
 
     def result(self) -> DetectionResult:
@@ -235,7 +224,6 @@ class Detection(Task[list[Sample], DetectionResult]):
         )
 
     def save(self, folder: Path, result: DetectionResult) -> Mapping[str, object]:
-        """Write the detector."""
         save_pretrained(self.detector, folder, self.saved)
         return {"scores": asdict(result.scores), "skipped": result.skipped, "unreadable": result.unreadable}
 

@@ -93,7 +93,7 @@ def read_near(read: Callable[[int], Picture], index: int, pictures: int) -> tupl
                 ) from error
 
 
-def load_batches(
+def batches_by_key(
     pictures: Dataset[Any],
     keys: Iterable[list[Any]],
     collate: Callable[[list[Any]], Samples],
@@ -126,22 +126,27 @@ def load_batches(
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         generator=torch.Generator(),  # otherwise the workers' seed is drawn from torch's own
     )
-    batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"a process that prepares pictures ended ({error}). Run the same command again, with fewer workers or "
-                "more shared memory (/dev/shm); it goes on from the last checkpoint"
-            ) from error
+    for batch in watched(loader):
         if isinstance(batch, DataError):
             raise batch
-        if batch is None:
-            return
         yield batch
+
+
+def watched(loader: Iterable[Samples]) -> Iterator[Samples]:
+    """The batches of a loader of torch's.
+
+    Raises:
+        TrainingError: one of its workers ended.
+    """
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a process that prepares pictures ended ({error}). Run the same command again, with fewer workers or more "
+            "shared memory (/dev/shm); it goes on from the last checkpoint"
+        ) from error
 
 
 def _collate(collate: Callable[[list[Any]], Samples], pictures: list[Any]) -> Samples | DataError:
@@ -155,7 +160,7 @@ class LabelledBatch:
     Args:
         images: (n, 3, side, side), normalised.
         labels: (n,).
-        unreadable: indices of pictures that another stands for, or that are left out.
+        unreadable: indices of pictures that another stands for.
     """
 
     images: Tensor
@@ -194,36 +199,15 @@ class TrainingPictures(Dataset[Sample | DataError]):
         return self._pipelines[side]
 
 
-class ValidationPictures(Dataset[Sample | int]):
-    """Pictures as the network will see them in use, by index; the index alone where one cannot be read."""
-
-    def __init__(self, data: Labelled, preprocessing: Preprocessing) -> None:
-        self.data, self.transform = data, preprocessing.transforms()
-
-    def __getitem__(self, index: int) -> Sample | int:
-        """The picture and its label."""
-        try:
-            return self.transform(self.data.read(index)), self.data.labels[index], ()
-        except PictureError:
-            return index
-
-
 def training_batches(
     pictures: TrainingPictures, keys: StepSampler, workers: int, *, pin: bool = False
 ) -> Iterator[LabelledBatch]:
-    """The batches of ``keys``; arguments and errors as `load_batches`."""
-    return load_batches(pictures, keys, _labelled_batch, workers, pin=pin)
+    """The batches of ``keys``; arguments and errors as `batches_by_key`."""
+    return batches_by_key(pictures, keys, _labelled_batch, workers, pin=pin)
 
 
-def validation_batches(pictures: ValidationPictures, share: Share, batch: int, workers: int) -> Iterator[LabelledBatch]:
-    """The process's share of the validation pictures; arguments and errors as `load_batches`."""
-    keys = share.of(len(pictures.data), batch)
-    return load_batches(pictures, keys, _labelled_batch, min(workers, len(keys)))
-
-
-def _labelled_batch(samples: list[Sample | int]) -> LabelledBatch:
-    readable = [sample for sample in samples if isinstance(sample, tuple)]
-    images = torch.stack([image for image, _, _ in readable]) if readable else torch.empty(0)
-    labels = torch.tensor([label for _, label, _ in readable], dtype=torch.long)
-    left_out = [sample for sample in samples if isinstance(sample, int)]
-    return LabelledBatch(images, labels, (*left_out, *(index for _, _, indices in readable for index in indices)))
+def _labelled_batch(samples: list[Sample]) -> LabelledBatch:
+    images, labels, unreadable = zip(*samples, strict=True)
+    return LabelledBatch(
+        torch.stack(images), torch.tensor(labels), tuple(index for each in unreadable for index in each)
+    )

@@ -6,7 +6,7 @@ have other bytes, is none.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,8 @@ def write_checkpoint(folder: Path, checkpoint: TrainingCheckpoint) -> None:
 
 def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     """The newest whole checkpoint of a folder; None where there is none."""
-    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
-        record = _record(path)
-        if record is not None:
-            tensors = safetensors.torch.load_file(path.with_suffix(".safetensors"))
-            return TrainingCheckpoint(record["step"], tensors, record["state"])
+    for tensors, record in _whole_ones(folder):
+        return TrainingCheckpoint(record["step"], safetensors.torch.load_file(tensors), record["state"])
     return None
 
 
@@ -96,16 +93,19 @@ def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mappin
 
 def last_good(folder: Path) -> str:
     """A sentence that names the newest whole checkpoint."""
-    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
-        if _record(path) is not None:
-            return f"The last good checkpoint is {path.with_suffix('.safetensors')}."
+    for tensors, _ in _whole_ones(folder):
+        return f"The last good checkpoint is {tensors}."
     return "There is no checkpoint yet."
 
 
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        whole: bool = record["sha256"] == digest(path.with_suffix(".safetensors"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record if whole else None
+def _whole_ones(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The files of tensors and the records of the whole checkpoints, the newest first."""
+    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
+        tensors = path.with_suffix(".safetensors")
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            whole = record["sha256"] == digest(tensors)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if whole:
+            yield tensors, record

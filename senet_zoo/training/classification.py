@@ -24,7 +24,6 @@ from senet_zoo.training.batches import (
     Share,
     StepSampler,
     TrainingPictures,
-    ValidationPictures,
     training_batches,
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
@@ -179,7 +178,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.recipe = run_recipe(config, len(train), share.ranks * pieces, progress)
         self.network = start(config, self.recipe, train.classes)  # as it is measured and saved: whole, plain norms
         self.preprocessing = preprocessing_of(config, self.network)
-        self.validation = ValidationPictures(val, self.preprocessing)
         self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
         self.per_epoch = len(train) // self.recipe.batch
         steps = self.recipe.epochs * self.per_epoch
@@ -229,7 +227,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         }
 
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
-        """Fuse and compile what was asked for, and take up the history and this epoch's sums."""
         state: dict[str, Any] | None = None if checkpoint is None else dict(checkpoint.state)
         before = None if state is None else bool(state["fused"])
         self.fused = fuse_units(self.model, self.config.fused, before, self.accelerator, self.progress)
@@ -244,7 +241,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.progress.say(f"going on after step {checkpoint.step}, {len(self.history)} epochs done")
 
     def state(self) -> dict[str, object]:
-        """What `prepare` takes up."""
         return {
             "fused": self.fused,
             "history": [asdict(row) for row in self.history],
@@ -253,7 +249,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         }
 
     def batches(self, start: int, *, pin: bool) -> Iterator[LabelledBatch]:
-        """Augmented pictures."""
         pictures = TrainingPictures(self.train, self.recipe, self.preprocessing, self.config.seed)
         recipe, seed = self.recipe, self.config.seed
         keys = StepSampler(len(self.train), recipe.batch, recipe.epochs, seed, self.share, start)
@@ -264,7 +259,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         return "head" if step // self.per_epoch < self.recipe.head_epochs else "all"
 
     def optimizer(self, phase: str) -> torch.optim.Optimizer:
-        """The recipe's, over the parameters that learn in the phase."""
         network, recipe = self.model.network, self.recipe
         network.requires_grad_(phase == "all")
         network.classifier.requires_grad_(True)
@@ -278,11 +272,9 @@ class Classification(Task[LabelledBatch, TrainResult]):
         return recipe.optimizer.build(groups)
 
     def rate(self, step: int) -> float:
-        """The recipe's, of the classifier."""
         return self.recipe.rate * self.recipe.factor(step / self.per_epoch, tuple(row.val_loss for row in self.history))
 
     def begin(self, step: int) -> None:
-        """Choose the modes of an epoch, and start its bar."""
         epoch, recipe = len(self.history), self.recipe
         self.model.set_modes(
             head_only=self.phase(step) == "head", frozen_norm=epoch >= recipe.epochs - recipe.frozen_norm_epochs
@@ -314,12 +306,10 @@ class Classification(Task[LabelledBatch, TrainResult]):
         return tuple(each.float() for each in outputs)
 
     def after_step(self) -> None:
-        """Let the average follow."""
         if self.average:
             self.average.follow(self.model.network)
 
     def count(self, step: int, sums: list[float]) -> None:
-        """Add the loss and right first classes of a step, and move the bar."""
         loss, right, pictures = sums
         self.loss_sum += loss
         self.right += right
@@ -327,7 +317,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.progress.advance(int(pictures), self.loss_sum / done, 100.0 * self.right / done)
 
     def is_measured(self, step: int) -> bool:
-        """At the end of every epoch."""
         return step % self.per_epoch == 0
 
     def measure(self, step: int, rate: float) -> EpochRow:
@@ -380,7 +369,6 @@ class Classification(Task[LabelledBatch, TrainResult]):
         )
 
     def save(self, folder: Path, result: TrainResult) -> Mapping[str, object]:
-        """Write the network with its card, curves and confusion matrix."""
         metric = Metric(
             name="top1",
             value=round(result.val_top1, 2),
@@ -417,7 +405,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
     def _validate(self, network: ConvNet) -> ValidationScores:
         share = self.share
         size = max(1, self.recipe.batch // (share.ranks * share.pieces))
-        scores = validate(network, self.validation, share, size, self.config.workers, self.accelerator)
+        scores = validate(network, self.val, self.preprocessing, share, size, self.config.workers, self.accelerator)
         self.progress.skip(self.unreadable_val, {index: self._skipped(self.val, index) for index in scores.unreadable})
         return scores
 

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.loader import load_batches
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.training.batches import Share, ValidationPictures, validation_batches
+from senet_zoo.training.batches import Share, watched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,7 +45,13 @@ class ValidationScores:
 
 @torch.no_grad()
 def validate(
-    network: ConvNet, pictures: ValidationPictures, share: Share, batch: int, workers: int, accelerator: "Accelerator"
+    network: ConvNet,
+    data: Labelled,
+    preprocessing: Preprocessing,
+    share: Share,
+    batch: int,
+    workers: int,
+    accelerator: "Accelerator",
 ) -> ValidationScores:
     """Run the network, in eval mode, over all processes' shares of the pictures.
 
@@ -58,17 +67,18 @@ def validate(
     confusion = torch.zeros(classes * classes, dtype=torch.long, device=device)
     loss = torch.zeros((), device=device)
     unreadable: list[int] = []
-    for each in validation_batches(pictures, share, batch, workers):
-        unreadable += each.unreadable
-        if not len(each.labels):
+    mine = range(share.rank, len(data), share.ranks)
+    for each in watched(load_batches(data, preprocessing.transforms(), batch, workers, mine)):
+        unreadable += [index for index, _ in each.unreadable]
+        if not each.indices:
             continue
-        images = each.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        labels = each.labels.to(device)
+        images = torch.stack(each.tensors).to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = torch.tensor([data.labels[index] for index in each.indices], device=device)
         logits = network(images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         confusion += torch.bincount(labels * classes + logits.argmax(1), minlength=classes * classes)
     confusion, loss = accelerator.reduce(confusion), accelerator.reduce(loss)
     left_out = frozenset(gather_object(unreadable))
     if not confusion.sum():
-        raise DataError(f"a validation picture must be readable, and none of {len(pictures.data)} is: check the data")
+        raise DataError(f"a validation picture must be readable, and none of {len(data)} is: check the data")
     return ValidationScores(float(loss) / int(confusion.sum()), confusion.view(classes, classes).cpu(), left_out)

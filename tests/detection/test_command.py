@@ -68,6 +68,7 @@ def test_show_prints_the_paper_s_recipe(capsys: pytest.CaptureFixture[str]) -> N
         (["x", "--recipe", "scratch"], "recipes for detection are finetune, paper, small, little, got 'scratch'"),
         (["x", "--model", "se_resnet18", "-o", "y", "--patience", "2"], "--patience is a classifier's"),
         (["x", "--model", "se_resnet18", "-o", "y", "--class-weights"], "--class-weights is a classifier's"),
+        (["x", "--model", "se_resnet18", "-o", "y", "--fused", "on"], "--fused is a classifier's"),
     ],
 )
 def test_words_that_detection_has_not_are_refused(arguments: list[str], message: str) -> None:
