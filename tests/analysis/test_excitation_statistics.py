@@ -13,7 +13,7 @@ import senet_zoo
 from senet_zoo import SE, GateFunction, Squeeze, Start
 from senet_zoo.analysis.excitation import Excitations, describe_gate, describe_network, excite, measures
 from senet_zoo.analysis.excitation.measures import eta_squared
-from senet_zoo.analysis.excitation.statistics import GateRange, Moments, RunningHistogram, RunningMoments, range_of
+from senet_zoo.analysis.excitation.statistics import GateRange, Histogram, Moments, range_of
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import ArrayReader, Labelled, first_of_each_class
 from senet_zoo.data.preprocessing import Preprocessing
@@ -37,10 +37,10 @@ def labelled(labels: Sequence[int], classes: Sequence[str] = ("red", "green", "b
 
 
 def streamed(rows: np.ndarray, labels: np.ndarray, classes: int, steps: Sequence[int]) -> Moments:
-    running = RunningMoments(classes, rows.shape[1], CPU)
+    running = Moments(classes, rows.shape[1], CPU)
     for part, own in zip(np.split(rows, steps), np.split(labels, steps), strict=True):
         running.add(torch.from_numpy(part), torch.from_numpy(own))
-    return running.result()
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +142,10 @@ def test_eta_squared_of_noise_is_what_chance_gives() -> None:
 
 def test_histograms_are_numpys_histogram() -> None:
     rows = np.random.default_rng(3).beta(0.4, 0.6, (500, 3)).astype(np.float32)
-    running = RunningHistogram(GateRange(0.0, 1.0), 3, CPU)
+    running = Histogram(GateRange(0.0, 1.0), 3, CPU)
     for part in np.split(rows, [1, 200]):
         running.add(torch.from_numpy(part))
-    histogram = running.result()
+    histogram = running
     for channel in range(3):
         counts, _ = np.histogram(rows[:, channel], 64, (0.0, 1.0))
         assert histogram.bins[channel].tolist() == counts.tolist()
@@ -156,9 +156,9 @@ def test_histograms_are_numpys_histogram() -> None:
 
 
 def test_entropy_ends() -> None:
-    running = RunningHistogram(GateRange(0.0, 1.0), 2, CPU)
+    running = Histogram(GateRange(0.0, 1.0), 2, CPU)
     running.add(torch.stack([torch.full((64,), 1.0), (torch.arange(64) + 0.5) / 64], 1))
-    assert running.result().entropy.tolist() == pytest.approx([0.0, 6.0], abs=1e-12)
+    assert running.entropy.tolist() == pytest.approx([0.0, 6.0], abs=1e-12)
 
 
 @pytest.mark.parametrize(

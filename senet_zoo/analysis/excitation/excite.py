@@ -6,14 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.analysis.excitation.statistics import (
-    GateRange,
-    Histogram,
-    Moments,
-    RunningHistogram,
-    RunningMoments,
-    range_of,
-)
+from senet_zoo.analysis.excitation.statistics import GateRange, Histogram, Moments, range_of
 from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
@@ -94,20 +87,36 @@ def excite(
     """
     if model.training:
         raise UsageError("excite needs a model in eval mode, and this one is in training mode: call model.eval()")
-    running = _Running(model, len(data.classes))
+    own = gates(model)
+    if not own:
+        raise UsageError(
+            "excitations are those of gates, and this network has none: name a model that starts with se_, or add "
+            "gates by insert_se(model)"
+        )
+    names = paper_names(model, model.spec.stage_numbers) if isinstance(model, ConvNet) else {name: name for name in own}
     _require_two(data, data.labels)
     unreadable: list[str] = []
+    seen: set[int] = set()
+    found: dict[str, GateExcitations] = {}
     for loaded in load_batches(data, preprocessing.transforms(), batch, workers):
         unreadable += [reason for _, reason in loaded.unreadable]
-        if loaded.indices:
-            running.add(torch.stack(loaded.tensors), torch.tensor([data.labels[index] for index in loaded.indices]))
+        labels = torch.tensor([data.labels[index] for index in loaded.indices])
+        seen.update(labels.tolist())
+        excitations = finite_excitations(model, torch.stack(loaded.tensors), names) if loaded.indices else {}
+        for module, values in excitations.items():
+            rows = values.flatten(2).mean(2) if values.ndim == 4 else values  # (N, channels)
+            if module not in found:
+                span, channels = range_of(own[module]), rows.shape[1]
+                moments = Moments(len(data.classes), channels, rows.device)
+                found[module] = GateExcitations(names[module], span, moments, Histogram(span, channels, rows.device))
+            found[module].moments.add(rows, labels.to(rows.device))
+            found[module].histogram.add(rows)
         progress(len(loaded))
-    if running.seen:
-        _require_two(data, running.seen)
-    else:
+    if not seen:
         raise DataError(f"a picture must be readable, and none of {len(data)} is: {unreadable[0]}")
-    found = running.result()
-    return Excitations(data.classes, tuple(found[0].moments.count.tolist()), found, tuple(unreadable))
+    _require_two(data, seen)
+    said = tuple(found.values())
+    return Excitations(data.classes, tuple(said[0].moments.count.tolist()), said, tuple(unreadable))
 
 
 @torch.no_grad()
@@ -131,45 +140,6 @@ def finite_excitations(model: nn.Module, pictures: Tensor, names: Mapping[str, s
                 "`senet-zoo verify`, and use float32 if they are whole"
             )
     return found
-
-
-class _Running:
-    """The sums over the pictures by now, gate by gate."""
-
-    def __init__(self, model: nn.Module, classes: int) -> None:
-        self.seen: set[int] = set()
-        self._model, self._classes = model, classes
-        own = gates(model)
-        names = (
-            paper_names(model, model.spec.stage_numbers) if isinstance(model, ConvNet) else {name: name for name in own}
-        )
-        if not own:
-            raise UsageError(
-                "excitations are those of gates, and this network has none: name a model that starts with se_, or add "
-                "gates by insert_se(model)"
-            )
-        self._names = names
-        self._spans = {name: range_of(gate) for name, gate in own.items()}
-        self._sums: dict[str, tuple[RunningMoments, RunningHistogram]] = {}
-
-    def add(self, pictures: Tensor, labels: Tensor) -> None:
-        for module, values in finite_excitations(self._model, pictures, self._names).items():
-            rows = values.flatten(2).mean(2) if values.ndim == 4 else values  # (N, channels)
-            if module not in self._sums:
-                self._sums[module] = (
-                    RunningMoments(self._classes, rows.shape[1], rows.device),
-                    RunningHistogram(self._spans[module], rows.shape[1], rows.device),
-                )
-            moments, histogram = self._sums[module]
-            moments.add(rows, labels.to(rows.device))
-            histogram.add(rows)
-        self.seen.update(labels.tolist())
-
-    def result(self) -> tuple[GateExcitations, ...]:
-        return tuple(
-            GateExcitations(self._names[module], self._spans[module], moments.result(), histogram.result())
-            for module, (moments, histogram) in self._sums.items()
-        )
 
 
 def _require_two(data: Labelled, labels: Iterable[int]) -> None:

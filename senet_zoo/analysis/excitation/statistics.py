@@ -13,55 +13,15 @@ EDGE = 0.05
 """Share of a gate's range, at either end, in which an activation counts as saturated."""
 
 
-@dataclass(frozen=True, eq=False)
 class Moments:
-    """Mean and spread of a gate's activations in each class, in float64 on the CPU.
+    """Mean and spread of a gate's activations in each class, of rows that come batch by batch.
+
+    The memory that they take does not grow with the number of rows. All that is read is in float64 on the CPU.
 
     Args:
-        count: pictures of each class, (classes,), whole numbers.
-        mean: of each class and channel, (classes, channels); nan where the class has no picture.
-        squares: sum of squared distances to that mean, (classes, channels); 0 where the class has no picture.
-    """
-
-    count: Tensor
-    mean: Tensor
-    squares: Tensor
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation of each class and channel over its pictures, dividing by their number."""
-        return (self.squares / self.count[:, None]).sqrt()
-
-    @property
-    def overall_mean(self) -> Tensor:
-        """Mean over all pictures, (channels,)."""
-        seen = self.count > 0
-        return (self.count[seen, None] * self.mean[seen]).sum(0) / self.count.sum()
-
-    @property
-    def within(self) -> Tensor:
-        """Within-class sum of squares of each channel, (channels,)."""
-        return self.squares.sum(0)
-
-    @property
-    def between(self) -> Tensor:
-        """Between-class sum of squares of each channel, (channels,); with `within` it makes the total."""
-        seen = self.count > 0
-        return (self.count[seen, None] * (self.mean[seen] - self.overall_mean) ** 2).sum(0)
-
-    @property
-    def overall_std(self) -> Tensor:
-        """Standard deviation over all pictures, (channels,)."""
-        return ((self.within + self.between) / self.count.sum()).sqrt()
-
-
-class RunningMoments:
-    """`Moments` of rows that come batch by batch; the memory they take does not grow with the number of rows.
-
-    Args:
-        classes: how many there are.
-        channels: of a row.
-        device: where rows are added up, in float64.
+        classes: number of classes.
+        channels: number of channels of a row.
+        device: where rows are added up.
 
     Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979:
         Welford's update for a batch of rows instead of one.
@@ -87,11 +47,47 @@ class RunningMoments:
         self._mean[present] += step * count / total
         self._count[present] = total
 
-    def result(self) -> Moments:
-        """The statistics of all rows by now."""
-        count = self._count[:, 0].long().cpu()
-        mean = torch.where(self._count > 0, self._mean, torch.nan).cpu()
-        return Moments(count, mean, self._squares.cpu())
+    @property
+    def count(self) -> Tensor:
+        """Rows of each class, (classes,), whole numbers."""
+        return self._count[:, 0].long().cpu()
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each class and channel, (classes, channels); nan where the class has no row."""
+        return torch.where(self._count > 0, self._mean, torch.nan).cpu()
+
+    @property
+    def squares(self) -> Tensor:
+        """Sum of squared distances to `mean`, (classes, channels); 0 where the class has no row."""
+        return self._squares.cpu()
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of each class and channel over its rows, dividing by their number."""
+        return (self.squares / self.count[:, None]).sqrt()
+
+    @property
+    def overall_mean(self) -> Tensor:
+        """Mean over all rows, (channels,)."""
+        seen = self.count > 0
+        return (self.count[seen, None] * self.mean[seen]).sum(0) / self.count.sum()
+
+    @property
+    def within(self) -> Tensor:
+        """Within-class sum of squares of each channel, (channels,)."""
+        return self.squares.sum(0)
+
+    @property
+    def between(self) -> Tensor:
+        """Between-class sum of squares of each channel, (channels,); with `within` it makes the total."""
+        seen = self.count > 0
+        return (self.count[seen, None] * (self.mean[seen] - self.overall_mean) ** 2).sum(0)
+
+    @property
+    def overall_std(self) -> Tensor:
+        """Standard deviation over all rows, (channels,)."""
+        return ((self.within + self.between) / self.count.sum()).sqrt()
 
 
 @dataclass(frozen=True)
@@ -123,35 +119,13 @@ def range_of(gate: SqueezeExcite) -> GateRange:
     return GateRange(low, high)
 
 
-@dataclass(frozen=True, eq=False)
 class Histogram:
-    """Histogram of each channel of a gate over the gate's range.
+    """Histogram of each channel of a gate over the gate's range, of rows that come batch by batch.
 
     Args:
-        bins: activations of each channel in each of `BINS` equal parts of the range, (channels, BINS); what lies above
-            the top of a gate without bound is in the last.
-        low: share of all activations that are saturated at the low end.
-        high: share of them that are saturated at the high end.
-    """
-
-    bins: Tensor
-    low: float
-    high: float
-
-    @property
-    def entropy(self) -> Tensor:
-        """Shannon entropy of each channel's histogram in bits, (channels,): 0 in one bin, 6 spread over all 64."""
-        shares = self.bins.double() / self.bins.sum(1, keepdim=True)
-        entropy: Tensor = torch.special.entr(shares).sum(1) / math.log(2.0)
-        return entropy
-
-
-class RunningHistogram:
-    """`Histogram` of rows that come batch by batch; the memory they take does not grow with the number of rows.
-
-    Args:
-        span: the gate's range.
-        channels: of a row.
+        span: the gate's range, cut into `BINS` equal parts; what lies above the top of a gate without bound is in the
+            last.
+        channels: number of channels of a row.
         device: where rows are counted.
     """
 
@@ -169,8 +143,24 @@ class RunningHistogram:
         self._bins += torch.bincount((self._first + bins).flatten(), minlength=len(self._bins))
         self._ends += torch.stack([(rows < span.near_low).sum(), (rows > span.near_high).sum()])
 
-    def result(self) -> Histogram:
-        """The statistics of all rows by now."""
-        bins = self._bins.view(-1, BINS).cpu()
-        low, high = (self._ends.double().cpu() / bins.sum()).tolist()
-        return Histogram(bins, low, high)
+    @property
+    def bins(self) -> Tensor:
+        """Activations of each channel in each bin, (channels, BINS)."""
+        return self._bins.view(-1, BINS).cpu()
+
+    @property
+    def low(self) -> float:
+        """Share of all activations that are saturated at the low end."""
+        return float(self._ends[0].double() / self._bins.sum())
+
+    @property
+    def high(self) -> float:
+        """Share of all activations that are saturated at the high end."""
+        return float(self._ends[1].double() / self._bins.sum())
+
+    @property
+    def entropy(self) -> Tensor:
+        """Shannon entropy of each channel's histogram in bits, (channels,): 0 in one bin, 6 spread over all 64."""
+        shares = self.bins.double() / self.bins.sum(1, keepdim=True)
+        entropy: Tensor = torch.special.entr(shares).sum(1) / math.log(2.0)
+        return entropy

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from senet_zoo.analysis.excitation.excite import finite_excitations
-from senet_zoo.analysis.excitation.statistics import RunningMoments
+from senet_zoo.analysis.excitation.statistics import Moments
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.gate import gates
@@ -69,19 +69,18 @@ def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateAct
     if model.training:
         raise UsageError("gates are observed in eval mode, and this network is in training mode: call model.eval()")
     names = paper_names(model, model.spec.stage_numbers)
-    sums: dict[str, RunningMoments] = {}
+    sums: dict[str, Moments] = {}
     for images in [batches] if isinstance(batches, Tensor) else batches:
         for module, values in finite_excitations(model, images, names).items() if len(images) else ():
-            running = sums.setdefault(module, RunningMoments(1, values.shape[1], values.device))
+            running = sums.setdefault(module, Moments(1, values.shape[1], values.device))
             # A gate without squeeze has a value a pixel: one picture at a time, so that memory stays small.
             for rows in [values] if values.ndim == 2 else [each.flatten(1).T for each in values]:
                 running.add(rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device))
     if not sums:
         raise DataError("the mean of a gate needs at least one picture, and there is none")
-    found = {module: running.result() for module, running in sums.items()}
     return tuple(
         GateActivity(names[module], module, _block(model, module, names[module]), each.mean[0], each.std[0])
-        for module, each in found.items()
+        for module, each in sums.items()
     )
 
 
