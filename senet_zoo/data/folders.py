@@ -26,13 +26,7 @@ def class_folders(folder: Path) -> DataSource:
 
 
 def flat_folder(folder: Path, labels: Path, classes: Path | None) -> DataSource:
-    """A folder of pictures with a file of labels.
-
-    Args:
-        folder: the names in ``labels`` are relative to it.
-        labels: the file that `read_labels` reads.
-        classes: the file of class names that `read_labels` reads.
-    """
+    """A folder of pictures with a file of labels, whose names are relative to the folder; see `read_labels`."""
 
     def open_whole(_: Split | None) -> Labelled:
         paths = {path.relative_to(folder).as_posix(): path for path in _pictures(folder)}

@@ -143,15 +143,7 @@ def summarise(
     num_logits: int,
     unreadable: Sequence[Unreadable],
 ) -> Evaluation:
-    """Add up the scores of all pictures that were read.
-
-    Args:
-        scores: in the order of the pictures.
-        data: the pictures.
-        class_logits: index of the logit of each class.
-        num_logits: number of the network's logits.
-        unreadable: the pictures that were not read.
-    """
+    """Add up the scores of all pictures that were read; ``class_logits`` has the index of each class's logit."""
     class_of = {logit: label for label, logit in enumerate(class_logits)}
     num_classes = len(class_logits)
     confusion = [[0] * (num_classes + (num_logits > num_classes)) for _ in class_logits]

@@ -41,14 +41,11 @@ class Latency:
 def measure_latency(before: nn.Module, after: nn.Module, shape: tuple[int, int, int], rounds: int = 15) -> Latency:
     """Time two networks on one picture in eval mode, where their parameters lie.
 
-    Args:
-        before: a network.
-        after: the network that it became by pruning.
-        shape: of the picture, (channels, height, width).
-        rounds: how often each is timed.
+    Shape:
+        ``shape`` is that of the picture, (channels, height, width).
 
     Raises:
-        UsageError: no rounds.
+        UsageError: fewer rounds than one.
     """
     if rounds < 1:
         raise UsageError(f"timing takes at least one round, got {rounds}")
