@@ -15,14 +15,14 @@ from typing import Any
 from senet_zoo.formats.metadata import INDEX, LABELS, Logits
 from senet_zoo.support.json_fields import (
     NOT_BLANK,
-    Choice,
+    FieldRule,
     Flag,
     Items,
+    Member,
     Nullable,
     Number,
     OneOf,
     Record,
-    Rule,
     Table,
     Text,
     Whole,
@@ -65,12 +65,12 @@ def manifest_schema() -> Schema:
     }
 
 
-def schema_of(rule: Rule, definitions: Schema) -> Schema:
+def schema_of(rule: FieldRule, definitions: Schema) -> Schema:
     """The schema of a rule; those of its dataclasses are put into ``definitions``."""
     match rule:
         case Text():
             return {"type": "string", "pattern": r"\S" if rule.pattern == NOT_BLANK else f"^(?:{rule.pattern})$"}
-        case Choice():
+        case Member():
             return {"enum": list(rule.words)}
         case Whole():
             return {"type": "integer", "minimum": rule.low, "maximum": rule.high}

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.support.json_fields import Choice, Items, Number, Whole, as_json, read_as
+from senet_zoo.support.json_fields import Items, Member, Number, Whole, as_json, read_as
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -56,7 +56,7 @@ class Preprocessing:
 
     size: Annotated[int, Whole(8, 1024)]
     resize: Annotated[int, Whole(8, 2048, low_field="size")]
-    interpolation: Annotated[Interpolation, Choice(tuple(each.value for each in Interpolation), Interpolation)] = (
+    interpolation: Annotated[Interpolation, Member(tuple(each.value for each in Interpolation), Interpolation)] = (
         Interpolation.BILINEAR
     )
     mean: Annotated[tuple[float, float, float], _rgb(0.0)] = (0.485, 0.456, 0.406)

@@ -20,13 +20,13 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ManifestError, WeightsCorrupted
 from senet_zoo.support.json_fields import (
     BAD,
-    Choice,
     Cursor,
+    FieldRule,
     Items,
+    Member,
     Nullable,
     Number,
     Record,
-    Rule,
     Whole,
     as_json,
     no_duplicates,
@@ -43,7 +43,7 @@ _LOGIT = Number(-MOST_LOGIT, MOST_LOGIT)
 
 
 @dataclass(frozen=True)
-class Logits(Rule):
+class Logits(FieldRule):
     """An object of 1 to ``most`` numbers by their index, which is below the ``num_classes`` around it."""
 
     logit: Number
@@ -101,7 +101,7 @@ class FileMetadata:
     """
 
     preprocessing: Annotated[Preprocessing | None, Nullable(Record(Preprocessing))] = None
-    labels: Annotated[str | None, Nullable(Choice(tuple(LABELS)))] = None
+    labels: Annotated[str | None, Nullable(Member(tuple(LABELS)))] = None
     fingerprint: Annotated[Fingerprint | None, Nullable(Record(Fingerprint))] = None
 
     def texts(self) -> dict[str, str]:

@@ -1,11 +1,4 @@
-"""Files that are there whole or not at all, however many processes write them.
-
-Files of other frameworks, read in one piece before they are taken apart.
-
-Is this still the same file? Another process may put a new one in its place at any moment.
-
-Files that are made in a hidden folder beside their place, and moved there when they have proven themselves.
-"""
+"""Files that are there whole or not at all: written beside their name first, read in one piece, seen when replaced."""
 
 import errno
 import os
@@ -23,13 +16,38 @@ from senet_zoo.errors import ExportError, WeightsCorrupted, WeightsNotFound, Wei
 
 ABANDONED = 86400.0
 """Seconds after which a part that nobody writes to belongs to a process that was killed."""
+MOST_BYTES = 2**31 - 1
+"""Of a file that `read_whole` reads: what protobuf allows; the authors' largest file, SENet-154, has 440 MiB."""
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """A hidden name beside ``path`` that nobody else uses; a file of that name is removed when the block ends.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove parts of files that killed processes left in a folder a day ago or earlier."""
+    for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
+        with suppress(OSError):  # another process was quicker
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of ``path`` once the block ends, and leaves no trace if it fails.
 
-    A process that is killed cannot tidy up; whoever writes to the same folder a day later does.
+    A process that is killed leaves a part, which the next write to the same folder removes a day later.
 
     Raises:
         OSError: the folder cannot be made or written; see `disk_error`.
@@ -44,22 +62,27 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def scratch_file(path: Path) -> Iterator[Path]:
-    """A name beside ``path``, hidden and nobody else's, in a folder that exists; no file of it outlives the block.
+def atomic_files(path: Path) -> Iterator[Path]:
+    """A path of the same name in a temporary folder, from which all files move beside ``path`` if the block succeeds.
 
     Raises:
-        OSError: the folder cannot be made.
+        ExportError: the folder does not take files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder, path.name)
+            # OpenVINO's weights go before the file that needs them.
+            for made in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+                made.replace(path.parent / made.name)
+    except OSError as error:
+        raise ExportError(
+            f"{path.parent} did not take {path.name}: {error}; choose a folder that can be written"
+        ) from error
 
 
 def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable:
-    """The typed error of a folder that did not take a file.
+    """The typed error where a folder does not take a file.
 
     Args:
         error: what the system said.
@@ -79,26 +102,8 @@ def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable
     return WeightsUnavailable(f"{folder} did not take the file: {error}; set {setting} to another folder")
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes have left in a folder a day ago or longer."""
-    for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
-        with suppress(OSError):  # another process was quicker
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
-
-
-def _free(folder: Path) -> int | str:
-    for existing in (folder, *folder.parents):
-        if existing.is_dir():
-            return disk_usage(existing).free
-    return "an unknown number of"
-
-
-MOST_BYTES = 2**31 - 1  # what protobuf itself allows; the authors' largest file, SENet-154, has 440 MiB
-
-
 def read_whole(path: Path, kind: str) -> bytes:
-    """The bytes of a file.
+    """The bytes of a file of another framework, read in one piece before it is taken apart.
 
     Args:
         path: the file.
@@ -130,7 +135,7 @@ def read_whole(path: Path, kind: str) -> bytes:
 
 @dataclass(frozen=True)
 class FileState:
-    """What changes when a file is replaced or written to.
+    """What changes when another process replaces a file or writes to it.
 
     Args:
         inode: another one where another file took its place.
@@ -146,25 +151,12 @@ class FileState:
 
 
 def state_of(stat: os.stat_result) -> FileState:
-    """The state of the file of which ``stat`` was asked."""
+    """The state of a file, from what ``stat`` says of it."""
     return FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """A path of the same name in a folder of its own; what the block leaves there takes its place if it succeeds.
-
-    Raises:
-        ExportError: the folder does not take files.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
-            yield Path(folder, path.name)
-            # OpenVINO's weights go before the file that needs them.
-            for made in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
-                made.replace(path.parent / made.name)
-    except OSError as error:
-        raise ExportError(
-            f"{path.parent} did not take {path.name}: {error}; choose a folder that can be written"
-        ) from error
+def _free(folder: Path) -> int | str:
+    for existing in (folder, *folder.parents):
+        if existing.is_dir():
+            return disk_usage(existing).free
+    return "an unknown number of"

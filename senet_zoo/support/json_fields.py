@@ -54,7 +54,7 @@ class Cursor:
         return BAD
 
 
-class Rule:
+class FieldRule:
     """What a JSON value must be, and which Python value it becomes."""
 
     def read(self, value: Any, cursor: Cursor) -> Any:
@@ -67,7 +67,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Text(Rule):
+class Text(FieldRule):
     """A string that matches ``pattern`` as a whole."""
 
     pattern: str = NOT_BLANK
@@ -80,7 +80,7 @@ class Text(Rule):
 
 
 @dataclass(frozen=True)
-class Choice(Rule):
+class Member(FieldRule):
     """One of some strings; the member of ``enum`` with that value, where there is one."""
 
     words: tuple[str, ...]
@@ -96,7 +96,7 @@ class Choice(Rule):
 
 
 @dataclass(frozen=True)
-class Whole(Rule):
+class Whole(FieldRule):
     """A whole number from ``low``, or from the value of the field ``low_field`` of the same object, to ``high``."""
 
     low: int
@@ -112,7 +112,7 @@ class Whole(Rule):
 
 
 @dataclass(frozen=True)
-class Number(Rule):
+class Number(FieldRule):
     """A number from ``low`` to ``high``, both included; never NaN."""
 
     low: float
@@ -125,7 +125,7 @@ class Number(Rule):
 
 
 @dataclass(frozen=True)
-class Flag(Rule):
+class Flag(FieldRule):
     """True or false."""
 
     def read(self, value: Any, cursor: Cursor) -> Any:
@@ -133,10 +133,10 @@ class Flag(Rule):
 
 
 @dataclass(frozen=True)
-class Nullable(Rule):
+class Nullable(FieldRule):
     """Null, or what ``rule`` says; with ``may_lack``, documents of earlier versions have no such field at all."""
 
-    rule: Rule
+    rule: FieldRule
     may_lack: bool = False
 
     def read(self, value: Any, cursor: Cursor) -> Any:
@@ -152,7 +152,7 @@ class Nullable(Rule):
 
 
 @dataclass(frozen=True)
-class Items(Rule):
+class Items(FieldRule):
     """A list of ``least`` to ``most`` values, read into a tuple.
 
     Args:
@@ -163,7 +163,7 @@ class Items(Rule):
         names: of the values in messages, where they have names; otherwise they are counted.
     """
 
-    item: Rule
+    item: FieldRule
     least: int = 0
     most: int | None = None
     words: str = ""
@@ -181,7 +181,7 @@ class Items(Rule):
 
 
 @dataclass(frozen=True)
-class Table(Rule):
+class Table(FieldRule):
     """An object that is not empty, whose keys match ``pattern``; read into a dict.
 
     Args:
@@ -192,7 +192,7 @@ class Table(Rule):
     """
 
     name: str
-    item: Rule
+    item: FieldRule
     pattern: str
     words: str
 
@@ -211,7 +211,7 @@ class Table(Rule):
 
 
 @dataclass(frozen=True)
-class Record(Rule):
+class Record(FieldRule):
     """An object of exactly the fields of a dataclass; fields without a rule are taken from around it."""
 
     cls: Any
@@ -219,30 +219,23 @@ class Record(Rule):
     def read(self, value: Any, cursor: Cursor) -> Any:
         if not isinstance(value, dict):
             return cursor.refuse("a JSON object", value)
-        around, rules = {**cursor.around, **value}, rules_of(self.cls)
-        values = {name: self._field(name, rule, value, cursor, around) for name, rule in rules.items()}
+        rules = rules_of(self.cls)
+        inside = Cursor(cursor.path, cursor.report, {**cursor.around, **value})
+        values = {name: _read_field(name, rule, value, inside) for name, rule in rules.items()}
         unknown = value.keys() - rules.keys()
         if unknown:
             cursor.report(_unknown(cursor.path, unknown))
         if unknown or any(item is BAD for item in values.values()):
             return BAD
-        outside = {each.name: around[each.name] for each in fields(self.cls) if each.name not in rules}
+        outside = {each.name: inside.around[each.name] for each in fields(self.cls) if each.name not in rules}
         return self.cls(**outside, **values)
-
-    def _field(self, name: str, rule: Rule, value: dict[str, Any], cursor: Cursor, around: Mapping[str, Any]) -> Any:
-        if name in value:
-            return rule.read(value[name], cursor.at(f".{name}", around))
-        if isinstance(rule, Nullable) and rule.may_lack:
-            return None
-        cursor.report(_lacks(cursor.path, name))
-        return BAD
 
     def write(self, value: Any) -> dict[str, object]:
         return {name: rule.write(getattr(value, name)) for name, rule in rules_of(self.cls).items()}
 
 
 @dataclass(frozen=True)
-class OneOf(Rule):
+class OneOf(FieldRule):
     """An object of the dataclass that its field ``kind`` names."""
 
     kinds: Mapping[str, type[Any]]
@@ -253,7 +246,7 @@ class OneOf(Rule):
         if "kind" not in value:
             cursor.report(_lacks(cursor.path, "kind"))
             return BAD
-        kind = Choice(tuple(self.kinds)).read(value["kind"], cursor.at(".kind"))
+        kind = Member(tuple(self.kinds)).read(value["kind"], cursor.at(".kind"))
         if kind is BAD:
             return BAD
         return Record(self.kinds[kind]).read({name: value[name] for name in value if name != "kind"}, cursor)
@@ -268,14 +261,14 @@ WIDTHS = Nullable(Items(Whole(1, 10**5), words="a list of whole numbers from 1 t
 
 
 @cache
-def rules_of(cls: Any) -> Mapping[str, Rule]:
+def rules_of(cls: Any) -> Mapping[str, FieldRule]:
     """The rules that a dataclass declares, by field."""
     hints = get_type_hints(cls, include_extras=True)
     return {
         each.name: rule
         for each in fields(cls)
         for rule in getattr(hints[each.name], "__metadata__", ())
-        if isinstance(rule, Rule)
+        if isinstance(rule, FieldRule)
     }
 
 
@@ -334,7 +327,7 @@ class Fields:
         """The raw value of a field that documents of earlier versions lack; None where it is absent or null."""
         return self._left.pop(name, None)
 
-    def read(self, name: str, rule: Rule) -> Any:
+    def read(self, name: str, rule: FieldRule) -> Any:
         """The value that a rule makes of a field."""
         lacking = isinstance(rule, Nullable) and rule.may_lack
         value = self.take_optional(name) if lacking else self.take(name)
@@ -346,7 +339,7 @@ class Fields:
 
     def choice(self, name: str, words: tuple[str, ...]) -> str:
         """One of ``words``."""
-        return str(self.read(name, Choice(words)))
+        return str(self.read(name, Member(words)))
 
     def whole(self, name: str, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
@@ -393,6 +386,15 @@ def shown(value: object) -> str:
 def cut(text: str) -> str:
     """A text for a message, its end cut off where it is long."""
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
+
+def _read_field(name: str, rule: FieldRule, value: dict[str, Any], cursor: Cursor) -> Any:
+    if name in value:
+        return rule.read(value[name], cursor.at(f".{name}"))
+    if isinstance(rule, Nullable) and rule.may_lack:
+        return None
+    cursor.report(_lacks(cursor.path, name))
+    return BAD
 
 
 def _lacks(path: str, name: str) -> str:

@@ -19,10 +19,10 @@ from senet_zoo.support.json_fields import (
     BAD,
     WIDTHS,
     Cursor,
+    FieldRule,
     Items,
     Nullable,
     Record,
-    Rule,
     Text,
     Whole,
     as_json,
@@ -60,7 +60,7 @@ class Provenance:
     metrics: Annotated[tuple[Metric, ...], Items(Record(Metric))] = ()
 
 
-class _Gate(Rule):
+class _Gate(FieldRule):
     """A variant of `SE`."""
 
     def read(self, value: Any, cursor: Cursor) -> Any:

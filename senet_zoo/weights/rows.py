@@ -10,7 +10,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.formats.containers import MOST_BYTES
 from senet_zoo.formats.dialects import DIALECTS
 from senet_zoo.formats.metadata import LABELS, Fingerprint
-from senet_zoo.support.json_fields import BAD, Choice, Cursor, Flag, Items, Nullable, Number, OneOf, Record, Text, Whole
+from senet_zoo.support.json_fields import BAD, Cursor, Flag, Items, Member, Nullable, Number, OneOf, Record, Text, Whole
 
 MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
@@ -33,7 +33,7 @@ URL = (
 _PATH = Text(PATH, "a relative path with / that leaves no folder, such as weights/model.safetensors")
 _SHA256 = Text(SHA256, "the 64 hex digits of a sha256")
 _SIZE = Whole(1, MOST_BYTES)
-_DIALECT = Choice(tuple(DIALECTS))
+_DIALECT = Member(tuple(DIALECTS))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Metric:
         measured_by_us: whether a command in this tree made the number.
     """
 
-    name: Annotated[str, Choice(("top1", "top5"))]
+    name: Annotated[str, Member(("top1", "top5"))]
     value: Annotated[float | None, Nullable(Number(0.0, 100.0))]
     dataset: Annotated[str, Text()]
     size: Annotated[int, Whole(8, 1024)]
@@ -224,7 +224,7 @@ class WeightsRow:
     model: str
     tag: str
     num_classes: Annotated[int, LabelCount(1, 1_000_000)]
-    labels: Annotated[str, Choice(tuple(LABELS))]
+    labels: Annotated[str, Member(tuple(LABELS))]
     in_channels: Annotated[int, Whole(1, 1024)]
     parameters: Annotated[int, Whole(1, 10**10)]
     preprocessing: Annotated[Preprocessing, Record(Preprocessing)]

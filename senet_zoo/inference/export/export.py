@@ -28,7 +28,7 @@ from senet_zoo.inference.parity import random_pictures
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.prediction.exported_metadata import Metadata, Precision
 from senet_zoo.prediction.runtimes import ExportFormat, Runtime, import_extra, root_cause
-from senet_zoo.support.files import aside
+from senet_zoo.support.files import atomic_files
 from senet_zoo.support.memory import release_memory
 
 MODULES = {
@@ -96,7 +96,7 @@ def export(
     inputs = [random_pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
     metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
-    with aside(file) as part:
+    with atomic_files(file) as part:
         plain = part.with_suffix(ExportFormat.ONNX.value) if int8 and form is not ExportFormat.TORCH else part
         metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
         if int8 is not None and calibration is not None:
