@@ -90,7 +90,7 @@ class OptimizationReport:
         lines = [
             ("backend", f"{self.backend}, {self.dtype}"),
             ("batch norms", f"{self.folded} folded" + (f", {self.norms} follow no convolution" if self.norms else "")),
-            *(gate_lines(self.early, self.late) or [("gates", "none")]),
+            *gate_lines(self.early, self.late),
             ("one step each", self.fused),
             *([("as they are", ", ".join(self.opaque))] if self.opaque else []),
             ("check", f"largest deviation {self.deviation:.1e} of scale, at most {self.bound:.0e}, on {shapes}"),
@@ -101,9 +101,9 @@ class OptimizationReport:
 
 
 def gate_lines(early: tuple[str, ...], late: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Lines of a report about a network's gates; empty if it has none."""
+    """Lines of a report about a network's gates."""
     if not early and not late:
-        return []
+        return [("gates", "none")]
     reasons = Counter(late.values())
     head = f"{len(early)} of {len(early) + len(late)} before their convolution"
     return [("gates", head), *(("", f"{count} behind: {reason}") for reason, count in reasons.items())]

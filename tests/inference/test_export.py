@@ -15,8 +15,7 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo import SE, ConvNet, Placement, Preprocessing, Squeeze
-from senet_zoo.inference.export.files import ExportReport
-from senet_zoo.inference.export.metadata import describe, prepared
+from senet_zoo.inference.export.export import ExportReport, metadata_of, prepared
 from senet_zoo.networks.registry import FAMILIES, MODELS
 
 FORMS = (".onnx", ".xml", ".pt2")
@@ -143,14 +142,14 @@ def test_a_network_of_one_size_says_so(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_follows_its_weights_and_the_caller(pretrained: ConvNet) -> None:
-    first = describe(pretrained, 10, 3, None, None)
+    first = metadata_of(pretrained, 10, 3, None, None)
     other = senet_zoo.create_model("se_resnet20", pretrained=True)
     other.classifier.bias.data[3] += 1e-3
-    second = describe(other, 10, 3, None, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"])
+    second = metadata_of(other, 10, 3, None, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"])
     assert first.weights_sha256 != second.weights_sha256
     assert second.categories == tuple("abcdefghij")
     grey = senet_zoo.create_model("se_resnet20", num_classes=0, in_channels=1)
-    assert describe(grey, 64, 1, prepared(grey, None, None), None).preprocessing is None
+    assert metadata_of(grey, 64, 1, prepared(grey, None, None), None).preprocessing is None
 
 
 def test_size_moves_the_cut_and_the_resize_in_proportion(pretrained: ConvNet) -> None:

@@ -1,20 +1,20 @@
 """`export`: a network as a file that other programs run, rewritten, checked, and only then put in its place."""
 
 import copy
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import ExportError
+from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export.files import (
     BOUND,
     FROM_ONNX,
-    ExportReport,
     Parity,
     compare,
     program_of,
@@ -22,15 +22,25 @@ from senet_zoo.inference.export.files import (
     write,
 )
 from senet_zoo.inference.export.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
-from senet_zoo.inference.export.metadata import describe, prepared
 from senet_zoo.inference.optimize import check_supported, default_sizes
+from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
+from senet_zoo.networks import registry
+from senet_zoo.networks.families.family import Model
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.widths import Widths
 from senet_zoo.prediction.exported_metadata import Metadata, Precision
 from senet_zoo.prediction.runtimes import ExportFormat, Runtime, import_extra, root_cause
 from senet_zoo.support.files import atomic_files
 from senet_zoo.support.memory import release_memory
+from senet_zoo.version import __version__
+from senet_zoo.weights.catalogue import Weights, default_preprocessing
+from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.variant import to_json
 
+SIDES = range(8, 1025)
+"""Sides of pictures, in pixels, that a file can be exported for."""
 MODULES = {
     ExportFormat.ONNX: ("onnx", "onnxscript", "onnxruntime"),
     ExportFormat.OPENVINO: ("onnx", "onnxscript", "openvino"),  # it is read from ONNX
@@ -38,6 +48,128 @@ MODULES = {
 }
 
 LOADS = ("import torchao.quantization.pt2e before torch.export.load, which needs its operators",)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A file that was written, read back and compared.
+
+    Args:
+        path: the file; OpenVINO's weights lie beside it in a ``.bin``.
+        bytes: size of all its files.
+        metadata: what the file says about the network.
+        parity: how its logits differ from the original's.
+        early: gates that are computed before the convolution whose map they scale.
+        late: every other gate by name, and why it stays behind its map; the function is the same.
+        notes: anything else.
+    """
+
+    path: Path
+    bytes: int
+    metadata: Metadata
+    parity: Parity
+    early: tuple[str, ...]
+    late: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        side = self.metadata.side
+        lines = [
+            ("file", f"{self.path}, {self.bytes / 1e6:.1f} MB, {self.metadata.precision.value}"),
+            ("input", f"any number of pictures of {'any size' if side is None else f'{side}x{side} pixels'}"),
+            *gate_lines(self.early, self.late),
+            ("parity", str(self.parity)),
+            *(("note", note) for note in self.notes),
+        ]
+        return aligned(f"{self.metadata.model}, exported", lines)
+
+
+def prepared(model: nn.Module, preprocessing: Preprocessing | None, size: int | None) -> Preprocessing | None:
+    """How pictures become the input, at ``size`` if one is given; None if unknown.
+
+    Args:
+        model: the default comes from its weights, or else from its name.
+        preprocessing: the caller's choice, or None for the default.
+        size: side that pictures are cut to; they are resized before the cut in the same proportion.
+
+    Raises:
+        UsageError: a size that is not supported.
+    """
+    if size is not None and size not in SIDES:
+        raise UsageError(f"size must be a whole number of pixels from {SIDES[0]} to {SIDES[-1]}, got {size}")
+    if preprocessing is None:
+        record = _record(model)
+        preprocessing = record.preprocessing if record else None
+    if preprocessing is None and name_of(model) in registry.MODELS:
+        preprocessing = default_preprocessing(name_of(model))
+    if preprocessing is None or size is None:
+        return preprocessing
+    return replace(preprocessing, size=size, resize=round(preprocessing.resize * size / preprocessing.size))
+
+
+def metadata_of(
+    model: nn.Module,
+    num_classes: int,
+    in_channels: int,
+    preprocessing: Preprocessing | None,
+    categories: Sequence[str] | None,
+) -> Metadata:
+    """The metadata of a network that takes pictures of any size, in float32.
+
+    Args:
+        model: the original.
+        num_classes: number of its logits.
+        in_channels: channels of its pictures.
+        preprocessing: from `prepared`; pictures of other than 3 channels have none.
+        categories: class names; None for those of its weights, if their number fits.
+
+    Raises:
+        UsageError: not one category for each logit.
+    """
+    record = _record(model)
+    if categories is None and record is not None and len(record.categories or ()) == num_classes:
+        categories = record.categories
+    if categories is not None and len(categories) != num_classes:
+        raise UsageError(f"categories must name each logit: {num_classes} of them, got {len(categories)}")
+    gate = model.spec.se if isinstance(model, ConvNet) else None
+    found = _model_of(model)
+    return Metadata(
+        model=name_of(model),
+        se=None if gate is None else to_json(gate),
+        weights_sha256=_sha256(model),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        side=None,
+        precision=Precision.FLOAT32,
+        preprocessing=preprocessing if in_channels == 3 else None,
+        categories=None if categories is None else tuple(categories),
+        senet_zoo=__version__,
+        widths=found[1] if found else None,
+    )
+
+
+def name_of(model: nn.Module) -> str:
+    """The name in the zoo, or else the name of the class."""
+    found = _model_of(model)
+    return type(model).__name__ if found is None else found[0].name
+
+
+def _model_of(model: nn.Module) -> tuple[Model, Widths | None] | None:
+    return registry.model_of(model.spec) if isinstance(model, ConvNet) else None
+
+
+def _record(model: nn.Module) -> Weights | FolderConfig | None:
+    record = getattr(model, "weights", None)
+    return record if isinstance(record, Weights | FolderConfig) else None
+
+
+def _sha256(model: nn.Module) -> str:
+    """Hash of name, type, shape and bytes of every tensor, in the order of their names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 @release_memory()
@@ -94,7 +226,7 @@ def export(
     rewriting = rewrite(model)
     in_channels = in_channels_of(rewriting.network)
     inputs = [random_pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
-    metadata = describe(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
+    metadata = metadata_of(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
     with atomic_files(file) as part:
         plain = part.with_suffix(ExportFormat.ONNX.value) if int8 and form is not ExportFormat.TORCH else part

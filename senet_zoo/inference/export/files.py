@@ -1,16 +1,8 @@
-"""A rewritten network as a program of torch.export, which every form is written from.
-
-Each form: a program to a file that carries its remarks.
-
-Whether a written file answers like the network it came from; the file itself is read back and run.
-
-What `senet_zoo.export` wrote, as values that read well when printed.
-"""
+"""Files of exported networks: written from a program of torch.export, read back, and compared with the original."""
 
 import contextlib
 import io
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +18,6 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from senet_zoo.errors import ExportError
-from senet_zoo.prediction.exported_metadata import Metadata
 from senet_zoo.prediction.runtimes import METADATA_KEY, ExportFormat, OpenedFile, Runtime, import_extra, open_file
 
 DIMENSIONS = ("batch", "height", "width")
@@ -54,7 +45,7 @@ def program_of(network: nn.Module, in_channels: int, side: int | None) -> Export
 
 @contextmanager
 def _silent(name: str) -> Iterator[None]:
-    """It prints a page of stack where a pool's rounding is too much for its algebra, and goes on rightly."""
+    """torch.export logs a page of stack if its algebra cannot follow a pool's rounding, and then goes on correctly."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -65,7 +56,7 @@ def _silent(name: str) -> Iterator[None]:
 
 
 EXTRA_FILE = f"{METADATA_KEY}.json"
-"""Under which name a .pt2 carries the remarks."""
+"""The name under which a ``.pt2`` carries the metadata."""
 
 
 def onnx_model(program: ExportedProgram) -> Any:
@@ -85,14 +76,14 @@ def onnx_model(program: ExportedProgram) -> Any:
 
 
 def _save_onnx(proto: Any, path: Path, text: str) -> None:
-    """Write an ``onnx.ModelProto`` with its remarks."""
+    """Write an ``onnx.ModelProto`` with its metadata."""
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, text
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def _save_openvino(proto: Any, path: Path, text: str) -> None:
-    """Write an ``onnx.ModelProto`` in OpenVINO's form: two files.
+    """Write an ``onnx.ModelProto`` in OpenVINO's format: two files.
 
     Its runtime reads ONNX by itself. ``openvino.convert_model`` would take the program, and report it to its makers.
     """
@@ -109,20 +100,20 @@ def _save_torch(program: ExportedProgram, path: Path, text: str) -> None:
 def _renamed(graph: Any, old: str, new: str) -> str:
     for node in graph.node:
         for names in (node.input, node.output):
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 if name == old:
-                    names[place] = new
+                    names[index] = new
     return new
 
 
 FROM_ONNX: Mapping[ExportFormat, Callable[[Any, Path, str], None]] = MappingProxyType(
     {ExportFormat.ONNX: _save_onnx, ExportFormat.OPENVINO: _save_openvino}
 )
-"""By form: from an ``onnx.ModelProto``, a path and remarks to a file."""
+"""By format: writes an ``onnx.ModelProto`` with metadata to a path."""
 
 
 def write(program: ExportedProgram, path: Path, text: str) -> None:
-    """Write a program in the form that the path asks for, with its remarks."""
+    """Write a program in the format that the path's suffix names, with its metadata."""
     form = ExportFormat.of(path)
     if form is ExportFormat.TORCH:
         _save_torch(program, path, text)
@@ -168,7 +159,7 @@ def read_back(path: Path, text: str) -> Run:
         opened = open_file(path, Runtime.of(path))
     if opened.metadata != text:
         raise ExportError(
-            f"{path.name} must carry its remarks under {METADATA_KEY!r}, and does not: please report this"
+            f"{path.name} must carry its metadata under {METADATA_KEY!r}, and does not: please report this"
         )
     return opened.run
 
@@ -180,7 +171,7 @@ def _in_torch(network: nn.Module, x: NDArray[numpy.float32]) -> NDArray[numpy.fl
 
 @torch.no_grad()
 def compare(run: Run, model: nn.Module, inputs: Sequence[Tensor]) -> Parity:
-    """The logits of a file beside those of the original."""
+    """Compare the logits of a file with those of the original."""
     worst = 0.0
     for x in inputs:
         y = model(x).double().numpy()
@@ -190,38 +181,3 @@ def compare(run: Run, model: nn.Module, inputs: Sequence[Tensor]) -> Parity:
         deviation = float(abs(found - y).max() / max(abs(y).max(), 1e-30))
         worst = max(worst, deviation if deviation == deviation else float("inf"))
     return Parity(worst, tuple(dict.fromkeys((x.shape[0], x.shape[2], x.shape[3]) for x in inputs)))
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """A file that was written and has proven itself.
-
-    Args:
-        path: of the file; OpenVINO's weights lie beside it, ending in ``.bin``.
-        bytes: of all its files.
-        metadata: what it says of itself.
-        parity: how its answers differ from the original's.
-        early: gates that are computed before the convolution whose map they scale.
-        late: every other gate by name, and why it stays behind its map; the function is the same.
-        notes: what else there is to know.
-    """
-
-    path: Path
-    bytes: int
-    metadata: Metadata
-    parity: Parity
-    early: tuple[str, ...]
-    late: Mapping[str, str]
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        side = self.metadata.side
-        lines = [
-            ("file", f"{self.path}, {self.bytes / 1e6:.1f} MB, {self.metadata.precision.value}"),
-            ("input", f"any number of pictures of {'any size' if side is None else f'{side}x{side} pixels'}"),
-            ("gates", f"{len(self.early)} of {len(self.early) + len(self.late)} before their convolution"),
-            *(("", f"{count} behind: {reason}") for reason, count in Counter(self.late.values()).items()),
-            ("parity", str(self.parity)),
-            *(("note", note) for note in self.notes),
-        ]
-        return "\n".join([f"{self.metadata.model}, exported", *(f"  {name:6}  {value}" for name, value in lines)])

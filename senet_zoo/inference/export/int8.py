@@ -1,6 +1,6 @@
-"""int8 by ONNX Runtime's own quantiser: convolutions in eight bits, calibrated on pictures; gates stay in float32.
+"""int8: convolutions in eight bits, calibrated on pictures, by ONNX Runtime's quantiser or, for ``.pt2``, by TorchAO.
 
-int8 by TorchAO for ``.pt2``: convolutions in eight bits, calibrated; gates and classifier stay as they are.
+Gates and classifier stay in float32.
 """
 
 import logging
@@ -62,7 +62,7 @@ class Int8:
             PictureError: a folder without pictures, or a picture that cannot be read.
         """
         if preprocessing is None:
-            raise UsageError("int8 is calibrated on pictures, and nobody says how to prepare them: pass preprocessing=")
+            raise UsageError("int8 is calibrated on pictures, and their preprocessing is unknown: pass preprocessing=")
         files = [path for source in self.pictures for path in find_pictures(source)]
         if not files:
             raise UsageError("int8 is calibrated on pictures, and none is given: name a folder of some hundred")
@@ -71,14 +71,14 @@ class Int8:
 
 
 def split(inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """What ranges are found on, and what the answers are compared on."""
+    """Inputs to find ranges on, and inputs to compare classes on."""
     if len(inputs) < 8:
         return inputs, inputs
-    return [x for place, x in enumerate(inputs) if place % 4], inputs[::4]
+    return [x for index, x in enumerate(inputs) if index % 4], inputs[::4]
 
 
 def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
-    """A network with its convolutions in eight bits, as an ``onnx.ModelProto`` without remarks.
+    """A network with its convolutions in eight bits, as an ``onnx.ModelProto`` without metadata.
 
     Args:
         path: of the network in float32; a file may be written beside it for a while.
@@ -156,7 +156,7 @@ def agreement(run: Run, model: nn.Module, inputs: Sequence[Tensor], least: float
 
 
 def need_torchao() -> None:
-    """Let pass where TorchAO is there.
+    """Check that TorchAO is installed.
 
     Raises:
         UsageError: it is not.
@@ -203,7 +203,7 @@ def _forget_unread(network: fx.GraphModule) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TorchAO warns of what it calls of PyTorch itself."""
+    """TorchAO warns of PyTorch's functions that it calls itself."""
     logger = logging.getLogger("torch.utils._pytree")
     level = logger.level
     logger.setLevel(logging.ERROR)
