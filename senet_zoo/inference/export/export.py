@@ -1,4 +1,4 @@
-"""`export`: a network as a file that other programs run, rewritten, checked, and only then put in its place."""
+"""`export`: a network as a file that other programs run, rewritten and checked before it is written to its path."""
 
 import copy
 import hashlib
@@ -182,7 +182,7 @@ def export(
     categories: Sequence[str] | None = None,
     int8: Int8 | None = None,
 ) -> ExportReport:
-    """Write a network as a file that answers alike without this library, and without PyTorch but for ``.pt2``.
+    """Write a network as a file that gives the same answers without this library and, except ``.pt2``, without PyTorch.
 
     It is rewritten first as by `senet_zoo.optimize`: batch norms are part of convolutions, and gates are computed
     before the convolution whose map they scale where that is exact. The file takes any number of pictures, of any size
@@ -241,7 +241,7 @@ def export(
 def _in_float32(
     model: nn.Module, network: nn.Module, path: Path, metadata: Metadata, inputs: Sequence[Tensor]
 ) -> tuple[Metadata, Parity, tuple[str, ...]]:
-    """Write the file for any size or, where the network has one size only, for that; check it."""
+    """Write and check the file for pictures of any size or, if the network has one size only, for that size."""
     side = inputs[0].shape[-1]
     other = random_pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0])[..., :-1].contiguous()  # no square
     try:
@@ -259,7 +259,7 @@ def _in_float32(
         raise
     except Exception as error:  # of many types, by exporters that meet what they cannot write
         raise ExportError(f"{metadata.model} cannot be written as {path.suffix}: {root_cause(error)}") from error
-    return metadata, parity, (f"pictures of one size only, for the exporter says: {why}",)
+    return metadata, parity, (f"pictures of one size only, because the exporter says: {why}",)
 
 
 def _write(model: nn.Module, network: nn.Module, path: Path, metadata: Metadata, inputs: Sequence[Tensor]) -> Parity:
@@ -308,7 +308,7 @@ def _num_classes(model: nn.Module, x: Tensor) -> int:
 
 
 def _need(form: ExportFormat, int8: Int8 | None) -> None:
-    """Refuse before minutes of work what is missing at their end."""
+    """Check before minutes of work that the packages for it are installed."""
     if int8 is not None and form is ExportFormat.TORCH:
         need_torchao()
         return
