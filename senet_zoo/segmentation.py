@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.dilation import dilate
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.widths import widths_of
 from senet_zoo.weights.create import create_model
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ class LastMaps(nn.Module):
     @property
     def channels(self) -> dict[str, int]:
         """Of each map."""
-        width = self.body.spec.stem.out_channels(self.body.in_channels)
-        widths = []
-        for stage in self.body.spec.stages:
-            for block in stage.blocks:
-                width = block.out_channels(width)
-            widths.append(width)
+        widths = widths_of(self.body.spec)
         return {"out": widths[-1], "aux": widths[-2]}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

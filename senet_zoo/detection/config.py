@@ -1,4 +1,4 @@
-"""What a user says of a detector's run, as one frozen value that is passed whole."""
+"""The configuration of a detector's run: one frozen value, passed whole."""
 
 from dataclasses import KW_ONLY, dataclass
 

@@ -33,7 +33,7 @@ class Design:
     Args:
         side: of a picture's shorter side when it is looked at, in pixels.
         longest: of its longer side at most, in pixels; a long picture is made smaller.
-        anchors: side of the anchors of each of the pyramid's five levels, in pixels of the resized picture.
+        anchors: side of the anchors of each of the pyramid's five maps, in pixels of the resized picture.
         channels: of the pyramid's maps.
         proposals: regions a picture that the second stage is offered in training, half of them in use; Faster R-CNN.
         samples: regions a picture whose loss is measured; Faster R-CNN.
@@ -90,7 +90,7 @@ STANDARD = Design()
 
 
 class Kind(Enum):
-    """The detectors that are trained, saved and read back here. The values are the words of config.json."""
+    """The detectors that are trained, saved and read back here. The values stand in config.json."""
 
     FASTER_RCNN = "faster_rcnn"
     RETINANET = "retinanet"

@@ -1,7 +1,7 @@
 """What happens to a training picture, as frozen values over torchvision v2 transforms.
 
 A recipe's augmentation is a tuple of them, applied from left to right. Those that change pixels rather than the view
-come after the normalisation, whatever their place.
+come after the normalisation, wherever they stand.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Augmentation(Protocol):
     """One step."""
 
-    normalised: ClassVar[bool]  # whether it takes the normalised tensor, and not the picture
+    normalised: ClassVar[bool] = False  # whether it takes the normalised tensor, and not the picture
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         """Its transform, for training pictures of ``side`` pixels."""
@@ -25,7 +25,7 @@ class Augmentation(Protocol):
 
 
 @dataclass(frozen=True)
-class AreaCrop:
+class AreaCrop(Augmentation):
     """A rectangle of random area and aspect, resized to the square that the network sees.
 
     Args:
@@ -37,10 +37,8 @@ class AreaCrop:
 
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    normalised: ClassVar[bool] = False
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's RandomResizedCrop."""
         from torchvision.transforms import v2
 
         mode = v2.InterpolationMode(preprocessing.interpolation.value)
@@ -48,7 +46,7 @@ class AreaCrop:
 
 
 @dataclass(frozen=True)
-class PadCrop:
+class PadCrop(Augmentation):
     """The picture at the network's size, with zeros around it, and a square cut out at random.
 
     Args:
@@ -56,10 +54,8 @@ class PadCrop:
     """
 
     pad: int = 4
-    normalised: ClassVar[bool] = False
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's Resize, CenterCrop and RandomCrop."""
         from torchvision.transforms import v2
 
         mode = v2.InterpolationMode(preprocessing.interpolation.value)
@@ -68,20 +64,17 @@ class PadCrop:
 
 
 @dataclass(frozen=True)
-class Flip:
+class Flip(Augmentation):
     """Left and right exchanged in half of the pictures."""
 
-    normalised: ClassVar[bool] = False
-
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's RandomHorizontalFlip."""
         from torchvision.transforms import v2
 
         return v2.RandomHorizontalFlip()
 
 
 @dataclass(frozen=True)
-class Rotate:
+class Rotate(Augmentation):
     """A turn by a random angle.
 
     Args:
@@ -89,17 +82,15 @@ class Rotate:
     """
 
     degrees: float
-    normalised: ClassVar[bool] = False
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's RandomRotation, bilinear."""
         from torchvision.transforms import v2
 
         return v2.RandomRotation((-self.degrees, self.degrees), v2.InterpolationMode.BILINEAR)
 
 
 @dataclass(frozen=True)
-class RandAugment:
+class RandAugment(Augmentation):
     """Some operations out of fourteen, each at one strength.
 
     Args:
@@ -111,17 +102,15 @@ class RandAugment:
 
     operations: int = 2
     strength: int = 9
-    normalised: ClassVar[bool] = False
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's own, bilinear."""
         from torchvision.transforms import v2
 
         return v2.RandAugment(self.operations, self.strength, interpolation=v2.InterpolationMode.BILINEAR)
 
 
 @dataclass(frozen=True)
-class PixelJitter:
+class PixelJitter(Augmentation):
     """One random value a channel, added to all its pixels.
 
     Args:
@@ -132,7 +121,6 @@ class PixelJitter:
     normalised: ClassVar[bool] = True
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """A transform of a normalised tensor (3, H, W)."""
         import torch
         from torchvision.transforms import v2
 
@@ -141,7 +129,7 @@ class PixelJitter:
 
 
 @dataclass(frozen=True)
-class Erase:
+class Erase(Augmentation):
     """A rectangle of random place and size, set to the mean colour, in some of the pictures.
 
     Args:
@@ -154,14 +142,13 @@ class Erase:
     normalised: ClassVar[bool] = True
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """Torchvision's RandomErasing."""
         from torchvision.transforms import v2
 
         return v2.RandomErasing(self.share)
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Cutout(Augmentation):
     """A square whose centre lies anywhere in the picture, set to the mean colour.
 
     Args:
@@ -174,7 +161,6 @@ class Cutout:
     normalised: ClassVar[bool] = True
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
-        """A transform of a normalised tensor (3, H, W)."""
         import torch
         from torch import Tensor
         from torchvision.transforms import v2

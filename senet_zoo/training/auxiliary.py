@@ -72,8 +72,8 @@ class WithAuxiliary(nn.Module):
         """The network's loss, and each auxiliary one by its weight: ``main + sum of weight * auxiliary``."""
         logits, auxiliary = self(x)
         total = criterion(logits, labels)
-        for place, inner in zip(self.network.spec.auxiliary, auxiliary, strict=True):
-            total = total + place.weight * criterion(inner, labels)
+        for spec, inner in zip(self.network.spec.auxiliary, auxiliary, strict=True):
+            total = total + spec.weight * criterion(inner, labels)
         return total
 
 

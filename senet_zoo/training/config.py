@@ -1,4 +1,4 @@
-"""What a user says of a run, as one frozen value that is passed whole."""
+"""The configuration of a run: one frozen value, passed whole."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass

@@ -1,4 +1,4 @@
-"""Where a run takes place: the device, the precision, and the processes that train one network together."""
+"""The device, the precision and the processes of a run, and what of them a machine cannot give."""
 
 import gc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from senet_zoo.training.sharding import hidden_from_accelerate, sharding_asked
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-TIMEOUT = timedelta(minutes=10)  # of a process for one that neither answers nor ends
+TIMEOUT = timedelta(minutes=10)  # until a process gives up another that neither answers nor ends
 
 
 def check_machine(config: RunConfig, trackers: tuple[str, ...] = ()) -> None:

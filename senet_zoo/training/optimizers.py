@@ -47,7 +47,6 @@ class SGD:
     nesterov: bool = False
 
     def build(self, groups: Iterable[Group]) -> torch.optim.SGD:
-        """Torch's own."""
         return torch.optim.SGD(_as_torch(groups), lr=0.0, momentum=self.momentum, nesterov=self.nesterov)
 
 
@@ -64,7 +63,6 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.999)
 
     def build(self, groups: Iterable[Group]) -> torch.optim.AdamW:
-        """Torch's own."""
         return torch.optim.AdamW(_as_torch(groups), lr=0.0, betas=self.betas)
 
 
@@ -100,7 +98,7 @@ def groups_of(
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer remembers, as ``number of the parameter.word``."""
+    """The state of an optimizer, as ``number of the parameter.name``."""
     return {
         f"{number}.{key}": value
         for number, parameter in enumerate(_parameters(optimizer))
@@ -110,7 +108,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give a fresh optimizer the memory of another one over the same parameters."""
+    """Give a fresh optimizer the state of another one over the same parameters."""
     parameters = _parameters(optimizer)
     for name, value in tensors.items():
         number, _, key = name.partition(".")

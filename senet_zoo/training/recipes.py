@@ -218,7 +218,7 @@ MODERN = TrainRecipe(
 )
 
 # This zoo's own, for a few thousand photographs and no pretrained weights. The last pictures are smaller than those in
-# use, for which a crop shows things larger (Touvron et al., arXiv:1906.06423).
+# use, because a crop shows things larger (Touvron et al., arXiv:1906.06423).
 SCRATCH = TrainRecipe(
     epochs=36,
     batch=64,

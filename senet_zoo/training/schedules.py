@@ -35,11 +35,9 @@ class Steps:
     pieces: tuple[tuple[float, float], ...]
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
-        """The factor of the last piece that has begun."""
         return next(factor for start, factor in reversed(self.pieces) if epoch >= start)
 
     def stretched(self, by: float) -> Self:
-        """The pieces' starts moved in proportion."""
         return replace(self, pieces=tuple((start * by, factor) for start, factor in self.pieces))
 
 
@@ -56,13 +54,11 @@ class Cosine:
     warmup: float = 0.0
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
-        """On the line before ``warmup``, on the cosine after it."""
         if epoch < self.warmup:
             return 0.01 + 0.99 * epoch / self.warmup
         return 0.5 * (1.0 + cos(pi * (epoch - self.warmup) / (epochs - self.warmup)))
 
     def stretched(self, by: float) -> Self:
-        """A warm-up of the same share."""
         return replace(self, warmup=self.warmup * by)
 
 
@@ -79,14 +75,12 @@ class OneCycle:
     rise: float = 0.3
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
-        """On the way up before the peak, on the way down after it."""
         share = epoch / epochs
         if share < self.rise:
             return 0.04 + 0.96 * 0.5 * (1.0 - cos(pi * share / self.rise))
         return 0.5 * (1.0 + cos(pi * (share - self.rise) / (1.0 - self.rise)))
 
     def stretched(self, by: float) -> Self:
-        """Itself: it counts in shares."""
         return self
 
 
@@ -101,7 +95,6 @@ class Plateau:
     patience: int
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
-        """A tenth to the power of the plateaus so far."""
         lowest, waited, drops = inf, 0, 0
         for loss in losses:
             lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
@@ -110,5 +103,4 @@ class Plateau:
         return 0.1**drops
 
     def stretched(self, by: float) -> Self:
-        """A patience of the same share, at least one epoch."""
         return replace(self, patience=max(1, round(self.patience * by)))

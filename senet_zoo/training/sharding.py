@@ -1,6 +1,6 @@
 """Fully sharded training: every process keeps a part of each tensor, and has a block whole only while it runs.
 
-`torch.distributed.fsdp.fully_shard` does it, on GPUs and on the CPU. Accelerate would add nothing to it but its own
+`torch.distributed.fsdp.fully_shard` does it, on GPUs and on the CPU. Accelerate would only add its own
 names of options, and shards no network on the CPU.
 """
 
@@ -81,7 +81,7 @@ def local_part(tensor: Tensor) -> Tensor:
 
 
 def fill(tensor: Tensor, value: Tensor) -> Tensor:
-    """Copy a whole value, the same in every process, into a tensor that may be sharded; give the tensor back."""
+    """Copy a whole value, the same in every process, into a tensor that may be sharded; return the tensor."""
     if not hasattr(tensor, "to_local"):
         return tensor.copy_(value)
     from torch.distributed.tensor import DTensor, distribute_tensor
