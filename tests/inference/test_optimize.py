@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import distinct_tiny, randomise, scaled_difference, tiny
+from networks import distinct_tiny, others_slow, picked, randomise, scaled_difference, tiny
 from torch import nn
 from torch.fx import graph_module
 
@@ -71,8 +71,7 @@ def test_a_network_of_every_family_stays_the_same_function(name: str) -> None:
     assert fast.report.opaque == ()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", others_slow(TINY, picked(TINY)))
 def test_every_network_of_the_registry_stays_the_same_function(name: str) -> None:
     model = network(name)
     same_function(model, senet_zoo.optimize(model, sizes=sizes_of(name), rounds=0), sizes_of(name))
