@@ -18,7 +18,7 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.weights.manifest import load_manifest
-from senet_zoo.weights.variant import words
+from senet_zoo.weights.variant import to_text
 
 NETWORKS = ("resnet50", "se_resnet50", "se_resnext50_32x4d")
 """The networks of table 1."""
@@ -240,7 +240,7 @@ def _computed_row(table: PaperTable, row: PaperRow) -> ComputedRow:
     computed = ComputedRow(
         label=row.label,
         model=row.model,
-        variant=words(row.se) if row.se else None,
+        variant=to_text(row.se) if row.se else None,
         size=row.size,
         error=Error(*row.error.split("/")),
         original=Error(*row.original.split("/")) if row.original else None,

@@ -90,7 +90,7 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
         ("parameters", f"{info.parameters:,}"),
         ("multiply-adds", f"{info.multiply_adds:,} for a picture of {info.input_size}x{info.input_size} pixels"),
         ("gates", gates),
-        *([("variant", variant.words(info.se))] if info.se else []),
+        *([("variant", variant.to_text(info.se))] if info.se else []),
         *(
             [("channels", ", ".join(map(str, info.widths)) + ": the stem's map, then each stage's")]
             if info.widths

@@ -184,9 +184,9 @@ def _check(file: BinaryIO, path: Path, actual: int, size: int | None) -> Header:
             f"a file may hold {MOST_TENSORS} tensors at most, {path} names {len(entries)}; it is not opened: "
             f"fetch it from whoever made it"
         )
-    places = {name: _tensor(entry, name, path) for name, entry in entries.items()}
-    _check_places([place for _, place in places.values()], actual - 8 - length, path, actual)
-    return Header(MappingProxyType({name: info for name, (info, _) in places.items()}), MappingProxyType(metadata))
+    read = {name: _tensor(entry, name, path) for name, entry in entries.items()}
+    _check_contiguous([offsets for _, offsets in read.values()], actual - 8 - length, path, actual)
+    return Header(MappingProxyType({name: info for name, (info, _) in read.items()}), MappingProxyType(metadata))
 
 
 def _tensor(entry: object, name: str, path: Path) -> tuple[TensorInfo, tuple[int, int]]:
@@ -210,9 +210,9 @@ def _tensor(entry: object, name: str, path: Path) -> tuple[TensorInfo, tuple[int
     return TensorInfo(dtype, tuple(shape)), (begin, end)
 
 
-def _check_places(places: list[tuple[int, int]], available: int, path: Path, actual: int) -> None:
+def _check_contiguous(offsets: list[tuple[int, int]], available: int, path: Path, actual: int) -> None:
     reached = 0
-    for begin, end in sorted(places):
+    for begin, end in sorted(offsets):
         if begin != reached:
             raise WeightsCorrupted(
                 f"tensors of {path} must lie side by side, but one starts at byte {begin}, not {reached}"

@@ -149,8 +149,8 @@ class Pin:
     size: int
 
 
-def recall(what: str) -> Pin | None:
-    """What was remembered of ``what``; None where that is nothing, or unreadable."""
+def load_pin(what: str) -> Pin | None:
+    """The pin that was kept for ``what``; None where there is none, or an unreadable one."""
     try:
         data = json.loads(_file(what).read_text())
         pin = Pin(what=data["what"], revision=data["revision"], sha256=data["sha256"], size=data["size"])
@@ -165,7 +165,7 @@ def recall(what: str) -> Pin | None:
     return pin if sound else None
 
 
-def remember(pin: Pin) -> None:
+def store_pin(pin: Pin) -> None:
     """Keep ``pin`` for later loads. A cache that cannot be written is no failure: the next load asks again."""
     try:
         with atomic_file(_file(pin.what)) as file:

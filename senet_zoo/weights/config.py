@@ -222,7 +222,8 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
         commit = locate_hub(repo, revision).revision
         return None if commit is None else config_at(repo, commit)
     path = Path(weights).expanduser() / CONFIG
-    return read_config(path.parent) if path.is_file() and _is_known(read_json(path)) else None
+    data = read_json(path) if path.is_file() else None
+    return parse_config(data, str(path)) if _is_known(data) else None
 
 
 def config_at(repo: str, commit: str) -> FolderConfig | None:

@@ -19,10 +19,9 @@ from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.weights.config import FolderConfig, config_inside
 from senet_zoo.weights.fingerprint import fingerprint_if_any
 from senet_zoo.weights.libraries import TARGETS, Target, target_of
-from senet_zoo.weights.load import Checkpoint, read_checkpoint, shapes_of
-from senet_zoo.weights.recognition import identify, spec_of
+from senet_zoo.weights.load import Checkpoint, identify, read_checkpoint, shapes_of, spec_of
 from senet_zoo.weights.save import architecture_of
-from senet_zoo.weights.variant import words
+from senet_zoo.weights.variant import to_text
 
 _log = logging.getLogger("senet_zoo")
 
@@ -156,7 +155,7 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
     sha256 = safetensors.write(target, copies, {"format": "pt", "model": entry.name, **metadata.texts()})
     return Conversion(
         model=entry.name,
-        variant=None if net.spec.se == entry.se or net.spec.se is None else words(net.spec.se),
+        variant=None if net.spec.se == entry.se or net.spec.se is None else to_text(net.spec.se),
         num_classes=net.num_classes,
         in_channels=net.in_channels,
         read_as=checkpoint.dialect.name,
@@ -172,7 +171,7 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
 
 def _new(entry: Model, checkpoint: Checkpoint) -> ConvNet:
     """The network that the file holds, by its name; every tensor of it is the file's."""
-    net = checkpoint.fitted(entry, spec_of(entry, checkpoint))
+    net = checkpoint.matching_network(entry, spec_of(entry, checkpoint))
     ambiguity = checkpoint.dialect.ambiguity(checkpoint.header.shapes)
     if ambiguity:
         _log.warning("%s: %s; taken for %s, as asked", checkpoint.path, ambiguity, entry.name)
@@ -189,7 +188,7 @@ def _record(net: ConvNet, checkpoint: Checkpoint) -> FolderConfig | None:
 def _target(entry: Model, spec: NetworkSpec, to: str) -> Target:
     target = target_of(to, entry, spec.se)
     if target is None:
-        gate = "" if spec.se == entry.se or spec.se is None else f" with {words(spec.se)}"
+        gate = "" if spec.se == entry.se or spec.se is None else f" with {to_text(spec.se)}"
         raise UsageError(
             f"{to} has no network that is the function of {entry.name}{gate}, or its names for it are not known here; "
             f"leave --to out"

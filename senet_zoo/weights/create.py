@@ -87,7 +87,7 @@ def create_model(
         checkpoint, net = _published(record, model, spec, dropout, drop_path)
     elif weights is not None:
         checkpoint = open_checkpoint(*resolve(weights))
-        net = checkpoint.fitted(model, spec, dropout=dropout, drop_path=drop_path)
+        net = checkpoint.matching_network(model, spec, dropout=dropout, drop_path=drop_path)
     else:
         channels = 3 if in_channels is None else in_channels
         with unfilled(device):
@@ -116,7 +116,7 @@ def _published(
     for source, checkpoint in candidates(record.row, failures):
         with failures.recorded(source):
             classes = record.row.num_classes
-            return checkpoint, checkpoint.fitted(model, spec, classes, dropout=dropout, drop_path=drop_path)
+            return checkpoint, checkpoint.matching_network(model, spec, classes, dropout=dropout, drop_path=drop_path)
     raise failures.error()
 
 

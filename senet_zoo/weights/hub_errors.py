@@ -1,6 +1,6 @@
-"""What the hub client brings along, imported when first needed.
+"""Errors of the hub and the network: huggingface_hub names a symptom, these name the reason and the way out.
 
-What went wrong at the hub: the client's errors name a symptom, these the reason and the way out.
+What other files use of the client's own helpers is here too, imported when first needed.
 """
 
 import importlib
@@ -33,7 +33,7 @@ def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoi
     """The typed error for what huggingface_hub raised.
 
     Args:
-        error: as caught; its causes are looked at, for the client wraps most of them in "check your connection".
+        error: as caught; its causes are looked at, because the client wraps most of them in "check your connection".
         what: the file that was wanted, in words.
         repo: its repository.
         revision: commit, tag or branch that was asked.

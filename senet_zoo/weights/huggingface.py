@@ -77,19 +77,14 @@ def _pin_name(source: HubFile) -> str:
 def _with_pin(source: HubFile) -> HubFile:
     if source.revision is not None and source.sha256 is not None:
         return source
-    pin = cache.recall(_pin_name(source))
+    pin = cache.load_pin(_pin_name(source))
     if pin is None:
         return source
-    return replace(
-        source,
-        revision=pin.revision,
-        sha256=source.sha256 or pin.sha256,
-        size=source.size or pin.size,
-    )
+    return replace(source, revision=pin.revision, sha256=source.sha256 or pin.sha256, size=source.size or pin.size)
 
 
 def _verified_or_removed(known: HubFile, path: Path) -> VerifiedFile:
-    """What was downloaded, verified; where it is not as published it goes, for other programs read this cache too.
+    """What was downloaded, verified; a file that is not as published is removed, because other programs read it too.
 
     The client never downloads over a file that is there, unless it is forced to. So a good one, which another process
     verified and is about to read, is never replaced by a bad one.
@@ -115,15 +110,9 @@ def _verified(known: HubFile, path: Path) -> VerifiedFile:
     sha256 = known.sha256 or _reported_sha256(path, known, commit)
     file = verify(path, sha256, known.size, revision=commit)
     if known.sha256 is None or known.revision is None:
-        _log.info(
-            "%s is commit %s with sha256 %s; remembered. hf://%s@%s names it for good",
-            describe(known),
-            commit,
-            sha256,
-            known.repo,
-            commit,
-        )
-        cache.remember(cache.Pin(_pin_name(known), commit, sha256, file.state.size))
+        what, exact = describe(known), f"hf://{known.repo}@{commit}"
+        _log.info("%s is commit %s with sha256 %s; remembered. %s names it for good", what, commit, sha256, exact)
+        cache.store_pin(cache.Pin(_pin_name(known), commit, sha256, file.state.size))
     return file
 
 

@@ -1,16 +1,16 @@
-"""A checkpoint at hand: recognised, checked against a network, and loaded whole or not at all."""
+"""A checkpoint on this machine: whose network it is, whether it fits exactly, and how it is loaded."""
 
-import dataclasses
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.errors import WeightsMismatch
+from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.containers import read_container
 from senet_zoo.formats.dialects import NATIVE, Dialect, Shape, match, recognise, translate
@@ -25,6 +25,46 @@ from senet_zoo.support.memory import uncollected
 _log = logging.getLogger("senet_zoo")
 
 CLASSIFIER = "classifier.weight"
+
+
+@lru_cache
+def first_convolution(spec: NetworkSpec) -> str:
+    """Name of the weight that meets the pictures' channels."""
+    start = on_meta(replace(spec, stages=spec.stages[:1], se=None))
+    name = next(name for name, part in start.named_modules() if isinstance(part, nn.Conv2d))
+    return f"{name}.weight"
+
+
+def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
+    """Filters for pictures of another number of channels.
+
+    One channel: the sum of all filters, as if the grey value stood in each of them. Others: the filters in turn,
+    scaled so that equal channels give the response that they gave before.
+
+    Shape: (out, c, k, k) -> (out, in_channels, k, k).
+    """
+    channels = weight.shape[1]
+    if in_channels == 1:
+        return weight.sum(1, keepdim=True)
+    repeats = -(-in_channels // channels)
+    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (channels / in_channels)
+
+
+def shapes_of(net: nn.Module) -> dict[str, Shape]:
+    """Shapes of a network's tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+
+
+def _siblings(model: Model, dialect: Dialect) -> str:
+    shapes = shapes_of(on_meta(model.spec()))
+    names = [
+        other.name
+        for other in registry.MODELS.values()
+        if dialect.name in other.published_as
+        and other.name != model.name
+        and shapes_of(on_meta(other.spec())) == shapes
+    ]
+    return f"Those are {' or '.join(names)}." if names else "No network of the zoo has that form."
 
 
 @dataclass(frozen=True)
@@ -74,10 +114,10 @@ class Checkpoint:
         return translate(values, self.dialect)
 
     def check(self, model: Model, spec: NetworkSpec, num_classes: int | None = None) -> None:
-        """Refuse a file whose tensors are not exactly those of the network; see `fitted`."""
-        self.fitted(model, spec, num_classes)
+        """Refuse a file whose tensors are not exactly those of the network; see `matching_network`."""
+        self.matching_network(model, spec, num_classes)
 
-    def fitted(
+    def matching_network(
         self,
         model: Model,
         spec: NetworkSpec,
@@ -130,7 +170,7 @@ class Checkpoint:
     def load_into(self, net: ConvNet) -> None:
         """Give a network on the meta device the file's tensors; it may be made for pictures of other channels.
 
-        The tensors must be those of `fitted`.
+        The tensors must be those of `matching_network`.
         """
         in_channels = self.in_channels(net.spec)
         with uncollected():
@@ -175,41 +215,69 @@ def read_checkpoint(file: str | Path) -> Checkpoint:
     return Checkpoint(path, dialect, Header(infos, contents.metadata), contents.tensors)
 
 
-@lru_cache
-def first_convolution(spec: NetworkSpec) -> str:
-    """Name of the weight that meets the pictures' channels."""
-    start = on_meta(dataclasses.replace(spec, stages=spec.stages[:1], se=None))
-    name = next(name for name, part in start.named_modules() if isinstance(part, nn.Conv2d))
-    return f"{name}.weight"
+def spec_of(entry: Model, file: Checkpoint) -> NetworkSpec:
+    """The architecture of a model; its gate has no biases where the file has none."""
+    shapes = file.native_shapes
+    gate = next((name for name in shapes if name.endswith(".se.fc1.weight")), None)
+    if entry.se is None or gate is None or gate.replace("weight", "bias") in shapes:
+        return entry.spec(entry.se)
+    return entry.spec(replace(entry.se, bias=False))
 
 
-def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
-    """Filters for pictures of another number of channels.
+def identify(file: Checkpoint) -> Model:
+    """The one network that has the file's tensors and that its library publishes.
 
-    One channel: the sum of all filters, as if the grey value stood in each of them. Others: the filters in turn,
-    scaled so that equal channels give the response that they gave before.
-
-    Shape: (out, c, k, k) -> (out, in_channels, k, k).
+    Raises:
+        UsageError: several have them, or a network that is not in the zoo has them too.
+        WeightsMismatch: none has them.
     """
-    channels = weight.shape[1]
-    if in_channels == 1:
-        return weight.sum(1, keepdim=True)
-    repeats = -(-in_channels // channels)
-    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (channels / in_channels)
+    named = file.header.metadata.get("model")
+    if named is not None and named in registry.MODELS:
+        return registry.find(named)
+    candidates = _candidates(file)
+    ambiguity = file.dialect.ambiguity(file.header.shapes)
+    if len(candidates) == 1 and not ambiguity:
+        return candidates[0]
+    if candidates:
+        reason = ambiguity or "they share names and shapes of all tensors"
+        raise UsageError(
+            f"the tensors of {file.path} (names of {file.dialect.name}) fit "
+            f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Name "
+            f"the network: --model {candidates[0].name}, or model=... in Python"
+        )
+    raise WeightsMismatch(
+        f"{file.path} holds {len(file.header.tensors)} tensors named as by {file.dialect.used_by}, but no network of "
+        f"the zoo has exactly these names and shapes and that library's function"
+        f"{f' ({ambiguity})' if ambiguity else ''}. Name the network that they should be (--model NAME) to "
+        f"see what differs"
+    )
 
 
-def shapes_of(net: nn.Module) -> dict[str, Shape]:
-    """Shapes of a network's tensors by name."""
-    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-
-
-def _siblings(model: Model, dialect: Dialect) -> str:
-    shapes = shapes_of(on_meta(model.spec()))
-    names = [
-        other.name
-        for other in registry.MODELS.values()
-        if dialect.name in other.published_as
-        and other.name != model.name
-        and shapes_of(on_meta(other.spec())) == shapes
+def _candidates(file: Checkpoint) -> list[Model]:
+    return [
+        entry
+        for entry in registry.MODELS.values()
+        if (file.dialect is NATIVE or file.dialect.name in entry.published_as)
+        and _may_fit(entry, file.native_shapes)
+        and _fits(entry, file)
     ]
-    return f"Those are {' or '.join(names)}." if names else "No network of the zoo has that form."
+
+
+def _fits(entry: Model, file: Checkpoint) -> bool:
+    spec = spec_of(entry, file)
+    net = on_meta(spec, num_classes=file.num_classes, in_channels=file.in_channels(spec))
+    return shapes_of(net) == file.native_shapes
+
+
+def _may_fit(entry: Model, shapes: Mapping[str, Shape]) -> bool:
+    """Whether the file has as many blocks in each stage, which is quicker to see than whether all shapes agree."""
+    last: dict[int, int] = {}
+    for name in shapes:
+        block = re.match(r"stages\.(\d+)\.(\d+)\.", name)
+        if block:
+            last[int(block[1])] = max(last.get(int(block[1]), 0), int(block[2]))
+    gated = any(".se.fc1." in name for name in shapes)
+    stages = entry.spec().stages
+    return gated == (entry.se is not None) and [last.get(i, 0) for i in range(len(stages))] == [
+        len(stage.blocks) - 1 for stage in stages
+    ]

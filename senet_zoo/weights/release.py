@@ -29,7 +29,7 @@ def find_cached(source: ReleaseFile) -> VerifiedFile | None:
     Raises:
         WeightsCorrupted: it is there, but not as it was written.
     """
-    pin, path = cache.recall(_pin_name(source)), _converted(source)
+    pin, path = cache.load_pin(_pin_name(source)), _converted(source)
     if pin is None or not path.is_file():
         return None
     return verify(path, pin.sha256, pin.size)
@@ -60,7 +60,7 @@ def download(source: ReleaseFile) -> VerifiedFile:
     except OSError as e:
         raise disk_error(e, path.parent, "SENET_ZOO_CACHE") from e
     file = verify(path, kept, None)
-    cache.remember(cache.Pin(_pin_name(source), None, kept, file.state.size))
+    cache.store_pin(cache.Pin(_pin_name(source), None, kept, file.state.size))
     _log.info("%s (sha256 %s) is kept as %s", source.url, sha256, path)
     return file
 
@@ -162,4 +162,4 @@ def _tensors(part: Path, source: ReleaseFile) -> Mapping[str, Tensor]:
     try:
         return read_container(part).tensors
     except WeightsError as e:
-        raise type(e)(str(e).replace(str(part), source.url)) from e  # the file's own name here is nobody's business
+        raise type(e)(str(e).replace(str(part), source.url)) from e  # the scratch file's name says nothing to a user

@@ -14,7 +14,7 @@ from senet_zoo.errors import UnknownModelError
 from senet_zoo.formats.metadata import LABELS
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import on_meta
-from senet_zoo.support.json_fields import Fields
+from senet_zoo.support.json_fields import Fields, Items, Whole
 from senet_zoo.weights.libraries import named_by, target_of
 from senet_zoo.weights.load import CLASSIFIER, first_convolution
 
@@ -22,6 +22,7 @@ OURS, PRETRAINED = "senet_zoo", "pretrained_cfg"
 
 _OVERRIDES = ("num_classes", "label_names", "label_descriptions")  # of pretrained_cfg, by fields of the whole
 _DEFAULTS = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}
+_INPUT_SIZE = Items(Whole(1, 10**4), 3, 3, "three whole numbers up to 10000: channels, height and width")
 _POOL = "avg"  # the head of every function that timm shares with the zoo
 _LABELS_OF_TAG = {"in1k": "imagenet-1k", "in12k": "imagenet-12k"}
 
@@ -86,7 +87,7 @@ def read_timm(data: Mapping[str, object], where: str) -> TimmConfig:
     name, ours = top.text("architecture"), top.take_optional(OURS)
     weights = Fields(_completed(top), f"{where}.{PRETRAINED}")
     num_classes = weights.whole("num_classes", 0, 10**6)
-    channels, *side = _input_size(weights)
+    channels, *side = weights.read("input_size", _INPUT_SIZE)
     arguments = Fields({"in_chans": channels, **_object(top, "model_args")}, f"{where}.model_args")
     config = TimmConfig(
         name=name,
@@ -151,17 +152,10 @@ def _object(fields: Fields, name: str) -> dict[str, object]:
 
 def _completed(top: Fields) -> dict[str, object]:
     """``pretrained_cfg`` as timm completes it, with the values of its evaluation in place of those of its training."""
-    said = {**_DEFAULTS, **_object(top, PRETRAINED)}
-    said |= {key: value for key in _OVERRIDES if (value := top.take_optional(key)) is not None}
-    tests = {key: value for key in ("input_size", "crop_pct") if (value := said.pop(f"test_{key}", None)) is not None}
-    return {**said, **tests}
-
-
-def _input_size(weights: Fields) -> list[int]:
-    value = weights.take("input_size")
-    if not isinstance(value, list) or len(value) != 3 or not all(type(n) is int and 1 <= n <= 10**4 for n in value):
-        raise weights.refuse("input_size", value, "three whole numbers up to 10000: channels, height and width")
-    return value
+    given = {**_DEFAULTS, **_object(top, PRETRAINED)}
+    given |= {key: value for key in _OVERRIDES if (value := top.take_optional(key)) is not None}
+    tests = {key: value for key in ("input_size", "crop_pct") if (value := given.pop(f"test_{key}", None)) is not None}
+    return {**given, **tests}
 
 
 def _preprocessing(weights: Fields, side: list[int]) -> Preprocessing | None:

@@ -1,4 +1,4 @@
-"""A gate's variant as words, for people and the command line, and as JSON, for files."""
+"""A gate's variant as a text, for people and the command line, and as JSON, for files."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.specs import SE
 
 STANDARD = "standard"
-"""The words of the paper's own gate, ``SE()``."""
+"""The text of the paper's own gate, ``SE()``."""
 
 _PAPER = SE()
 _FIELDS = tuple(field.name for field in fields(SE))
@@ -20,9 +20,9 @@ _ALL_STAGES = "all"
 
 
 def parse(text: str) -> SE:
-    """The variant that words describe: ``reduction=8,placement=pre,stages=2-4``.
+    """The variant that a text describes: ``reduction=8,placement=pre,stages=2-4``.
 
-    What is not named is as in ``SE()``, whatever model the words are meant for: one text, one variant.
+    What is not named is as in ``SE()``, whatever model the text is meant for: one text, one variant.
 
     Args:
         text: fields of `SE`, each at most once: whole numbers, true or false, or a lower-case word; stages are
@@ -53,11 +53,11 @@ def parse(text: str) -> SE:
     return replace(_PAPER, **values)  # type: ignore[arg-type]  # SE checks each of them
 
 
-def words(se: SE) -> str:
-    """The words that `parse` reads back: only what differs from ``SE()``, or ``standard``.
+def to_text(se: SE) -> str:
+    """The text that `parse` reads back: only what differs from ``SE()``, or ``standard``.
 
     Example:
-        >>> words(SE(bias=False, stages=(2, 3, 5)))
+        >>> to_text(SE(bias=False, stages=(2, 3, 5)))
         'bias=false,stages=2-3+5'
     """
     changed = {name: getattr(se, name) for name in _FIELDS if getattr(se, name) != getattr(_PAPER, name)}

@@ -20,10 +20,9 @@ from senet_zoo.weights.catalogue import get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
 from senet_zoo.weights.download import VerifiedCheckpoint, locate, resolve
 from senet_zoo.weights.fingerprint import TOLERANCE, UNSAID, compare, suggest
-from senet_zoo.weights.load import Checkpoint, open_checkpoint
+from senet_zoo.weights.load import Checkpoint, open_checkpoint, spec_of
 from senet_zoo.weights.manifest import FILENAME as MANIFEST
 from senet_zoo.weights.manifest import load_manifest
-from senet_zoo.weights.recognition import spec_of
 from senet_zoo.weights.rows import ReleaseFile, WeightsRow
 
 

@@ -10,7 +10,7 @@ import pytest
 from senet_zoo import SE
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, Start
-from senet_zoo.weights.variant import from_json, parse, to_json, words
+from senet_zoo.weights.variant import from_json, parse, to_json, to_text
 
 STAGES = [None, *(kept for n in range(1, 7) for kept in itertools.combinations(range(1, 7), n)), (9, 10, 11), (99,)]
 CHOICES = {
@@ -49,9 +49,9 @@ def test_every_field_is_covered() -> None:
 def test_every_variant_comes_back_from_words_and_json() -> None:
     variants = every_variant()
     for se in variants:
-        assert parse(words(se)) == se
+        assert parse(to_text(se)) == se
         assert from_json(json.loads(json.dumps(to_json(se)))) == se
-    assert len({words(se) for se in variants}) == len(set(variants))
+    assert len({to_text(se) for se in variants}) == len(set(variants))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_words_are_understood(text: str, se: SE) -> None:
     ],
 )
 def test_only_what_differs_is_spelt(se: SE, text: str) -> None:
-    assert words(se) == text
+    assert to_text(se) == text
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """Names of the same tensors in other libraries, as named maps to the zoo's own: one file a family of libraries.
 
-A map is a function of all names in a file, for some names mean different things in different networks: ``bn1`` is
+A map is a function of all names in a file, because some names mean different things in different networks: ``bn1`` is
 the first batch norm of a plain stem and the last of a deep one.
 """
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-from typing import overload
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +42,8 @@ __all__ = [
     "translate",
     "translate_back",
 ]
+
+_V = TypeVar("_V", Tensor, Shape)
 
 _GATE = re.compile(r"\.se\.fc[12]\.weight")
 _MATRIX = re.compile(rf"{_GATE.pattern}|^classifier\.weight|^head\.layers\.\d+\.weight")
@@ -80,19 +81,14 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 """By name. Where two know every name of a file, the first one has it: a plain ResNet of many libraries."""
 
 
-@dataclass(frozen=True)
-class _OtherNetwork:
-    """A network that no model of the zoo is.
-
-    Args:
-        network: whose, and what they call it.
-        telltales: tensors that it alone has, all of them.
-        reason: how the zoo's differs.
-    """
+class _OtherNetwork(NamedTuple):
+    """A network of another library that no model of the zoo is."""
 
     network: str
     telltales: frozenset[str]
+    """Tensors that it alone has, all of them."""
     reason: str
+    """How the zoo's differs."""
 
 
 _OTHERS = (
@@ -150,13 +146,7 @@ def recognise(keys: Collection[str]) -> Dialect:
     )
 
 
-@overload
-def translate(values: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Tensor]: ...
-@overload
-def translate(values: Mapping[str, Shape], dialect: Dialect) -> dict[str, Shape]: ...
-def translate(
-    values: Mapping[str, Tensor] | Mapping[str, Shape], dialect: Dialect
-) -> dict[str, Tensor] | dict[str, Shape]:
+def translate(values: Mapping[str, _V], dialect: Dialect) -> dict[str, _V]:
     """Tensors, or only their shapes, under the zoo's names.
 
     Convolutions that stand for fully connected layers, in gates and heads, become matrices. Batch norms of files older
@@ -165,11 +155,11 @@ def translate(
     """
     names = dialect.names(values.keys())
     result = {native: _as_native(native, values[foreign]) for foreign, native in names.items()}
-    for native in list(result):
+    for native, value in list(result.items()):
         counter = native.removesuffix("running_mean") + "num_batches_tracked"
         if native.endswith(".running_mean") and counter not in result:
-            result[counter] = torch.tensor(0) if isinstance(result[native], Tensor) else ()
-    return result  # type: ignore[return-value]
+            result[counter] = torch.tensor(0) if isinstance(value, Tensor) else ()
+    return result
 
 
 def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collection[str] = ()) -> dict[str, Tensor]:
@@ -178,7 +168,7 @@ def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collec
     Args:
         values: all tensors of a network, under the zoo's names.
         dialect: to write.
-        pools: names of the network's average pools, for some libraries count them among their layers.
+        pools: names of the network's average pools, because some libraries count them among their layers.
 
     Raises:
         UsageError: the scheme is only read, or has no name for one of the tensors.
@@ -234,11 +224,7 @@ def match(
     )
 
 
-@overload
-def _as_native(native: str, value: Tensor) -> Tensor: ...
-@overload
-def _as_native(native: str, value: Shape) -> Shape: ...
-def _as_native(native: str, value: Tensor | Shape) -> Tensor | Shape:
+def _as_native(native: str, value: _V) -> _V:
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
     if not (_MATRIX.search(native) and len(shape) == 4):
         return value

@@ -1,7 +1,7 @@
 """The names of layers in the authors' Caffe networks, as their prototxt files give them.
 
 A file is read by `senet_zoo.formats.caffe`, which turns its filters over BGR pixels into filters over RGB under another
-name: that one is known here, and so no file passes that was not turned.
+name. Only that name is known here, so that no file passes whose filters take BGR.
 
 Source: https://github.com/hujie-frank/SENet, models/.
 """
@@ -69,9 +69,9 @@ def _inception(module: str, ours: str, unit: str = "unit", halves: bool = False)
     """
     theirs, rules = f"inception_{module}", _gate(f"inception_{module}", ours)
     for branch, layers in enumerate(_BRANCHES[1:3] if halves else _BRANCHES):
-        for place, layer in enumerate(layers):
+        for index, layer in enumerate(layers):
             if layer != "pool":
-                inner = f".{place}" if len(layers) > 1 else ""
+                inner = f".{index}" if len(layers) > 1 else ""
                 rules += _pair(f"{theirs}/{layer}", f"{ours}.{unit}.branches.{branch}{inner}")
     return rules
 
@@ -82,7 +82,7 @@ _INCEPTION = [
     *_inception("3a", "stages.1.0", unit="unit.1"),  # behind a pool
     *_inception("3b", "stages.1.1"),
     *_inception("3c", "stages.2.0", halves=True),
-    *[rule for place, letter in enumerate("abcd", 1) for rule in _inception(f"4{letter}", f"stages.2.{place}")],
+    *[rule for index, letter in enumerate("abcd", 1) for rule in _inception(f"4{letter}", f"stages.2.{index}")],
     *_inception("4e", "stages.3.0", halves=True),
     *_inception("5a", "stages.3.1"),
     *_inception("5b", "stages.3.2"),

@@ -13,8 +13,8 @@ from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, backward, f
 
 _ALEXNET = [
     *[
-        Rule(f"features.{place}.{{wb}}", f"stages.{stage}.0.conv.{{wb}}")
-        for stage, place in enumerate((0, 3, 6, 8, 10))
+        Rule(f"features.{index}.{{wb}}", f"stages.{stage}.0.conv.{{wb}}")
+        for stage, index in enumerate((0, 3, 6, 8, 10))
     ],
     Rule("classifier.1.{wb}", "head.layers.0.{wb}"),
     Rule("classifier.4.{wb}", "head.layers.3.{wb}"),
@@ -36,24 +36,24 @@ def _vgg(convolutions: list[tuple[int, int]], head: list[Rule]) -> list[Rule]:
     """Rules of a VGG with batch norm.
 
     Args:
-        convolutions: stage and place in it, of each. Three layers stand for one, and a max pool ends a stage.
+        convolutions: stage and index in it, of each. Three layers stand for one, and a max pool ends a stage.
         head: rules of the fully connected layers.
     """
-    rules, place = list(head), 0
+    rules, index = list(head), 0
     for number, (stage, block) in enumerate(convolutions):
         if number and convolutions[number - 1][0] != stage:
-            place += 1
-        rules.append(Rule(f"features.{place}.{{wb}}", f"stages.{stage}.{block}.conv.{{wb}}"))
-        rules.append(Rule(f"features.{place + 1}.{{bn}}", f"stages.{stage}.{block}.bn.{{bn}}"))
-        place += 3
+            index += 1
+        rules.append(Rule(f"features.{index}.{{wb}}", f"stages.{stage}.{block}.conv.{{wb}}"))
+        rules.append(Rule(f"features.{index + 1}.{{bn}}", f"stages.{stage}.{block}.bn.{{bn}}"))
+        index += 3
     return rules
 
 
 def _from_vgg(head: list[Rule], keys: Collection[str]) -> Names:
     norms = sorted(int(m[1]) for key in keys if (m := re.fullmatch(r"features\.(\d{1,3})\.running_mean", key)))
     convolutions, stage, block = [], 0, 0
-    for before, place in pairwise([1, *norms]):
-        if place - before > 3:
+    for before, index in pairwise([1, *norms]):
+        if index - before > 3:
             stage, block = stage + 1, 0
         convolutions.append((stage, block))
         block += 1
@@ -65,8 +65,8 @@ def _from_chain(keys: Collection[str]) -> Names:
 
 
 def _to_chain(keys: Collection[str], pools: Collection[str]) -> Names:
-    places = [re.fullmatch(r"stages\.(\d+)\.(\d+)\.bn\.running_mean", key) for key in keys]
-    convolutions = sorted((int(m[1]), int(m[2])) for m in places if m)
+    blocks = [re.fullmatch(r"stages\.(\d+)\.(\d+)\.bn\.running_mean", key) for key in keys]
+    convolutions = sorted((int(m[1]), int(m[2])) for m in blocks if m)
     return backward(_vgg(convolutions, _VGG_HEAD) if convolutions else _ALEXNET, keys)
 
 
