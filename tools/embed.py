@@ -12,24 +12,27 @@ import csv
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import senet_zoo
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labels import IMAGENETTE, categories
-from senet_zoo.data.preprocessing import preprocessing_json
 from senet_zoo.evaluation import evaluate, logits_of
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.metadata import LABELS, fingerprint_json
+from senet_zoo.formats.metadata import LABELS
+from senet_zoo.support.json_fields import as_json
 from senet_zoo.training.run import METRICS, RUN
 from senet_zoo.weights.cache import digest
+from senet_zoo.weights.card import PAPER
 from senet_zoo.weights.fingerprint import fingerprint
 from senet_zoo.weights.manifest import text_of
+from senet_zoo.weights.rows import Epoch, Metric, PackageFile, Training, WeightsRow
+from senet_zoo.weights.save import parameters_of
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = ROOT / "weights_manifest.json"
+WHO = "tools/embed.py, once, after training"
 
 
 def main() -> None:
@@ -68,74 +71,53 @@ def main() -> None:
     manifest = json.loads(MANIFEST.read_text())
     weights = manifest["models"].setdefault(name, {"default": args.tag, "weights": {}})["weights"]
     run = json.loads((args.run / RUN).read_text())
-    log = csv.DictReader((args.run / METRICS).read_text().splitlines())
     selection = (
         f"the state after the last epoch; {run['validation pictures']} pictures held out of the training set were "
         "watched and chose nothing"
     )
-    earlier: list[dict[str, float]] = []
+    earlier: tuple[Epoch, ...] = ()
     if args.went_on:
-        selection = f"{selection} {remark(weights[args.tag])}"
-        earlier = weights[args.tag]["training"]["log"]
-    row = {
-        "num_classes": model.num_classes,
-        "labels": args.tag,
-        "in_channels": model.in_channels,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "preprocessing": preprocessing_json(preprocessing),
-        "sources": [
-            {
-                "kind": "package",
-                "path": path,
-                "sha256": digest(file),
-                "size": file.stat().st_size,
-                "dialect": "native",
-            }
-        ],
-        "metrics": [
-            {
-                "name": "top1",
-                "value": round(found.top1, 2),
-                "dataset": args.dataset,
-                "size": preprocessing.size,
-                "who": "tools/embed.py, once, after training",
-                "measured_by_us": True,
-            }
-        ],
-        "license": "apache-2.0",
-        "license_source": args.license_source,
-        "origin": None,
-        "citation": "arXiv:1709.01507",
-        "training": {
-            "command": args.command,
-            "recipe": args.recipe,
-            "seed": run["seed"],
-            "selection": selection,
-            "log": earlier
-            + [
-                {
-                    "epoch": len(earlier) + int(epoch["epoch"]),
-                    "loss": round(float(epoch["loss"]), 4),
-                    "validation_top1": round(float(epoch["val_top1"]), 2),
-                    "seconds": round(float(epoch["seconds"]), 1),
-                }
-                for epoch in log
-            ],
-        },
-        "fingerprint": fingerprint_json(fingerprint(model, preprocessing)),
-    }
-    weights[args.tag] = row
+        before = senet_zoo.get_weights(f"{name}.{args.tag}").row
+        selection = f"{selection} {continued_from(before)}"
+        earlier = before.training.log
+    log = [
+        Epoch(
+            epoch=len(earlier) + int(epoch["epoch"]),
+            loss=round(float(epoch["loss"]), 4),
+            validation_top1=round(float(epoch["val_top1"]), 2),
+            seconds=round(float(epoch["seconds"]), 1),
+        )
+        for epoch in csv.DictReader((args.run / METRICS).read_text().splitlines())
+    ]
+    row = WeightsRow(
+        model=name,
+        tag=args.tag,
+        num_classes=model.num_classes,
+        labels=args.tag,
+        in_channels=model.in_channels,
+        parameters=parameters_of(model),
+        preprocessing=preprocessing,
+        sources=(PackageFile(path, digest(file), file.stat().st_size, "native"),),
+        metrics=(Metric("top1", round(found.top1, 2), args.dataset, preprocessing.size, WHO, measured_by_us=True),),
+        license="apache-2.0",
+        license_source=args.license_source,
+        origin=None,
+        citation=PAPER,
+        training=Training(args.command, args.recipe, run["seed"], selection, (*earlier, *log)),
+        fingerprint=fingerprint(model, preprocessing),
+    )
+    weights[args.tag] = as_json(row)
     MANIFEST.write_text(text_of(manifest))
 
 
-def remark(before: dict[str, Any]) -> str:
-    """What a run that went on began from, for the row of what came of it."""
-    (source,), (metric,), training = before["sources"], before["metrics"], before["training"]
+def continued_from(before: WeightsRow) -> str:
+    """What a run began from that went on from an embedded checkpoint."""
+    (source,), (metric,), training = before.sources, before.metrics, before.training
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return (
-        f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source['sha256']}, "
-        f"published after {len(training['log'])} epochs of {training['command']!r} (commit {commit[:12]}) with "
-        f"{metric['value']} %: the one that is better on the test set was kept."
+        f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source.sha256}, "
+        f"published after {len(training.log)} epochs of {training.command!r} (commit {commit[:12]}) with "
+        f"{metric.value} %: the one that is better on the test set was kept."
     )
 
 

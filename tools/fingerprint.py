@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import senet_zoo
-from senet_zoo.formats.metadata import fingerprint_json
+from senet_zoo.support.json_fields import as_json
 from senet_zoo.weights.fingerprint import compare, fingerprint
 from senet_zoo.weights.manifest import text_of
 from senet_zoo.weights.rows import WeightsRow
@@ -29,7 +29,7 @@ def main() -> None:
         if row.fingerprint is not None and compare(model, row.preprocessing, row.fingerprint).ok:
             print(f"{row.name}: holds")
             continue
-        write(row, fingerprint_json(fingerprint(model, row.preprocessing)))
+        write(row, as_json(fingerprint(model, row.preprocessing)))
         print(f"{row.name}: written")
 
 

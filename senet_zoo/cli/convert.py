@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from senet_zoo.formats.metadata import fingerprint_json
+    from senet_zoo.support.json_fields import as_json
     from senet_zoo.weights.convert import convert
 
     done = convert(arguments.file, arguments.out, model=arguments.model, to=arguments.to)
     made = done.fingerprint
     if arguments.json:
-        print_json({**vars(done), "fingerprint": None if made is None else fingerprint_json(made)})
+        print_json({**vars(done), "fingerprint": None if made is None else as_json(made)})
         return 0
     gate = f" with the gate {done.variant}" if done.variant else ""
     print(f"{visible(arguments.file)}: {done.model}{gate}, {done.num_classes} classes, names of {done.read_as}")

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.support.json_fields import Items, Member, Number, Whole, as_json, read_as
+from senet_zoo.support.json_fields import Items, Member, Number, Whole, read_as
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -127,8 +127,3 @@ def read_preprocessing(value: object, where: str) -> Preprocessing:
         ManifestError: it breaks a rule.
     """
     return read_as(Preprocessing, value, f"{where}.preprocessing")
-
-
-def preprocessing_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """The JSON object that `read_preprocessing` reads."""
-    return as_json(preprocessing)

@@ -85,11 +85,6 @@ class Fingerprint:
     ]
 
 
-def fingerprint_json(fingerprint: Fingerprint) -> dict[str, object]:
-    """The JSON object from which `read_fingerprint` reads the same value."""
-    return as_json(fingerprint)
-
-
 @dataclass(frozen=True)
 class FileMetadata:
     """What a file says of its network; None where it does not say it.

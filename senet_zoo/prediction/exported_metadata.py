@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from senet_zoo.data.preprocessing import Preprocessing, preprocessing_json, read_preprocessing
+from senet_zoo.data.preprocessing import Preprocessing, read_preprocessing
 from senet_zoo.errors import ExportError, ManifestError
-from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Whole, no_duplicates
+from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Whole, as_json, no_duplicates
 
 
 class Precision(Enum):
@@ -57,7 +57,7 @@ class Metadata:
         fields = {
             **vars(self),
             "precision": self.precision.value,
-            "preprocessing": None if self.preprocessing is None else preprocessing_json(self.preprocessing),
+            "preprocessing": None if self.preprocessing is None else as_json(self.preprocessing),
         }
         return json.dumps(fields, sort_keys=True, ensure_ascii=False)
 

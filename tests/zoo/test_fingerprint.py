@@ -17,7 +17,7 @@ from torch import nn
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.metadata import Fingerprint, fingerprint_json
+from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.json_fields import as_json
 from senet_zoo.weights.convert import convert
@@ -190,7 +190,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def publish(model: senet_zoo.ConvNet, name: str, made: Fingerprint | None) -> Path:
         tagged = deepcopy(as_json(senet_zoo.get_weights("se_resnet20.cifar10").row))
-        tagged["fingerprint"] = None if made is None else fingerprint_json(made)
+        tagged["fingerprint"] = None if made is None else as_json(made)
         tagged["sources"] = [
             {"kind": "hub", "repo": "me/net", "revision": None, "filename": "model.safetensors"}
             | {"sha256": None, "size": None, "dialect": "native"}
@@ -262,7 +262,7 @@ def test_a_folder_and_a_file_carry_what_notices_another_function(
     """The publisher's function was the faulty one; what lies here is the zoo's."""
     published = deepcopy(own[0])
     fault(published)
-    made = fingerprint_json(fingerprint(published, SMALL))
+    made = as_json(fingerprint(published, SMALL))
     config = json.loads((own[1] / "config.json").read_text())
     config["senet_zoo"]["fingerprint"] = made
     (tmp_path / "config.json").write_text(json.dumps(config))

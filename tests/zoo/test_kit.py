@@ -18,7 +18,6 @@ from networks import randomise
 
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsUnavailable
-from senet_zoo.formats.metadata import fingerprint_json
 from senet_zoo.support.json_fields import as_json, read_as
 from senet_zoo.weights import cache
 from senet_zoo.weights.fingerprint import fingerprint
@@ -70,7 +69,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             {"kind": "hub", "repo": "me/net", "revision": "c" * 40, "filename": "model.safetensors"}
             | {"sha256": sha256, "size": len(content), "dialect": "native"}
         ]
-        row["fingerprint"] = fingerprint_json(fingerprint(model, senet_zoo.get_weights("se_resnet20").preprocessing))
+        row["fingerprint"] = as_json(fingerprint(model, senet_zoo.get_weights("se_resnet20").preprocessing))
         models = {"se_resnet20": {"default": "mine", "weights": {"mine": row}}}
         (tmp_path / "private.json").write_text(json.dumps({"manifest_version": 1, "models": models}))
         monkeypatch.setenv("SENET_ZOO_MANIFEST", str(tmp_path / "private.json"))
