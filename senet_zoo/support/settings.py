@@ -1,4 +1,4 @@
-"""What a user sets by environment variables; read at every call, so that setting them late works.
+"""Environment variables of the package, read at every call, so that setting them late works.
 
 ======================  ======================================================================================
 SENET_ZOO_HUB           address of the hub to ask instead of HF_ENDPOINT or https://huggingface.co
@@ -19,7 +19,7 @@ from senet_zoo.errors import UsageError
 
 
 def zoo_cache() -> Path:
-    """The folder of stamps, remembered commits and converted release files."""
+    """The folder of what the zoo keeps: which files are verified, resolved commits, converted release files."""
     chosen = os.environ.get("SENET_ZOO_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -52,7 +52,7 @@ def hub_endpoint() -> str | None:
 
 
 def hub_token() -> str | bool | None:
-    """What is sent to the hub: a login saved for one hub never goes to another."""
+    """The token for the hub; a login that was saved for one hub never goes to another."""
     if hub_endpoint() is None:
         return None
     return os.environ.get("HF_TOKEN") or False

@@ -2,7 +2,7 @@
 
 The picture is a formula in whole numbers, so that it is the same to the last bit everywhere: in each channel a chirp,
 whose waves shorten from one corner to the opposite one until they are two pixels long, under the grain of a
-low-discrepancy sequence. Every frequency stands at a place of its own, so that a stride in another layer, a pool that
+low-discrepancy sequence. Every frequency has a position of its own, so that a stride in another layer, a pool that
 starts a pixel earlier or another border changes the answer; the chirp of each channel starts in another corner.
 """
 
@@ -29,7 +29,7 @@ KEPT, SUMS, DECIMALS = 16, 8, 5
 ROUNDING = 0.05  # a deviation below this share may come from parameters in half precision
 MOST_SIDE = 128  # pixels: functions are told apart as well as at 224, at a third of the cost
 UNSAID = Preprocessing(size=224, resize=256)
-"""Whose mean and standard deviation the picture gets where nobody says which the weights were made for: ImageNet's."""
+"""ImageNet's mean and standard deviation, which the picture gets where nothing says what the weights were made for."""
 
 _CYCLE = 2**16  # phases are counted in parts of a cycle
 _PLASTIC = (49472, 37345)  # 2^16 / p and 2^16 / p^2, p the plastic number: steps that fill the plane evenly
@@ -64,8 +64,8 @@ def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
     """What a network answers to the picture in eval mode, rounded to `DECIMALS` places below the logits' scale.
 
     It is computed by a copy in double precision on the CPU. In that, thread counts and machines differ by some 1e-14 of
-    the scale, and a number lies that near the border between two roundings once in a million networks: for all
-    others the fingerprint, and with it every byte of a file that carries it, is the same on every machine.
+    the scale, and a number lies that near the border between two roundings once in a million networks. The
+    fingerprint of all others, and every byte of a file that carries it, is the same on every machine.
 
     Args:
         model: left as it is.
@@ -134,7 +134,7 @@ def suggest(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint
     Args:
         model: a network whose `compare` was not ok.
         preprocessing: as in `compare`.
-        published: likewise.
+        published: the fingerprint that does not hold.
     """
     x = _input(model, preprocessing, published.size)
     logits = answer(model, x)
@@ -175,9 +175,9 @@ def _triangle(phase: Tensor) -> Tensor:
 
 def _input(model: ConvNet, preprocessing: Preprocessing, size: int) -> Tensor:
     pixels = picture(size, model.in_channels).double()[None] / 255
-    turns = [channel % 3 for channel in range(model.in_channels)]
-    mean = torch.tensor([preprocessing.mean[turn] for turn in turns], dtype=torch.float64)[:, None, None]
-    std = torch.tensor([preprocessing.std[turn] for turn in turns], dtype=torch.float64)[:, None, None]
+    rgb = [channel % 3 for channel in range(model.in_channels)]
+    mean = torch.tensor([preprocessing.mean[channel] for channel in rgb], dtype=torch.float64)[:, None, None]
+    std = torch.tensor([preprocessing.std[channel] for channel in rgb], dtype=torch.float64)[:, None, None]
     return ((pixels - mean) / std).float()
 
 
@@ -200,7 +200,7 @@ def _spread(count: int) -> set[int]:
     """Up to `KEPT` indices from the first to the last."""
     if count <= KEPT:
         return set(range(count))
-    return {place * (count - 1) // (KEPT - 1) for place in range(KEPT)}
+    return {i * (count - 1) // (KEPT - 1) for i in range(KEPT)}
 
 
 def _sums(logits: Tensor, count: int) -> Tensor:

@@ -234,5 +234,5 @@ def _require_version(data: object, where: str) -> None:
         )
 
 
-def _or_list(before: str, words: list[str]) -> str:
-    return before + " or ".join(words) if words else ""
+def _or_list(before: str, names: list[str]) -> str:
+    return before + " or ".join(names) if names else ""

@@ -116,7 +116,7 @@ class Addition:
 def row_of_repository(address: str, *, model: str | None = None, tag: str | None = None) -> Addition:
     """Make the row of a repository from what its hub says, its ``config.json``, its card, and its tensors' header.
 
-    For repositories that `push_to_hub` made, for timm's, and for those with a file of ``senet-zoo convert``. Names and
+    It can be one that `push_to_hub` made, one of timm's, or one with a file of ``senet-zoo convert``. Names and
     shapes of the tensors are checked against the network; their values were not seen.
 
     Args:
@@ -310,8 +310,8 @@ def pin_manifest(path: Path) -> Pinning:
     """Fill what is null in a manifest's sources with what the hubs and servers say of the files, and only that.
 
     No file is downloaded. A source that cannot be asked stays as it is, and so does one of which the hub says
-    something else than the manifest. The file is laid out as `text_of` does: one that was stays the same but for the
-    lines that are pinned.
+    something else than the manifest. The file is laid out as `text_of` does, so that only the lines of pinned
+    fields change in a file that was.
 
     Raises:
         ManifestError: the file breaks a rule, and nothing is asked; or somebody changed it while hubs were.

@@ -94,12 +94,12 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
 
     That proves the function, which names and shapes of tensors do not: where the strides are, how the pools count their
     borders, in which order channels and classes stand. Where nothing was published to compare with, the check does not
-    hold, for nothing is proven.
+    hold, because nothing is proven.
 
     Args:
         target: as in `verify`.
-        model: likewise. Of a file or folder of one's own, the fingerprint that `convert` or `save_pretrained` put into
-            it is compared; of a ``model.tag``, the published one.
+        model: as in `verify`. A ``model.tag`` is compared with the published fingerprint, a file or folder of one's
+            own with the one that `convert` or `save_pretrained` put into it.
 
     Raises:
         UnknownModelError, UnknownWeightsError, UsageError: as `verify`.
@@ -129,7 +129,7 @@ class _Request:
 
     Args:
         name: for the report.
-        find: the file, its dialect where that is known, and where it is in words; may raise a `WeightsError`.
+        find: gives the file, its dialect where that is known, and a text that says where it is.
         model: the network that it should belong to, where that is known.
         row: what was published of it; None for a file of one's own.
         config: of the folder that it lies in, where it has one.
@@ -334,8 +334,8 @@ def _kit_weights(folder: Path, row: WeightsRow, sums: Mapping[str, str]) -> Find
                 check, ok=False, found=f"not what {whose} publishes: its sha256 must be {expected}, {check.found}"
             )
         proven = True
-    words = "as published" if proven else f"as {kit.SUMS} says; the manifest knows no sha256 of it"
-    return replace(check, found=f"{check.found}, {words}")
+    how = "as published" if proven else f"as {kit.SUMS} says; the manifest knows no sha256 of it"
+    return replace(check, found=f"{check.found}, {how}")
 
 
 def _published_row(name: str) -> WeightsRow | None:
