@@ -45,6 +45,26 @@ senet-zoo train flowers/ --model se_resnet50 --pretrained -o run7
 FUSED: dict[str, bool | Literal["auto"]] = {"on": True, "off": False, "auto": "auto"}
 
 
+def _number(rule: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    """An argparse type for numbers that keep a rule."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"must be {rule}, got {text!r}")
+        return value
+
+    return parse
+
+
+_POSITIVE = _number("a number above 0", lambda value: value > 0.0)
+_RATE = _number("a number from 0 to below 1", lambda value: 0.0 <= value < 1.0)
+_SHARE = _number("a number above 0 and below 1", lambda value: 0.0 < value < 1.0)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="?", metavar="DATA", help="labelled pictures")
     detection.add_task(parser)
@@ -57,11 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of the recipe's")
     group.add_argument("--epochs", type=positive, metavar="N", help="passes over the pictures, the schedule stretched")
     group.add_argument("--batch", type=positive, metavar="N", help="pictures a step, all processes together")
-    group.add_argument("--rate", type=_above_zero, metavar="X", help="peak learning rate at that batch, not scaled")
-    group.add_argument("--drop-path", type=_rate, metavar="X", help="stochastic depth; 0 where a network has none")
+    group.add_argument("--rate", type=_POSITIVE, metavar="X", help="peak learning rate at that batch, not scaled")
+    group.add_argument("--drop-path", type=_RATE, metavar="X", help="stochastic depth; 0 where a network has none")
     group = parser.add_argument_group("what is learnt")
     group.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the weights'")
-    group.add_argument("--val-share", type=_share, default=0.1, metavar="X", help="where DATA has no val; default: 0.1")
+    group.add_argument("--val-share", type=_SHARE, default=0.1, metavar="X", help="where DATA has no val; default: 0.1")
     group.add_argument("--class-weights", action="store_true", help="every class counts alike in the loss")
     group.add_argument(
         "--patience", type=positive, metavar="N", help="end after N epochs without a better accuracy, and keep the best"
@@ -173,28 +193,6 @@ def _print_result(result: "TrainResult") -> None:
     if result.unreadable:
         print(f"{len(result.unreadable)} pictures could not be read and were skipped")
     print(f"use it:\n  {result.predict}")
-
-
-def _above_zero(text: str) -> float:
-    return _number(text, lambda value: value > 0.0, "a number above 0")
-
-
-def _rate(text: str) -> float:
-    return _number(text, lambda value: 0.0 <= value < 1.0, "a number from 0 to below 1")
-
-
-def _share(text: str) -> float:
-    return _number(text, lambda value: 0.0 < value < 1.0, "a number above 0 and below 1")
-
-
-def _number(text: str, holds: Callable[[float], bool], rule: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not holds(value):
-        raise argparse.ArgumentTypeError(f"must be {rule}, got {text!r}")
-    return value
 
 
 def _whole(text: str) -> int:

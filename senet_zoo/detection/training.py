@@ -126,7 +126,7 @@ class Detection(Task[list[Sample], DetectionResult]):
         self.config, self.train, self.val = config, _with_boxes(train, progress), val
         self.accelerator, self.progress = accelerator, progress
         share = Share(accelerator.process_index, accelerator.num_processes)
-        self.recipe = _run_recipe(config, len(self.train.pictures), share.ranks, progress)
+        self.recipe = _scaled_recipe(config, len(self.train.pictures), share.ranks, progress)
         self.detector, self.saved = _start(config, self.recipe, train.classes)
         super().__init__({"model": self.detector}, self._identity(), self.recipe.steps, share)
         self.history: tuple[DetectionRow, ...] = ()
@@ -304,7 +304,7 @@ def _start(
     return detector, DetectorConfig(config.kind, entry.name, network.spec.se, classes, recipe.design, widths)
 
 
-def _run_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
+def _scaled_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
     """The recipe with the batch, the rate and the steps of this run."""
     recipe = config.recipe
     batch = recipe.batch if config.batch is None else config.batch

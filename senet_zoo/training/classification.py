@@ -78,7 +78,7 @@ class TrainResult:
     predict: str
 
 
-def run_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
+def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
     """The recipe with the batch, the learning rate and the length of this run.
 
     Args:
@@ -175,7 +175,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.config, self.train, self.val = config, train, val
         self.accelerator, self.progress = accelerator, progress
         share = Share(accelerator.process_index, accelerator.num_processes, pieces)
-        self.recipe = run_recipe(config, len(train), share.ranks * pieces, progress)
+        self.recipe = scaled_recipe(config, len(train), share.ranks * pieces, progress)
         self.network = start(config, self.recipe, train.classes)  # as it is measured and saved: whole, plain norms
         self.preprocessing = preprocessing_of(config, self.network)
         self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
@@ -198,10 +198,10 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.began: float | None = None
 
     def _trained_model(self) -> TrainedModel:
-        device, apart = self.accelerator.device, self.sharded or self.config.sync_norm
+        device, copied = self.accelerator.device, self.sharded or self.config.sync_norm
         self.network.to(device)
         with seeded(self.config.seed, "auxiliary"):
-            model = TrainedModel(copy.deepcopy(self.network) if apart else self.network)
+            model = TrainedModel(copy.deepcopy(self.network) if copied else self.network)
         # What is sharded must be contiguous; pictures are channels_last in either case.
         return model.to(device).to(memory_format=torch.contiguous_format if self.sharded else torch.channels_last)
 
@@ -227,13 +227,13 @@ class Classification(Task[LabelledBatch, TrainResult]):
         }
 
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
-        state: dict[str, Any] | None = None if checkpoint is None else dict(checkpoint.state)
-        before = None if state is None else bool(state["fused"])
+        state: dict[str, Any] = {} if checkpoint is None else dict(checkpoint.state)
+        before = None if checkpoint is None else bool(state["fused"])
         self.fused = fuse_units(self.model, self.config.fused, before, self.accelerator, self.progress)
         if self.config.compile:
             # In place, so that names stay. One graph a size: a recipe has few, and fixed shapes compile to faster code.
             self.model.compile(dynamic=False)
-        if checkpoint is None or state is None:
+        if checkpoint is None:
             return
         self.history = tuple(EpochRow(**row) for row in state["history"])
         self.loss_sum, self.right, self.seconds = state["sums"]
