@@ -19,12 +19,12 @@ def fresh():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(64, 256, 56, 56)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(kept, [fresh() for _ in range(10)][-1])
+print(kept, min([fresh() for _ in range(20)][10:]))  # the heap settles within a few maps
 """
 
 
 def fresh_pages(**environment: str) -> tuple[str, int]:
-    """Whether freed memory is kept in a process, and the pages that a tenth map of 196 MiB needs."""
+    """Whether freed memory is kept in a process, and the fewest new pages that a later map of 196 MiB needs."""
     untuned = {key: value for key, value in os.environ.items() if "MALLOC" not in key and key != "GLIBC_TUNABLES"}
     done = subprocess.run(
         [sys.executable, "-c", PAGES], env=untuned | environment, capture_output=True, text=True, check=True
