@@ -30,7 +30,7 @@ BAD: Any = object()
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cursor:
     """Where in a document a rule is applied.
 
@@ -74,9 +74,10 @@ class Text(FieldRule):
     words: str = "a text that is not empty"
 
     def read(self, value: Any, cursor: Cursor) -> Any:
-        if isinstance(value, str) and re.fullmatch(self.pattern, value):
-            return value
-        return cursor.refuse(self.words, value)
+        return value if self.holds(value) else cursor.refuse(self.words, value)
+
+    def holds(self, value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,9 @@ class Nullable(FieldRule):
     def read(self, value: Any, cursor: Cursor) -> Any:
         if value is None:
             return None
-        rule = self.rule
-        if isinstance(rule, Text):
-            rule = Text(rule.pattern, f"{rule.words}, or null")
-        return rule.read(value, cursor)
+        if isinstance(self.rule, Text) and not self.rule.holds(value):
+            return cursor.refuse(f"{self.rule.words}, or null", value)
+        return self.rule.read(value, cursor)
 
     def write(self, value: Any) -> object:
         return None if value is None else self.rule.write(value)
@@ -174,7 +174,7 @@ class Items(FieldRule):
             return cursor.refuse(self.words or f"a list of {self.least} or more objects", value)
         steps = (f".{name}" for name in self.names) if self.names else (f"[{i}]" for i in range(len(value)))
         items = tuple(self.item.read(item, cursor.at(step)) for item, step in zip(value, steps, strict=False))
-        return BAD if any(item is BAD for item in items) else items
+        return BAD if BAD in items else items
 
     def write(self, value: Any) -> object:
         return [self.item.write(item) for item in value]
@@ -225,10 +225,11 @@ class Record(FieldRule):
         unknown = value.keys() - rules.keys()
         if unknown:
             cursor.report(_unknown(cursor.path, unknown))
-        if unknown or any(item is BAD for item in values.values()):
+        if unknown or BAD in values.values():
             return BAD
-        outside = {each.name: inside.around[each.name] for each in fields(self.cls) if each.name not in rules}
-        return self.cls(**outside, **values)
+        if len(values) < len(self.cls.__dataclass_fields__):
+            values |= {each.name: inside.around[each.name] for each in fields(self.cls) if each.name not in rules}
+        return self.cls(**values)
 
     def write(self, value: Any) -> dict[str, object]:
         return {name: rule.write(getattr(value, name)) for name, rule in rules_of(self.cls).items()}
