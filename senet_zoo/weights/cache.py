@@ -102,11 +102,18 @@ def _stamp(path: Path, sha256: str, state: FileState) -> None:
     try:
         with atomic_file(_stamp_file(path, sha256)) as file:
             file.write(note.encode())
-        # In the cache's other folders, too: one that nobody writes to again would never be tidied.
-        for folder in settings.zoo_cache().iterdir():
-            remove_abandoned(folder)
     except OSError:
         return
+
+
+def tidy() -> None:
+    """Remove what killed processes left in any folder of the cache: nobody may write to that folder again."""
+    try:
+        folders = list(settings.zoo_cache().iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        remove_abandoned(folder)
 
 
 def _is_stamped(path: Path, sha256: str, state: FileState) -> bool:

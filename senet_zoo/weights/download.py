@@ -21,7 +21,7 @@ from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import DIALECTS, Dialect, recognise
 from senet_zoo.support import settings
 from senet_zoo.weights import huggingface, release
-from senet_zoo.weights.cache import VerifiedFile, digest, verify
+from senet_zoo.weights.cache import VerifiedFile, digest, tidy, verify
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.rows import (
     HubFile,
@@ -119,6 +119,7 @@ def candidates(row: WeightsRow, failures: Failures) -> Iterator[tuple[str, Verif
 
     A source is asked only once the files before it were turned down. What goes wrong there is recorded in ``failures``.
     """
+    tidy()
     for source, find in _attempts(row):
         with failures.recorded(source):
             checkpoint = find()
@@ -141,6 +142,7 @@ def locate_hub(repo: str, revision: str | None = None, filename: str = "model.sa
         WeightsError: as `locate`; WeightsMismatch where no dialect knows the tensors' names.
     """
     require_hub_file(repo, revision, filename)
+    tidy()
     source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
     try:
         file = huggingface.find_cached(source)
