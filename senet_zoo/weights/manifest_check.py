@@ -26,8 +26,8 @@ def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
     """Check every row, and list every problem.
 
     Of each row: that its fields keep their rules, its model is one of the zoo's and has as many parameters, whoever
-    publishes its files publishes that function, nothing of it stands twice, and its licence is known. Of each of its
-    files that is on this machine: the bytes, and that its tensors are exactly the network's.
+    publishes its files publishes that function, nothing of it stands twice, its licence is known, and every metric has
+    its figure. Of each of its files that is on this machine: the bytes, and that its tensors are exactly the network's.
 
     Args:
         path: the manifest.
@@ -97,6 +97,12 @@ def _row_problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
         return
     if row.license is None:
         yield "its licence is not known; find out who may use it, and name it"
+    for metric in row.metrics:
+        if metric.value is None:
+            yield (
+                f"its {metric.name} at {metric.size} pixels names a source ({metric.who}) and no figure; copy the "
+                f"figure from there, or remove the metric"
+            )
     parameters = parameters_of_spec(model.spec(), row.num_classes, row.in_channels)
     if parameters != row.parameters:
         yield f"the network has {parameters} parameters, but the row says {row.parameters}"

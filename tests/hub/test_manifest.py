@@ -99,7 +99,8 @@ def test_a_public_row_resizes_as_its_authors_do(row):
 def test_the_authors_weights_come_first_and_the_best_of_others():
     assert MANIFEST.row("se_resnet50").name == "se_resnet50.caffe_in1k"
     assert MANIFEST.row("senet154").name == "senet154.caffe_in1k"
-    for model in MANIFEST.models:
+    # What a bare name loads stays as released; the better figures of these two became known later.
+    for model in sorted(MANIFEST.models.keys() - {"densenet121", "inception_v3"}):
         best, *others = [
             max((m.value or 0.0 for m in r.metrics if m.name == "top1"), default=0) for r in MANIFEST.rows(model)
         ]

@@ -46,6 +46,33 @@ def test_the_shipped_manifest_is_sound(cache):
     assert len(found.checks) == 1 + sum(map(len, load_manifest(default_path()).models.values()))
 
 
+def test_a_metric_that_names_its_source_without_the_figure_is_a_problem(problems, cache):
+    def spoil(rows, data):
+        rows["se_resnet50"]["metrics"][0]["value"] = None
+
+    ((name, found),) = problems(spoil)
+    assert name == "se_resnet50.mine"
+    assert "its top1 at 224 pixels names a source (timm, results-imagenet.csv at aa4b5850) and no figure" in found
+
+
+def test_rows_of_timms_table_give_top1_and_top5_at_every_published_size():
+    published = {  # results-imagenet.csv of huggingface/pytorch-image-models at aa4b5850
+        "resnet50d.ra2_in1k": {288: (81.354, 95.742), 224: (80.546, 95.160)},
+        "resnet152d.ra2_in1k": {320: (83.684, 96.750), 256: (83.160, 96.370)},
+        "inception_v3.tf_adv_in1k": {299: (77.598, 93.726)},
+        "se_mnasnet.rmsp_in1k": {224: (75.452, 92.608)},
+        "se_resnext26d_32x4d.bt_in1k": {288: (78.816, 94.266), 224: (77.592, 93.614)},
+    }
+    for name, sizes in published.items():
+        found = {(metric.name, metric.size): metric.value for metric in senet_zoo.get_weights(name).metrics}
+        expected = {
+            (kind, size): value
+            for size, pair in sizes.items()
+            for kind, value in zip(("top1", "top5"), pair, strict=True)
+        }
+        assert found == expected
+
+
 def test_every_broken_rule_of_every_row_is_listed(problems, cache):
     def spoil(rows, data):
         rows["se_resnet50"].update(num_classes=999, licence="mit", license_source=" ")
