@@ -85,6 +85,8 @@ def warm_up() -> None:
     import huggingface_hub.hf_api
     import huggingface_hub.utils  # noqa: F401
 
+    import senet_zoo.weights.hub_repository
+
     ssl.SSLContext.load_verify_locations = lambda *_, **__: None  # takes 0.1 s, and nobody here speaks TLS
     http_library().Client().close()
     weights.few_tensors()
