@@ -22,12 +22,29 @@
         ├── WeightsUnsafe                   a file of a kind that is never opened (pickle, oversize header)
         └── WeightsMismatch                 tensors of another network
 
-Each message names the rule, the value that broke it and the way out.
+Each message names the rule, the value that broke it and the way out. A password inside an address is left out.
 """
+
+import re
 
 
 class SenetZooError(Exception):
-    """Root of the tree: catch it to catch everything senet_zoo raises on purpose."""
+    """Root of the tree: catch it to catch everything senet_zoo raises on purpose.
+
+    Args:
+        message: the rule and the value that broke it.
+        python: the end of the message where the way out is a call of Python.
+        command_line: the same way out as ``senet-zoo`` prints it, in options and commands.
+    """
+
+    def __init__(self, message: str = "", *, python: str = "", command_line: str = "") -> None:
+        super().__init__(_without_passwords(message + python))
+        self.for_command_line = _without_passwords(message + command_line)
+        """The message in the words of the command line."""
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 class UsageError(SenetZooError, ValueError):

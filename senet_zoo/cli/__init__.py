@@ -4,11 +4,12 @@ Exit status: 0 done, 1 the work failed or a check did not hold, 2 wrong usage.
 """
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TextIO, cast
 
 from senet_zoo import __version__
 from senet_zoo.cli import (
@@ -30,9 +31,11 @@ from senet_zoo.cli import (
     train,
     verify,
 )
+from senet_zoo.cli.output import VisibleStream
 from senet_zoo.cli.parser import Parser, add_command, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.support.memory import keep_freed_memory
+from senet_zoo.support.terminal import visible_lines
 
 
 class Command(Protocol):
@@ -83,27 +86,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot spell
     keep_freed_memory()  # many pictures at once are answered sooner so on a CPU
-    words = sys.argv[1:] if argv is None else list(argv)
+    with contextlib.redirect_stdout(cast("TextIO", VisibleStream(sys.stdout))):
+        try:
+            status = _status(sys.argv[1:] if argv is None else list(argv))
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has seen enough (`| head`)
+            _forget_output()
+            status = 1
+        except OSError as error:  # such as a full disk under standard output
+            _forget_output()
+            print(f"senet-zoo: {visible_lines(str(error))}", file=sys.stderr)
+            status = 1
+    return status
+
+
+def _status(words: list[str]) -> int:
+    """Run one command; an error of the zoo's is a line on standard error and an exit status."""
     command = "senet-zoo"
     try:
-        arguments, unknown = _parser(words).parse_known_args(words)
+        parser = _parser(words)
+        parser.refuse_unknown(words)
+        arguments, unknown = parser.parse_known_args(words)
         command += f" {arguments.command}"
         if unknown:
-            arguments.parser.refuse_words(unknown)
+            arguments.parser.refuse(unknown[0])
+        if getattr(arguments, "device", None):
+            from senet_zoo.support.machine import find_device
+
+            find_device(arguments.device)
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
     except SystemExit as error:  # argparse has printed its help or its complaint
         return error.code if isinstance(error.code, int) else 1
     except SenetZooError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        print(f"{command}: {visible_lines(error.for_command_line)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`); Python's own flush at exit must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again when Python ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> Parser:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from senet_zoo.cli.output import print_json, visible
+from senet_zoo.cli.output import print_json
+from senet_zoo.support.terminal import visible
 
 SUMMARY = "turn any library's checkpoint into safetensors"
 DESCRIPTION = """\

@@ -4,9 +4,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.output import print_json, print_table
 from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo.detection import DetectionResult, Scores

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from senet_zoo.cli.output import print_json, visible
+from senet_zoo.cli.output import print_json
 from senet_zoo.errors import UsageError, WeightsError
+from senet_zoo.support.terminal import visible
 
 SUMMARY = "fetch weights and print where they lie"
 DESCRIPTION = """\

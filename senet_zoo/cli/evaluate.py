@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli import detection
-from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar, visible
+from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -14,6 +14,7 @@ from senet_zoo.cli.parser import (
     open_pictures,
     require_model,
 )
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo.evaluation import Evaluation

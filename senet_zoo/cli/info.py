@@ -6,8 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, visible
+from senet_zoo.cli.output import print_json
 from senet_zoo.errors import UsageError
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo import ModelInfo

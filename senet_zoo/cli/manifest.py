@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from senet_zoo.cli.output import print_json, visible
+from senet_zoo.cli.output import print_json
 from senet_zoo.cli.parser import add_command
+from senet_zoo.support.terminal import visible
 
 SUMMARY = "add, check and pin rows of a manifest of weights"
 DESCRIPTION = """\

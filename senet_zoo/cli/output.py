@@ -5,7 +5,27 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, TextIO
+
+from senet_zoo.support.terminal import visible, visible_lines
+
+
+class VisibleStream:
+    """Standard output without what a terminal obeys: whatever a command prints, lines and tabs are all it does there.
+
+    Args:
+        stream: where the text goes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, escaped."""
+        return self._stream.write(visible_lines(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def on_terminal() -> bool:
@@ -20,16 +40,21 @@ def print_json(value: object) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their widest cell, two spaces apart, under a line of heads."""
-    lines = [list(head), *map(list, rows)]
+    lines = [[visible(cell) for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def print_problem(command: str, problem: object) -> None:
+    """One line on standard error, such as of what a command had to leave out."""
+    print(f"senet-zoo {command}: {visible_lines(str(problem))}", file=sys.stderr)
+
+
 def print_problems(command: str, problems: Iterable[object]) -> None:
-    """Name on standard error what a command had to leave out."""
+    """One line of each."""
     for problem in problems:
-        print(f"senet-zoo {command}: {problem}", file=sys.stderr)
+        print_problem(command, problem)
 
 
 def progress_bar(total: int, *, hidden: bool = False) -> Any:
@@ -37,11 +62,6 @@ def progress_bar(total: int, *, hidden: bool = False) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit=" pictures", disable=True if hidden else None, leave=False)
-
-
-def visible(path: str) -> str:
-    """A file's name as it is, or quoted with escapes if it has characters that cannot be shown."""
-    return path if path.isprintable() else repr(path)
 
 
 def percent(share: float) -> str:

@@ -3,25 +3,78 @@
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet_zoo.errors import UsageError
+from senet_zoo.support.terminal import visible_lines
 
 if TYPE_CHECKING:
     from senet_zoo.data.labelled import Labelled
     from senet_zoo.prediction.predictor import Predictor
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse's own, with near misses."""
+# As other trainers and libraries call these options.
+SYNONYMS: Mapping[str, str] = {
+    "--lr": "--rate", "-lr": "--rate", "--lr0": "--rate", "--learning-rate": "--rate", "--base-lr": "--rate",
+    "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
+    "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--input-size": "--size",
+    "--resolution": "--size", "--num-workers": "--workers", "--jobs": "--workers", "-j": "--workers",
+    "--arch": "--model", "--architecture": "--model", "--network": "--model", "-m": "--model", "-a": "--model",
+    "--checkpoint": "--weights", "--ckpt": "--weights", "--model-path": "--weights", "-w": "--weights",
+    "--topk": "--top", "--top-k": "--top", "-k": "--top", "--gpu": "--device", "--gpus": "--device",
+    "--cuda": "--device", "--cpu": "--device", "--amp": "--precision", "--half": "--precision",
+    "--fp16": "--precision", "--bf16": "--precision", "--dtype": "--precision", "--out": "--output",
+    "--out-dir": "--output", "--output-dir": "--output", "--save-dir": "--output", "--project": "--output",
+    "--num-classes": "--classes", "--licence": "--license", "--filter": "--pretrained",
+}  # fmt: skip
+# What a recipe holds and no option changes, as other trainers call it.
+OF_RECIPES = (
+    "--wd", "--weight-decay", "--decay", "--momentum", "--opt", "--optimizer", "--sched", "--scheduler", "--warmup",
+    "--warmup-epochs", "--smoothing", "--label-smoothing", "--mixup", "--cutmix", "--aa", "--reprob", "--dropout",
+    "--model-ema", "--ema", "--clip-grad", "--cos-lr", "--augment",
+)  # fmt: skip
 
-    def refuse_words(self, unknown: Sequence[str]) -> NoReturn:
-        """End with status 2, naming the first word that was not understood and what it may have meant."""
-        options = sorted(set(re.findall(r"--[a-z]+", self.format_help())))
-        self.error(f"{unknown[0]!r} is not understood{near_misses(unknown[0].partition('=')[0], options)}")
+
+class Parser(argparse.ArgumentParser):
+    """argparse's own, with errors of one line that name near misses."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        more = "" if message.endswith("?") else f"; {self.prog} --help says more"
+        self.exit(2, f"{self.prog}: {visible_lines(message)}{more}\n")
+
+    def refuse(self, word: str) -> NoReturn:
+        """End with status 2, naming a word that was not understood and what it may have meant."""
+        self.error(f"{word!r} is not understood{self._meant(word.partition('=')[0])}")
+
+    def refuse_unknown(self, words: Sequence[str]) -> None:
+        """Refuse the first option that no command of these words has, before argparse complains of what is missing."""
+        parser = self
+        for word in words:
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                    parser = action.choices[word]
+            if word == "--":
+                return
+            if re.match(r"--[a-z]", word) and word.partition("=")[0] not in parser._option_string_actions:
+                parser.refuse(word)
+
+    def _meant(self, word: str) -> str:
+        """``; did you mean ...?`` with an option of this command, or where else the word belongs."""
+        options = sorted({each for action in self._actions for each in action.option_strings if each[:2] == "--"})
+        if SYNONYMS.get(word) in options:
+            return f"; did you mean {SYNONYMS[word]}?"
+        if word in OF_RECIPES and "--recipe" in options:
+            return "; a recipe sets it: train --recipe NAME --show prints its values"
+        if not word.startswith("-"):
+            return ""
+        parts = set(word.strip("-").lower().replace("_", "-").split("-"))
+        near = [each for each in options if each.startswith(word) or parts & set(each.strip("-").split("-"))]
+        near = near or get_close_matches(word.lower().replace("_", "-"), options, n=2, cutoff=0.7)
+        return f"; did you mean {' or '.join(near[:2])}?" if near else ""
 
 
 def add_command(
@@ -92,7 +145,9 @@ def load_network(arguments: argparse.Namespace, device: str | None) -> "Predicto
     """The network that the options choose, on ``device``."""
     from senet_zoo.prediction.predictor import EMBEDDED, load_predictor
 
-    return load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=device)
+    return load_predictor(
+        EMBEDDED if arguments.model is None else arguments.model, weights=arguments.weights, device=device
+    )
 
 
 def open_pictures(arguments: argparse.Namespace) -> "Labelled":

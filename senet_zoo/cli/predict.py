@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import on_terminal, percent, print_json, visible
+from senet_zoo.cli.output import on_terminal, percent, print_json
 from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo.prediction.pipeline import Failure, Prediction
@@ -87,7 +88,9 @@ def _in_torch(arguments: argparse.Namespace) -> "Results":
 
     if arguments.weights and not arguments.model:
         raise UsageError("--weights needs the network that the file belongs to: add --model NAME")
-    predictor = load_predictor(arguments.model or EMBEDDED, weights=arguments.weights, device=arguments.device)
+    predictor = load_predictor(
+        EMBEDDED if arguments.model is None else arguments.model, weights=arguments.weights, device=arguments.device
+    )
     results = predict(
         predictor.model,
         _expand(arguments.sources),

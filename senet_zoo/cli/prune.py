@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar, visible
+from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -15,6 +15,7 @@ from senet_zoo.cli.parser import (
     require_model,
 )
 from senet_zoo.errors import UsageError
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.pruning import PruneReport, Pruning

@@ -2,7 +2,8 @@
 
 import argparse
 
-from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.support.terminal import visible
 
 SUMMARY = "publish a saved model to a hub"
 DESCRIPTION = """\

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=_whole, default=0, metavar="N", help="of everything random; default: 0")
     group.add_argument("--license", metavar="SPDX", help="of the saved network, such as apache-2.0")
     group = parser.add_argument_group("where and how fast")
-    group.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
+    group.add_argument("--device", metavar="NAME", help="cpu or cuda; default: a GPU if there is one")
     group.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     group.add_argument(
         "--pieces", type=positive, default=1, metavar="N", help="cut each step to use less memory; default: 1"

@@ -3,7 +3,8 @@
 import argparse
 import dataclasses
 
-from senet_zoo.cli.output import print_json, print_table, visible
+from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.support.terminal import visible
 
 SUMMARY = "check weights: bytes, names, shapes and values"
 DESCRIPTION = """\

@@ -226,7 +226,11 @@ def _models(names: Sequence[str]) -> list[Model]:
     for name in names:
         matched = registry.matching_names(name) if set(name) & set("*?[") else [registry.find(name).name]
         if not matched:
-            raise UnknownModelError(f"no model matches {name!r}; senet_zoo.list_models() lists all")
+            raise UnknownModelError(
+                f"no model matches {name!r}",
+                python="; senet_zoo.list_models() lists all",
+                command_line="; senet-zoo list prints all",
+            )
         found |= {each: registry.MODELS[each] for each in matched}
     if not found:
         raise UsageError("a benchmark needs at least one model: name it")

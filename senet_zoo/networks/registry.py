@@ -108,9 +108,12 @@ def find(name: str) -> Model:
     Raises:
         UnknownModelError: there is none; the message lists the near misses.
     """
+    listed = {"python": "; senet_zoo.list_models() lists all", "command_line": "; senet-zoo list prints all"}
+    if not isinstance(name, str) or not name:
+        raise UnknownModelError(f"a model is asked for by its name, such as se_resnet50, got {name!r}", **listed)
     model = MODELS.get(ALIASES.get(name, name))
     if model is None:
-        raise UnknownModelError(f"no model is named {name!r}{_near(name)}; senet_zoo.list_models() lists all")
+        raise UnknownModelError(f"no model is named {name!r}{_near(name)}", **listed)
     return model
 
 

@@ -82,8 +82,9 @@ class ExportedModel:
         preprocessing = self.metadata.preprocessing
         if preprocessing is None:
             raise ExportError(
-                f"{self.path} does not say how a picture becomes its input: export it with preprocessing=..., or call "
-                "the network with arrays of your own"
+                f"{self.path} does not say how a picture becomes its input",
+                python=": export it with preprocessing=..., or call the network with arrays of your own",
+                command_line=": export it from a folder or from weights that say it",
             )
         prepare = partial(pixels, preprocessing=preprocessing)
         return classify_pictures(sources, prepare, partial(self._classify, top=top), batch=batch, workers=workers)

@@ -58,8 +58,8 @@ class Runtime(Enum):
         file_format = ExportFormat.of(path)
         if file_format is ExportFormat.TORCH:
             raise UsageError(
-                f"a .pt2 is run by PyTorch itself: torch.export.load({str(path)!r}).module(); export .onnx or .xml to "
-                "predict without it"
+                "a .pt2 is run by PyTorch itself; export .onnx or .xml to predict without it",
+                python=f", or call torch.export.load({str(path)!r}).module()",
             )
         return cls.ONNX if file_format is ExportFormat.ONNX else cls.OPENVINO
 

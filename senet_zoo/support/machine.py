@@ -29,7 +29,7 @@ def format_machine(machine: Mapping[str, str | int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 
-def find_device(name: str | None) -> torch.device:
+def find_device(name: str | torch.device | None) -> torch.device:
     """The device of that name; default: the first CUDA device, or the CPU if there is none.
 
     Raises:
@@ -39,12 +39,17 @@ def find_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"a device is named like cpu, cuda or cuda:1, got {name!r}") from error
+    way_out = {"python": ': use device="cpu"', "command_line": ": use --device cpu"}
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"a CUDA device must exist, and {name!r} does not ({torch.cuda.device_count()} seen): use --device cpu"
+            f"a CUDA device must exist, and {str(name)!r} does not ({torch.cuda.device_count()} seen)", **way_out
         )
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # each backend that is missing raises another one
+        raise UsageError(f"a device must be there, and PyTorch has no {str(name)!r} here", **way_out) from error
     return device
 
 

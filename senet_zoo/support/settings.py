@@ -48,7 +48,10 @@ def private_manifest() -> Path | None:
 
 def hub_endpoint() -> str | None:
     """Address of the hub without a slash at the end; None for huggingface_hub's own."""
-    return os.environ.get("SENET_ZOO_HUB", "").rstrip("/") or None
+    address = os.environ.get("SENET_ZOO_HUB", "").rstrip("/")
+    if "@" in address.partition("://")[2].partition("/")[0]:  # clients would write it into their logs
+        raise UsageError("SENET_ZOO_HUB must hold no name and password: write the address alone, and set HF_TOKEN")
+    return address or None
 
 
 def hub_token() -> str | bool | None:

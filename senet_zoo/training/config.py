@@ -121,6 +121,11 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.recipe, TrainRecipe):
+            raise UsageError(
+                'a run\'s recipe must be a TrainRecipe, such as senet_zoo.training.RECIPES["finetune"], '
+                f"got {self.recipe!r}"
+            )
         self._check_least({"size": 8, "patience": 1, "pieces": 1})
         if self.fused is not True and self.fused is not False and self.fused != "auto":
             raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')

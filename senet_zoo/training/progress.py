@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from senet_zoo.support.terminal import visible_lines
+
 LINE_EVERY = 30.0  # seconds between two lines, where there is no bar
 
 
@@ -23,6 +25,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
+        line = visible_lines(line)
         if self._bar is not None:
             self._bar.write(line, file=self._stream)
         elif not self._silent:

@@ -141,7 +141,7 @@ def _file(config: FolderConfig, row: WeightsRow | None) -> list[str]:
     if provenance.base:
         lines.append(f"- published weights that it is, or was trained on from: `{provenance.base}`")
     if row is not None and row.origin:
-        lines.append(f"- trained at first by: {row.origin}")
+        lines.append(f"- trained at first by: {_cell(row.origin)}")
     if row is not None and row.license == provenance.license:
         lines.append(f"- who says so of the licence: {_cell(row.license_source)}")
     return [*lines, ""]

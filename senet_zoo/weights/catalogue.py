@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from senet_zoo.data.labels import categories
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import UnknownModelError
 from senet_zoo.networks import registry
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ def default_preprocessing(name: str) -> Preprocessing:
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """``model.tag`` in its two parts; the tag is None where there is none."""
+    """``model.tag`` in its two parts; the tag is None where there is none.
+
+    Raises:
+        UnknownModelError: no text, or nothing before the dot.
+    """
+    if not isinstance(name, str) or not name.partition(".")[0]:
+        raise UnknownModelError(f"a model is asked for by its name, such as se_resnet50, got {name!r}")
     model, _, tag = name.partition(".")
     return model, tag or None

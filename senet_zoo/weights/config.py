@@ -151,7 +151,9 @@ def read_config(folder: Path) -> FolderConfig:
     if not path.is_file():
         raise WeightsNotFound(
             f"a saved model is a folder with {TENSORS} and {CONFIG}, but there is no {path}; without it, name the "
-            f"model: create_model(NAME, weights={str(folder)!r})"
+            "model",
+            python=f": create_model(NAME, weights={str(folder)!r})",
+            command_line=f": --model NAME --weights {folder}",
         )
     return parse_config(read_json(path), str(path))
 

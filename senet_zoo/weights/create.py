@@ -11,6 +11,7 @@ from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta, unfilled
 from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.support.machine import find_device
 from senet_zoo.weights.catalogue import Weights, get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside
 from senet_zoo.weights.download import Failures, candidates, resolve
@@ -56,7 +57,7 @@ def create_model(
     Raises:
         UnknownModelError: no model of that name; the message lists the near misses.
         UnknownWeightsError: pretrained weights were asked for and there are none, or none of that tag.
-        UsageError: arguments that contradict each other.
+        UsageError: arguments that contradict each other, a device that is not there, a dtype that holds no fractions.
         SpecError: the network cannot honour ``se`` or ``drop_path``.
         WeightsError: the weights could not be had, or are not what they should be. Never a random start instead.
 
@@ -65,12 +66,22 @@ def create_model(
         >>> model(torch.zeros(1, 3, 32, 32)).shape
         torch.Size([1, 10])
     """
+    device = find_device(device)
+    _check_dtype(dtype)
     model_name, tag = split_name(name)
     model = registry.find(model_name)
     if pretrained and weights is not None:
-        raise UsageError("pretrained=True and weights=... both say where weights come from; pass one of them")
+        raise UsageError(
+            "weights come from one place, and two were named",
+            python=", by pretrained=True and by weights=...; pass one of them",
+            command_line=": use --pretrained or --weights, not both",
+        )
     if tag and not pretrained:
-        raise UsageError(f"{name!r} names the weights {tag!r}; add pretrained=True, or ask for {model.name!r}")
+        raise UsageError(
+            f"{name!r} names the weights {tag!r}",
+            python=f"; add pretrained=True, or ask for {model.name!r}",
+            command_line="; leave the tag out where --weights names a file, or --weights where the tag is meant",
+        )
     spec = model.spec(se)
     if se is not None and se != model.se and pretrained:
         raise UsageError(
@@ -108,6 +119,12 @@ def create_model(
     return net.to(device=device, dtype=dtype).eval()
 
 
+def _check_dtype(dtype: object) -> None:
+    """Refuse a word such as ``float16``, which is no dtype of PyTorch's, and dtypes without fractions."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise UsageError(f"dtype must be one of PyTorch's floating-point types, such as torch.float16, got {dtype!r}")
+
+
 def _published(
     record: Weights, model: Model, spec: NetworkSpec, dropout: float | None, drop_path: float
 ) -> tuple[Checkpoint, ConvNet]:
@@ -125,7 +142,9 @@ def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:
     if config.architecture != model.name:
         raise WeightsMismatch(
             f"weights load only into the function that they were trained in: {CONFIG} says {config.architecture}, not "
-            f"{model.name}. Ask for create_model({config.architecture!r}, weights=...)"
+            f"{model.name}",
+            python=f". Ask for create_model({config.architecture!r}, weights=...)",
+            command_line=f". Leave --model out, or write --model {config.architecture}",
         )
     if se is not None and se != config.se:
         raise UsageError(f"{CONFIG} beside the weights says {config.se}, not {se}; drop se=...")

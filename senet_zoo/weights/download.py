@@ -88,15 +88,19 @@ class Failures:
         """The error to raise when no source is left: of the most telling type, with all reasons."""
         cause = min((e for _, e in self._errors), key=lambda e: _TELLING.index(type(e)), default=None)
         kind = WeightsNotFound if cause is None else type(cause)
-        reasons = "".join(f"\n  {source}: {_reason(source, e)}" for source, e in self._errors)
-        error = kind(f"{self._name} could not be loaded; tried in order:{reasons}")
+        message = f"{self._name} could not be loaded; tried in order:"
+        error = kind(
+            message,
+            python="".join(f"\n  {source}: {_reason(source, str(e))}" for source, e in self._errors),
+            command_line="".join(f"\n  {source}: {_reason(source, e.for_command_line)}" for source, e in self._errors),
+        )
         error.__cause__ = cause
         return error
 
 
-def _reason(source: str, error: WeightsError) -> str:
-    subject, _, rest = str(error).partition(": ")
-    return rest if source.endswith(subject) else str(error)  # most messages begin with the source
+def _reason(source: str, message: str) -> str:
+    subject, _, rest = message.partition(": ")
+    return rest if source.endswith(subject) else message  # most messages begin with the source
 
 
 def locate(row: WeightsRow) -> VerifiedCheckpoint:

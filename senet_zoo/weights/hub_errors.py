@@ -69,7 +69,9 @@ def explain_hub(error: Exception, *, what: str, repo: str, revision: str, endpoi
     if isinstance(error, hub.OfflineModeIsEnabled):
         return WeightsUnavailable(
             f"{what}: HF_HUB_OFFLINE is set and the file is not in {cache}; unset it once to download, copy the file "
-            f"there from another machine, or give a local one as weights="
+            f"there from another machine, or give a local one",
+            python=" as weights=",
+            command_line=" as --weights",
         )
     if isinstance(error, hub.HfHubHTTPError) and not _is_plain_404(error):
         return _http_status(error, what, endpoint)
@@ -102,8 +104,9 @@ def explain_network(error: Exception, *, what: str, endpoint: str) -> WeightsErr
         )
     if isinstance(error, httpx.ConnectError):
         return WeightsUnavailable(
-            f"{what}: {endpoint} cannot be reached ({text}); check the network and HTTPS_PROXY, or give a local file "
-            f"as weights="
+            f"{what}: {endpoint} cannot be reached ({text}); check the network and HTTPS_PROXY, or give a local file",
+            python=" as weights=",
+            command_line=" as --weights",
         )
     return WeightsUnavailable(f"{what}: the download from {endpoint} broke off ({text}); try again")
 

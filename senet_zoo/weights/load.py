@@ -242,14 +242,17 @@ def identify(file: Checkpoint) -> Model:
         reason = ambiguity or "they share names and shapes of all tensors"
         raise UsageError(
             f"the tensors of {file.path} (names of {file.dialect.name}) fit "
-            f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Name "
-            f"the network: --model {candidates[0].name}, or model=... in Python"
+            f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Where "
+            f"it is known to be one of them, name it",
+            python=f": model={candidates[0].name!r}",
+            command_line=f": --model {candidates[0].name}",
         )
     raise WeightsMismatch(
         f"{file.path} holds {len(file.header.tensors)} tensors named as by {file.dialect.used_by}, but no network of "
         f"the zoo has exactly these names and shapes and that library's function"
-        f"{f' ({ambiguity})' if ambiguity else ''}. Name the network that they should be (--model NAME) to "
-        f"see what differs"
+        f"{f' ({ambiguity})' if ambiguity else ''}. Name the network that they should be, to see what differs",
+        python=": model=NAME",
+        command_line=": --model NAME",
     )
 
 

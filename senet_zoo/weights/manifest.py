@@ -97,11 +97,13 @@ class Manifest:
         if not rows:
             near = get_close_matches(model, self.models, n=4, cutoff=0.75)
             raise UnknownWeightsError(
-                f"no public checkpoint of {model} is known{_or_list('; near misses with one: ', near)}. Build it "
-                f"without pretrained=True, or give your own file as weights="
+                f"no public checkpoint of {model} is known{_or_list('; near misses with one: ', near)}",
+                python=". Build it without pretrained=True, or give your own file as weights=",
+                command_line=". senet-zoo list --weights prints all; your own file or folder goes in as --weights",
             )
-        tags = [row.tag for row in rows]
-        near = get_close_matches(str(tag), tags, n=2, cutoff=0.5)
+        others = [row.name for rows in self.models.values() for row in rows if row.tag == tag]
+        elsewhere = get_close_matches(f"{model}.{tag}", others, n=2, cutoff=0.9)  # another form of the same network
+        near = elsewhere or get_close_matches(str(tag), [row.tag for row in rows], n=2, cutoff=0.5)
         raise UnknownWeightsError(
             f"{model} has no checkpoint tagged {tag!r}{_or_list('; did you mean ', near)}. "
             f"It has: {', '.join(row.name for row in rows)}"

@@ -204,14 +204,17 @@ def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
         raise PublishError(f"{file} must begin with valid YAML between two lines of ---: {e}; correct it there") from e
     if not licence:
         raise PublishError(
-            f"a published model names its licence, but {file} does not; save it with save_pretrained(model, folder, "
-            f"license='apache-2.0') or another, or write license: into the card"
+            f"a published model names its licence, but {file} does not; write license: into the card",
+            python=", or save_pretrained(model, folder, license='apache-2.0')",
+            command_line=" between its two lines of ---, such as license: apache-2.0",
         )
     stated = provenance.license if provenance else None
     if not isinstance(licence, str) or stated not in (None, licence):
         raise PublishError(
             f"card and {CONFIG} of a published model name one licence, but {file} says {licence} and {CONFIG} says "
-            f"{stated}; save it with the licence that holds, save_pretrained(model, folder, license=...)"
+            f"{stated}; save it with the licence that holds",
+            python=": save_pretrained(model, folder, license=...)",
+            command_line=", or correct the card",
         )
     return licence
 

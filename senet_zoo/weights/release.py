@@ -49,7 +49,9 @@ def download(source: ReleaseFile) -> VerifiedFile:
     if constants.is_offline_mode():
         raise WeightsUnavailable(
             f"{source.url}: HF_HUB_OFFLINE is set and the file was not converted before; unset it once to download, or "
-            f"give a local file as weights="
+            f"give a local file",
+            python=" as weights=",
+            command_line=" as --weights",
         )
     path = _converted(source)
     try:
@@ -117,7 +119,9 @@ def _download(source: ReleaseFile, part: Path) -> str:
     raise WeightsCorrupted(
         f"the sha256 of {source.url} must start with {source.sha256_prefix}, but two downloads gave "
         f"{' and '.join(mismatches)}: a proxy or a disk alters data, or the release was replaced; give a local "
-        f"file as weights="
+        f"file",
+        python=" as weights=",
+        command_line=" as --weights",
     )
 
 

@@ -137,7 +137,9 @@ def from_pretrained(
         if config is None:
             raise WeightsNotFound(
                 f"a saved model has a {CONFIG} that says which network its tensors belong to, but {address} has none "
-                f"of this zoo; name the model: create_model(NAME, weights={address!r})"
+                f"of this zoo; name the model",
+                python=f": create_model(NAME, weights={address!r})",
+                command_line=f": --model NAME --weights {address}",
             )
         return create_model(config.architecture, weights=address, device=device, dtype=dtype)
     path = Path(folder).expanduser()

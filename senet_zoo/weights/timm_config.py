@@ -59,8 +59,9 @@ class TimmConfig:
         model = named_by("timm", self.name)
         if model is None:
             raise UnknownModelError(
-                f"no model of the zoo is known to be the function of timm's {self.name!r}; senet_zoo.list_models() "
-                f"lists all"
+                f"no model of the zoo is known to be the function of timm's {self.name!r}",
+                python="; senet_zoo.list_models() lists all",
+                command_line="; senet-zoo list prints all",
             )
         return model
 

@@ -162,7 +162,9 @@ def _is_kit(target: str | Path, model: str | None) -> bool:
     if not kit.is_kit(Path(target).expanduser()):
         return False
     if model is not None:
-        raise UsageError(f"the manifest in {target} names the models of its weights; model={model!r} goes with a file")
+        raise UsageError(
+            f"the manifest in {target} names the models of its weights; a model {model!r} goes with a file"
+        )
     return True
 
 
@@ -173,7 +175,7 @@ def _request(target: str | Path, model: str | None) -> _Request:
         name, tag = split_name(model) if model else (config.architecture if config else None, None)
         return _Request(text, lambda: _find_own(target), name, get_weights(str(model)).row if tag else None, config)
     if model is not None:
-        raise UsageError(f"{text} already names its model; model={model!r} goes with a file")
+        raise UsageError(f"{text} already names its model; a model {model!r} goes with a file")
     row = get_weights(text).row
     return _Request(row.name, lambda: _find_published(row), row.model, row, None)
 

@@ -1,11 +1,14 @@
 """Every command explains itself, and a misspelt word gets its near misses and status 2."""
 
+import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from senet_zoo import SenetZooError, create_model
 from senet_zoo.cli import COMMANDS, main
 
 
@@ -52,6 +55,19 @@ def test_every_word_of_an_example_is_understood(command: str, capsys: pytest.Cap
         (["predict", "x.png", "--weights", "w.safetensors"], "add --model NAME"),
         (["predict", "x.png", "--device", "gpu"], "named like cpu, cuda or cuda:1, got 'gpu'"),
         (["predict", "x.png", "--device", "cuda:99"], "'cuda:99' does not"),
+        (["predict", "x.png", "--device", "mps:7"], "PyTorch has no 'mps:7' here: use --device cpu"),
+        (["train", "photos", "--device", "gpu", "--model", "se_resnet20", "-o", "out"], "named like cpu, cuda"),
+        (["train", "photos", "--lr", "0.1"], "'--lr' is not understood; did you mean --rate?"),
+        (["train", "photos", "--learning-rate=0.1"], "did you mean --rate?"),
+        (["train", "photos", "--val", "0.2"], "did you mean --val-share?"),
+        (["train", "photos", "--batch-size", "8"], "did you mean --batch?"),
+        (["train", "photos", "--num-workers", "8"], "did you mean --workers?"),
+        (["train", "photos", "--wd", "0.1"], "a recipe sets it: train --recipe NAME --show"),
+        (["export", "--modle", "se_resnet20"], "'--modle' is not understood; did you mean --model?"),
+        (["manifest", "pin", "--onlin"], "'--onlin' is not understood"),
+        (["predict", "x.png", "--model", ""], "asked for by its name, such as se_resnet50, got ''"),
+        (["predict", "x.png", "--model", ".cifar10"], "asked for by its name, such as se_resnet50, got '.cifar10'"),
+        (["info", "senet154.gluon_in1k"], "did you mean senet154b.gluon_in1k"),
         (["tables", "rato"], "no table is named 'rato'; did you mean ratio?"),
         (["tables", "zzz"], "no table is named 'zzz'; they are ratio, squeeze, gate"),
         (["tables", "nosqueeze"], "did you mean noSqueeze"),
@@ -80,6 +96,50 @@ def test_wrong_usage_is_status_2_and_names_the_way_out(
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["info", "se_resnet51"],
+        ["download", "se_resnet110"],
+        ["benchmark", "zzz*"],
+        ["predict", "x.png", "--model", "se_resnet20.cifar10", "--weights", "w.safetensors"],
+        ["predict", "x.png", "--exported", "net.pt2"],
+    ],
+)
+def test_advice_speaks_of_options_and_not_of_calls(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) != 0
+    err = capsys.readouterr().err
+    assert not re.search(r"senet_zoo\.\w+|\w+\(|\b\w+=", err), err
+
+
+def test_an_error_has_the_way_out_of_each_who_reads_it() -> None:
+    with pytest.raises(SenetZooError) as caught:
+        create_model("se_resnet51")
+    assert "senet_zoo.list_models()" in str(caught.value)
+    assert "senet_zoo." not in caught.value.for_command_line
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.for_command_line) == (str(caught.value), caught.value.for_command_line)
+
+
+def test_what_a_stranger_wrote_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "\x1b[2J\u202esenet"]) == 2
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "\u202e" not in out + err
+
+
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "senet_zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_python_dash_m_is_the_same_command_line() -> None:

@@ -142,7 +142,7 @@ def test_gates_without_biases_load_as_such(tmp_path: Path) -> None:
 def test_where_nothing_tells_the_candidates_are_listed(tmp_path: Path) -> None:
     net = ConvNet(MODELS["se_resnet18b"].spec(), num_classes=3)
     torch.save(net.state_dict(), tmp_path / "native.pth")
-    with pytest.raises(UsageError, match=r"fit se_resnet18, se_resnet18b, but do not say.*--model"):
+    with pytest.raises(UsageError, match=r"fit se_resnet18, se_resnet18b, but do not say.*model=.se_resnet18"):
         convert(tmp_path / "native.pth", tmp_path / "a.safetensors")
     assert convert(tmp_path / "native.pth", tmp_path / "a.safetensors", model="se_resnet18b").model == "se_resnet18b"
     assert convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors").model == "se_resnet18b"

@@ -132,7 +132,7 @@ def test_a_librarys_network_is_recognised_loaded_and_written_back(label: str, tm
     torch.save({"state_dict": theirs.state_dict(), "epoch": 90}, tmp_path / "a.pth")
     named = None
     if case.doubt is not None:
-        with pytest.raises(UsageError, match=f"fit {case.name}.*{case.doubt}.*--model {case.name}"):
+        with pytest.raises(UsageError, match=f"fit {case.name}.*{case.doubt}.*model={case.name!r}"):
             convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
         named = case.name
     done = convert(tmp_path / "a.pth", tmp_path / "a.safetensors", model=named, to=case.to)

@@ -216,7 +216,7 @@ def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
         return None
     return (
         "pytorchcv has two networks of these names and shapes, one with its stride in the first 1x1 and one with it in "
-        "the 3x3 (named ...b)"
+        "the 3x3 (named ...b), and only the second is a network of this zoo: the other is another function"
     )
 
 

@@ -62,7 +62,11 @@ class Int8:
             PictureError: a folder without pictures, or a picture that cannot be read.
         """
         if preprocessing is None:
-            raise UsageError("int8 is calibrated on pictures, and their preprocessing is unknown: pass preprocessing=")
+            raise UsageError(
+                "int8 is calibrated on pictures, and their preprocessing is unknown",
+                python=": pass preprocessing=",
+                command_line=": export from a folder or from weights that say it",
+            )
         files = [path for source in self.pictures for path in find_pictures(source)]
         if not files:
             raise UsageError("int8 is calibrated on pictures, and none is given: name a folder of some hundred")

@@ -47,8 +47,12 @@ class Model:
             UsageError: a gate for a plain twin.
             SpecError: stages that the network does not have, or widths that it cannot have.
         """
+        if se is not None and not isinstance(se, SE):
+            raise UsageError(f"se must be an SE, such as senet_zoo.SE(reduction=8), got {se!r}")
         if se is not None and self.se is None:
-            raise UsageError(f"{self.name} is the plain twin and has no gate to change; se=... goes with {self.twin}")
+            raise UsageError(
+                f"{self.name} is the plain twin and has no gate to change; a variant goes with {self.twin}"
+            )
         spec = replace(self.build(self.se if se is None else se), name=self.name)
         return spec if widths is None else narrowed(spec, widths)
 
