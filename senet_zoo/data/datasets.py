@@ -6,8 +6,9 @@ from pathlib import Path
 
 from senet_zoo.data.folders import class_folders, flat_folder, tar_file
 from senet_zoo.data.huggingface_datasets import PREFIX, huggingface_dataset
-from senet_zoo.data.labelled import DataSource, Labelled, Split, relabelled, stratified_split
+from senet_zoo.data.labelled import DataSource, Labelled, relabelled, stratified_split
 from senet_zoo.data.npz import npz_files
+from senet_zoo.data.splits import Split
 from senet_zoo.data.torchvision_datasets import DATASETS, torchvision_dataset
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.support.settings import zoo_cache

@@ -1,36 +1,62 @@
 """Pictures in folders and tars: a folder for each class, or one flat folder or tar with a file of labels."""
 
+import logging
 import tarfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from senet_zoo.data.labelled import SPLITS, DataSource, FileReader, Labelled, Split
+from senet_zoo.data.labelled import DataSource, FileReader, Labelled, first_few
 from senet_zoo.data.labels import read_labels
-from senet_zoo.data.pictures import SUFFIXES, decode_picture, find_pictures
-from senet_zoo.errors import DataError, PictureError
+from senet_zoo.data.picture_paths import (
+    SYSTEM_FOLDERS,
+    decoded,
+    describe_passed_over,
+    files_in,
+    holds_picture,
+    is_system_folder,
+    picture_suffixes,
+    say_passed_over,
+    suffixes_of,
+)
+from senet_zoo.data.pictures import decode_picture
+from senet_zoo.data.splits import SPLITS, Split, split_of
+from senet_zoo.errors import DataError
+from senet_zoo.support.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_log = logging.getLogger("senet_zoo")
+_PURPOSE: Mapping[Split, str] = MappingProxyType({"train": "train on", "val": "validate on", "test": "test on"})
+
 
 def class_folders(folder: Path) -> DataSource:
-    """A folder with a subfolder for each class, or with train, val or test above them.
+    """A folder with a subfolder for each class, or with train, val or test above them, as `split_of` knows them.
 
     Classes are the subfolders' names, sorted as torchvision's ImageFolder sorts them; each is searched to its depth.
+
+    Raises:
+        DataError: it cannot be told whether subfolders are parts or classes, or two are the same part.
     """
-    names = {path.name for path in _subfolders(folder)}
-    splits = tuple(split for split in SPLITS if split in names and _subfolders(folder / split))
-    return DataSource(str(folder), splits, partial(_open_folders, folder))
+    parts = _parts(folder)
+    return DataSource(str(folder), tuple(split for split in SPLITS if split in parts), partial(_open, folder, parts))
 
 
 def flat_folder(folder: Path, labels: Path, classes: Path | None) -> DataSource:
     """A folder of pictures with a file of labels, whose names are relative to the folder; see `read_labels`."""
 
     def open_whole(_: Split | None) -> Labelled:
-        paths = {path.relative_to(folder).as_posix(): path for path in _pictures(folder)}
+        found = files_in(folder)
+        if not found.pictures:
+            raise DataError(f"a folder of labelled pictures must hold one, and {folder} holds none")
+        paths = {path.relative_to(folder).as_posix(): path for path in found.pictures}
         names, numbers, known = read_labels(labels, classes, tuple(paths))
+        say_passed_over(str(folder), found.passed_over + _unlabelled(names, paths))
         return Labelled(known, numbers, names, FileReader(tuple(paths[name] for name in names)))
 
     return DataSource(str(folder), (), open_whole)
@@ -48,51 +74,120 @@ def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
     return DataSource(str(path), (), partial(_open_tar, path, labels, classes))
 
 
-def _open_folders(folder: Path, split: Split | None) -> Labelled:
-    root = folder / split if split else folder
-    classes = sorted(path.name for path in _subfolders(root))
+def _parts(folder: Path) -> dict[Split, Path]:
+    """The subfolders that are parts: called by the word for one, with a subfolder for each class."""
+    subfolders = _subfolders(folder)
+    called = {path: split for path in subfolders if (split := split_of(path.name))}
+    parts: dict[Split, Path] = {}
+    for path, split in called.items():
+        if not _subfolders(path):
+            continue
+        if split in parts:
+            raise DataError(
+                f"a data set has one part to {_PURPOSE[split]}, and {folder} has both {parts[split].name} and "
+                f"{path.name}: rename one of them"
+            )
+        parts[split] = path
+    others = [path for path in subfolders if path not in parts.values()]
+    if not parts:
+        if called and not any(path not in called for path in others):
+            raise DataError(
+                f"{_names(called)} in {folder} are called as parts of a data set are, not as classes, and hold no "
+                "subfolder for each class: sort their pictures into subfolders, or name a file of labels (--labels)"
+            )
+        return {}
+    strange = [path for path in others if holds_picture(path)]
+    if len(parts) == 1 and any(path not in called for path in strange):
+        raise DataError(
+            f"{_names(parts.values())} in {folder} is called as a part of a data set is, and beside it lie pictures in "
+            f"{_names(strange)}: move those elsewhere if they are no part, or rename it if it is a class"
+        )
+    if strange:
+        _log.warning(
+            "%s: passed over the folders %s, which are no parts with a subfolder for each class; parts are %s",
+            folder,
+            _names(strange),
+            _names(parts.values()),
+        )
+    return {split: _unwrapped(path, split) for split, path in parts.items()}
+
+
+def _unwrapped(folder: Path, split: Split) -> Path:
+    """The folder of classes; some archives have the part's folder twice, one in the other."""
+    inner = _subfolders(folder)
+    return inner[0] if len(inner) == 1 and split_of(inner[0].name) == split and _subfolders(inner[0]) else folder
+
+
+def _open(folder: Path, parts: dict[Split, Path], split: Split | None) -> Labelled:
+    root = parts[split] if split else folder
+    classes = _subfolders(root)
     if not classes:
         raise DataError(
             f"a folder of labelled pictures holds a subfolder for each class, and {root} holds none: sort the pictures "
-            "into subfolders, or name a file of labels"
+            "into subfolders, or name a file of labels (--labels, or labels=)"
         )
-    files, labels = [], []
-    for label, name in enumerate(classes):
-        found = _pictures(root / name)
-        files += found
-        labels += [label] * len(found)
-    names = tuple(str(path.relative_to(folder)) for path in files)
-    return Labelled(tuple(classes), tuple(labels), names, FileReader(tuple(files)))
+    files: list[Path] = []
+    labels: list[int] = []
+    passed_over = _beside(root)
+    for label, path in enumerate(classes):
+        found = files_in(path)
+        if not found.pictures:
+            listed = f" ({describe_passed_over(found.passed_over)})" if found.passed_over else ""
+            raise DataError(
+                f"every class must have a picture, and {decoded(path.name)} has none{listed}: put one into {path}, or "
+                "remove it"
+            )
+        files += found.pictures
+        labels += [label] * len(found.pictures)
+        passed_over += found.passed_over
+    say_passed_over(str(root), passed_over)
+    names = tuple(decoded(path.relative_to(folder)) for path in files)
+    return Labelled(tuple(decoded(path.name) for path in classes), tuple(labels), names, FileReader(tuple(files)))
+
+
+def _beside(root: Path) -> Counter[str]:
+    """What lies beside the folders of the classes."""
+    files = [path for path in root.iterdir() if not path.is_dir() and not path.name.startswith(".")]
+    loose = [path for path in files if path.suffix.lower() in picture_suffixes()]
+    counted = suffixes_of(path for path in files if path not in loose)
+    if loose:
+        counted["pictures outside the folders of the classes"] = len(loose)
+    counted.update(f"folders {path.name}" for path in root.iterdir() if path.name.casefold() in SYSTEM_FOLDERS)
+    return counted
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _pictures(folder: Path) -> list[Path]:
     try:
-        return find_pictures(folder)
-    except PictureError as error:
-        raise DataError(f"every class must have a picture, and {folder.name} has none: {error}") from error
+        found = [path for path in folder.iterdir() if path.is_dir() and not is_system_folder(path.name)]
+    except OSError as error:
+        raise DataError(f"{folder} must be a folder that can be listed, and is not: {error.strerror}") from error
+    return sorted(found, key=lambda path: path.name)
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return first_few([decoded(path.name) for path in paths])
 
 
 def _open_tar(path: Path, labels: Path, classes: Path | None, _: Split | None) -> Labelled:
+    suffixes = picture_suffixes()
     try:
-        with tarfile.open(path, "r:") as tar:
-            spans = {
-                member.name: (member.offset_data, member.size)
-                for member in tar
-                if member.isreg() and PurePosixPath(member.name).suffix.lower() in SUFFIXES
-            }
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            spans = {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
     except (OSError, tarfile.TarError) as error:
         raise DataError(
             f"{path} must be a tar that is not compressed, for its pictures are read in place, and is not ({error}): "
             "unpack it, or pack it again without compression"
         ) from error
-    if not spans:
+    pictures = tuple(name for name in spans if PurePosixPath(name).suffix.lower() in suffixes)
+    if not pictures:
         raise DataError(f"a tar of labelled pictures must hold one, and {path} holds none")
-    names, numbers, known = read_labels(labels, classes, tuple(spans), first=1)
+    names, numbers, known = read_labels(labels, classes, pictures, first=1)
+    say_passed_over(str(path), suffixes_of(spans.keys() - set(pictures)) + _unlabelled(names, pictures))
     return Labelled(known, numbers, names, TarReader(path, names, tuple(spans[name] for name in names)))
+
+
+def _unlabelled(names: Sequence[str], pictures: Collection[str]) -> Counter[str]:
+    return Counter({"pictures without a label": len(pictures) - len(names)})
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from senet_zoo.data.labelled import SPLITS, DataSource, Labelled, Split
+from senet_zoo.data.labelled import DataSource, Labelled
+from senet_zoo.data.picture_paths import say_passed_over
 from senet_zoo.data.pictures import decode_picture, read_picture
+from senet_zoo.data.splits import SPLITS, Split, split_of
 from senet_zoo.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PREFIX = "hf:"
-_SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
 def huggingface_dataset(address: str) -> DataSource:
@@ -34,7 +35,14 @@ def huggingface_dataset(address: str) -> DataSource:
             f"{address} is read by the library datasets, which is not installed: pip install 'senet-zoo[datasets]'"
         ) from error
     splits = _from_hub(address, lambda: datasets.get_dataset_split_names(repo, revision=revision or None))
-    theirs = {_SPLITS[split]: split for split in splits if split in _SPLITS}
+    theirs: dict[Split, str] = {}
+    for name in splits:
+        if (split := split_of(name)) is None:
+            continue
+        if split in theirs:
+            raise DataError(f"a data set has one split of a kind, and {address} has both {theirs[split]} and {name}")
+        theirs[split] = name
+    say_passed_over(address, {f"split {name}": 1 for name in splits if name not in theirs.values()})
 
     def open_split(split: Split | None) -> Labelled:
         if split is None:

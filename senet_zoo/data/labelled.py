@@ -4,17 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from senet_zoo.data.pictures import read_picture
+from senet_zoo.data.splits import Split
 from senet_zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Labelled:
             raise DataError("labelled pictures must be at least one, and there is none")
         if len(self.labels) != len(self.names):
             raise DataError(f"each picture has one label: got {len(self.names)} pictures and {len(self.labels)} labels")
-        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if twice:
             raise DataError(f"classes must differ in their names, and {', '.join(twice)} stands twice: rename one")
         for name, label in zip(self.names, self.labels, strict=True):

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.pictures import prepare_picture
 from senet_zoo.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class _Pictures(Dataset[tuple[int, Tensor | str]]):
 
     def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
         try:
-            return index, self.transform(self.data.read(index))
+            return index, prepare_picture(self.transform, self.data.read(index), self.data.names[index])
         except PictureError as error:
             return index, str(error)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from senet_zoo.data.labelled import ArrayReader, DataSource, Labelled, Split
+from senet_zoo.data.labelled import ArrayReader, DataSource, Labelled
+from senet_zoo.data.splits import Split
 from senet_zoo.errors import DataError
 
 

@@ -1,70 +1,54 @@
-"""Find picture files, and read any of them as 8-bit RGB."""
+"""Read any picture as 8-bit RGB, upright."""
 
 import io
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from senet_zoo.errors import PictureError
+from senet_zoo.support.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# What is taken from a folder; a file that is named by itself may end in anything that Pillow opens.
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"}
-    | {".tga", ".webp"}
-)
+Prepared = TypeVar("Prepared")
 
-
-def find_pictures(source: str | os.PathLike[str]) -> list[Path]:
-    """The picture files at a path.
-
-    Args:
-        source: a file, whatever its suffix; a folder, searched to its depth for the suffixes in `SUFFIXES`; or a
-            ``file:`` URL of either. Inside a folder, hidden names (``.x``) and links to folders are skipped.
-
-    Returns:
-        The files in natural order (``2.png`` before ``10.png``), those of a folder before those of its subfolders.
-
-    Raises:
-        PictureError: nothing lies there, the folder holds no picture, or the URL leads elsewhere.
-    """
-    path = _local_path(os.fspath(source))
-    if path.is_dir():
-        found = list(_walk(path))
-        if not found:
-            raise PictureError(
-                f"a folder to read must hold a picture, and {str(path)!r} and its subfolders hold none: "
-                f"give another folder, or files ending in {' '.join(sorted(SUFFIXES))}"
-            )
-        return found
-    if not path.exists():
-        raise PictureError(f"a picture must exist, and nothing lies at {str(path)!r}: check the path")
-    return [path]
+# Of all that Pillow opens these alone, because a file's contents choose the format, not its name: PostScript, for one,
+# would start an interpreter. Targa has no signature, so it is tried last.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF", "TGA")
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+ORIENTATION = 0x0112  # the tag of EXIF
+MOST_RESIZED = 2**26  # pixels of a resized picture: 200 MB
+STRIP = 2**22  # pixels that are converted at once where that takes several times their memory
 
 
 def read_picture(path: str | os.PathLike[str]) -> "Image":
     """One picture as 8-bit RGB, upright.
 
     Grey, palette, CMYK and YCbCr pictures are what Pillow's ``convert("RGB")`` makes of them; colour profiles are not
-    applied; of an animation, the first frame.
+    applied; of an animation, the first frame. HEIC is read where pillow-heif is installed.
 
     Raises:
-        PictureError: the file cannot be opened, is no picture, is damaged or cut short, is larger than Pillow's limit
-            against decompression bombs, or holds numbers without an agreed white (32-bit grey).
+        PictureError: the file cannot be opened, is a pipe or a device, is no picture of the formats in `FORMATS`, is
+            damaged or cut short, has more pixels than Pillow opens, or holds numbers without an agreed white (32-bit
+            grey).
 
     Differs from ``convert("RGB")`` where that shows something else than a viewer would:
 
     - transparency (alpha channel, palette or colour key) is laid over white, not dropped, because any colour may hide
       under a transparent pixel;
     - 16-bit grey keeps its high byte, as Pillow does for 16-bit colour, and is not cut off at 255;
-    - a camera's EXIF orientation is applied.
+    - a camera's EXIF orientation is applied; EXIF that cannot be read is none.
     """
-    return _decode(path, os.fspath(path))
+    name = os.fsdecode(path)
+    try:
+        with open_regular(path) as file:
+            return _decode(file, name)
+    except OSError as error:
+        raise PictureError(
+            f"{name[:200]}: a picture must be a file that can be read, and this is none "
+            f"({error.strerror or error}): check the path and its permissions"
+        ) from error
 
 
 def decode_picture(data: bytes, name: str) -> "Image":
@@ -80,38 +64,134 @@ def decode_picture(data: bytes, name: str) -> "Image":
     return _decode(io.BytesIO(data), name)
 
 
-def _decode(source: "str | os.PathLike[str] | io.BytesIO", name: str) -> "Image":
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def to_rgb(picture: "Image") -> "Image":
+    """A picture of Pillow's as `read_picture` gives it: 8-bit RGB, upright, without metadata.
+
+    Raises:
+        PictureError: it holds numbers without an agreed white.
+    """
+    upright = _upright(picture)
+    in_steps = upright.mode.startswith(("I", "F")) or upright.has_transparency_data
+    rgb = _in_strips(upright) if in_steps else upright.convert("RGB")
+    rgb.info = {}  # or a reader of its EXIF would turn it again
+    return rgb
+
+
+def prepare_picture(prepare: "Callable[[Image], Prepared]", picture: "Image", name: str) -> Prepared:
+    """What a network's preprocessing makes of a picture.
+
+    Raises:
+        PictureError: it cannot be prepared; the message names the picture.
+    """
+    try:
+        return prepare(picture)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise PictureError(
+            f"{name}: a picture of {picture.width} x {picture.height} pixels needs more memory than there is: make it "
+            "smaller"
+        ) from error
+
+
+def require_resizable(width: int, height: int, shorter: int) -> None:
+    """Refuse a picture, before it takes memory, that would be too large once its shorter side is ``shorter`` pixels.
+
+    Raises:
+        PictureError: it has no pixel, or would have more than `MOST_RESIZED`.
+    """
+    if min(width, height) < 1:
+        raise PictureError(f"a picture must have a pixel, and this one has {width} x {height}")
+    longer = shorter * max(width, height) // min(width, height)
+    if shorter * longer > MOST_RESIZED:
+        raise PictureError(
+            f"a picture of {width} x {height} pixels is too thin: with its shorter side at {shorter} its longer one is "
+            f"{longer}, and the two may make {MOST_RESIZED} pixels: cut it, or leave it out"
+        )
+
+
+def _decode(file: BinaryIO, name: str) -> "Image":
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(source) as picture:
-            return _to_rgb(ImageOps.exif_transpose(picture))
+        with Image.open(file, formats=_formats(file)) as picture:
+            return to_rgb(picture)
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{name}: a picture must be of a format that Pillow reads, and these bytes are of none: "
-            "save it as PNG or JPEG"
+            f"{name}: a picture must be of a format that is read here ({', '.join(FORMATS)}, HEIC), and these bytes "
+            "are of none: save it as PNG or JPEG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(
+            f"{name}: a picture must not be too large, against decompression bombs, and this one is ({error}): make it "
+            "smaller, or raise PIL.Image.MAX_IMAGE_PIXELS in Python if you trust it"
         ) from error
     # Pillow's decoders meet damaged bytes with errors of many types, and one bad file must not end a long run.
     except Exception as error:
         raise PictureError(
-            f"{name}: a picture must be readable and whole, and this one is not ({error}): "
-            "restore the file, or leave it out"
+            f"{name}: a picture must be readable and whole, and this one is not ({str(error) or type(error).__name__}):"
+            " restore the file, or leave it out"
         ) from error
 
 
-def _to_rgb(picture: "Image") -> "Image":
+def _formats(file: BinaryIO) -> tuple[str, ...]:
+    head = file.read(64)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            raise PictureError(
+                "a picture in HEIC is read by pillow-heif, which is not installed: pip install 'senet-zoo[heif]', or "
+                "save it as JPEG"
+            ) from error
+        register_heif_opener()
+        return ("HEIF",)
+    return FORMATS
+
+
+def _upright(picture: "Image") -> "Image":
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    picture.load()  # where it is damaged this fails, and not what follows; TIFF is turned here
+    try:
+        orientation: Any = picture.getexif().get(ORIENTATION)
+    except Exception:  # Pillow meets damaged metadata with errors of many types
+        orientation = None
+    return picture.transpose(turns[orientation]) if isinstance(orientation, int) and orientation in turns else picture
+
+
+def _in_strips(picture: "Image") -> "Image":
+    from PIL import Image
+
+    rgb = Image.new("RGB", picture.size)
+    height = max(1, STRIP // max(1, picture.width))
+    for top in range(0, picture.height, height):
+        strip = picture.crop((0, top, picture.width, min(top + height, picture.height)))
+        rgb.paste(_converted(strip), (0, top))
+    return rgb
+
+
+def _converted(picture: "Image") -> "Image":
     from PIL import Image
 
     if picture.mode.startswith("I"):
         return _grey_from_16_bits(picture).convert("RGB")
     if picture.mode == "F":
         raise PictureError("a grey picture must have 8 or 16 bits, and this one has floats without an agreed white")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _grey_from_16_bits(picture: "Image") -> "Image":
@@ -125,35 +205,3 @@ def _grey_from_16_bits(picture: "Image") -> "Image":
             "scale it to 0..65535"
         )
     return Image.fromarray((values >> 8).astype(numpy.uint8))
-
-
-def _local_path(source: str) -> Path:
-    scheme = source.partition(":")[0].lower()
-    if scheme == "file":
-        from urllib.request import url2pathname  # and with it an HTTP client, which is 40 ms for nothing
-
-        url = urlsplit(source)
-        if url.netloc not in ("", "localhost"):
-            raise PictureError(
-                f"a file: URL must lead to this machine, and {source!r} names the host {url.netloc!r}: "
-                "write file:///folder/picture.png"
-            )
-        return Path(url2pathname(url.path))
-    if scheme in ("http", "https", "ftp", "s3", "hf") and "://" in source:
-        raise PictureError(f"pictures are read from this machine only, and {source!r} is elsewhere: download it first")
-    return Path(source)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    # A subfolder that cannot be listed is passed on as if it were a picture, so that reading it names it.
-    unlistable: list[Path] = []
-    for parent, folders, files in os.walk(folder, onerror=lambda error: unlistable.append(Path(error.filename))):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        for name in sorted(files, key=_natural):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(parent, name)
-    yield from unlistable
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]

@@ -5,14 +5,18 @@ form stands in the manifest, in configs and in exported networks; the rules besi
 """
 
 import math
+import os
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from senet_zoo.data.pictures import read_picture, require_resizable, to_rgb
 from senet_zoo.errors import UsageError
 from senet_zoo.support.json_fields import Items, Member, Number, Whole, read_as
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
     from torchvision.transforms.v2 import Transform
 
 
@@ -87,15 +91,26 @@ class Preprocessing:
     def transforms(self) -> "Transform":
         """The torchvision v2 transform of one picture or a batch.
 
+        A path is read, and a PIL picture turned and converted, as `senet_zoo.data.pictures.read_picture` does it, so
+        that `predict` and this agree. An array is taken for a PIL picture of its values. Both are resized by PIL, as
+        the public weights were trained; a tensor is resized by PyTorch.
+
         Shape:
-            A PIL picture (RGB or grey), or a uint8 tensor (..., C, H, W) with C of 3 (RGB) or 1 (grey)
-            -> float32 (..., 3, size, size). A PIL picture is resized by PIL, as the public weights were trained.
+            A path, a PIL picture, or a uint8 array (H, W, C) with C of 3 (RGB, which cv2 does not give), 4 (RGBA) or 1
+            (grey) -> float32 (3, size, size). A uint8 tensor (..., C, H, W) with C of 3 (RGB) or 1 (grey)
+            -> float32 (..., 3, size, size).
+
+        Raises:
+            UsageError: the transform is given anything else.
+            PictureError: the transform is given a path to no readable picture, or a picture that resized would be too
+                large.
         """
         import torch
         from torchvision.transforms import v2
 
         return v2.Compose(
             [
+                PictureInput(self.resize),
                 v2.RGB(),
                 v2.Resize(self.resize, v2.InterpolationMode(self.interpolation.value), antialias=True),
                 v2.CenterCrop(self.size),
@@ -105,6 +120,74 @@ class Preprocessing:
                 v2.ToPureTensor(),
             ]
         )
+
+
+@dataclass(frozen=True)
+class PictureInput:
+    """Makes a picture of whatever `Preprocessing.transforms` takes: a PIL picture in RGB, or a tensor as it is.
+
+    Args:
+        resize: the shorter side that the picture is resized to next, in pixels.
+    """
+
+    resize: int
+
+    def __call__(self, given: object) -> "Image | Tensor":
+        from PIL import Image
+        from torch import Tensor
+
+        if isinstance(given, str | os.PathLike):
+            picture = read_picture(given)
+        elif isinstance(given, Image.Image):
+            picture = to_rgb(given)
+        elif isinstance(given, Tensor):
+            _require_tensor(given)
+            require_resizable(given.shape[-1], given.shape[-2], self.resize)
+            return given
+        elif type(given).__module__ == "numpy":
+            picture = to_rgb(_from_array(given))
+        else:
+            raise UsageError(
+                "transforms() takes a PIL picture, a path, a uint8 array (H, W, C) or a uint8 tensor (C, H, W), got "
+                f"{type(given).__name__}: open it with PIL.Image.open, or give its path"
+            )
+        require_resizable(*picture.size, self.resize)
+        return picture
+
+
+def _require_tensor(given: "Tensor") -> None:
+    import torch
+
+    if given.dtype != torch.uint8:
+        raise UsageError(
+            f"transforms() takes tensors of uint8, pixels from 0 to 255, got {given.dtype}: give "
+            "(x * 255).round().to(torch.uint8) where they are from 0 to 1"
+        )
+    if given.ndim < 3 or given.shape[-3] not in (1, 3):
+        last = " .permute(2, 0, 1) puts the channels first" if given.ndim == 3 and given.shape[-1] in (1, 3) else ""
+        raise UsageError(
+            f"transforms() takes tensors (..., C, H, W) with C of 3 (RGB) or 1 (grey), got {tuple(given.shape)}:"
+            f"{last or ' drop or repeat channels'}"
+        )
+
+
+def _from_array(given: Any) -> "Image":
+    from PIL import Image
+
+    kind = f"{getattr(given, 'dtype', type(given).__name__)} {getattr(given, 'shape', '')}"
+    if str(getattr(given, "dtype", "")) != "uint8":
+        raise UsageError(
+            f"transforms() takes arrays of uint8, pixels from 0 to 255, got {kind}: give "
+            "(x * 255).round().astype(numpy.uint8) where they are from 0 to 1"
+        )
+    if given.ndim == 3 and given.shape[2] == 1:
+        given = given[:, :, 0]
+    if given.size == 0 or not (given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (3, 4))):
+        raise UsageError(
+            f"transforms() takes one picture as an array (H, W, C), C of 3 (RGB), 4 (RGBA) or 1 (grey), got {kind}: "
+            "x.transpose(1, 2, 0) puts the channels last; give a batch as a tensor, or picture by picture"
+        )
+    return Image.fromarray(given)
 
 
 def _is_rgb(value: object) -> bool:

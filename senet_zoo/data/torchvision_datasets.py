@@ -8,7 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from senet_zoo.data.labelled import ArrayReader, DataSource, FileReader, Labelled, Split
+from senet_zoo.data.labelled import ArrayReader, DataSource, FileReader, Labelled
+from senet_zoo.data.splits import Split
 from senet_zoo.errors import DataError
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError
 
@@ -166,6 +167,7 @@ def _three_squares(picture: "Image") -> "Iterator[Image]":
 
 
 def _resized(picture: "Image", shorter: int, interpolation: Interpolation) -> "Image":
+    require_resizable(*picture.size, shorter)
     resized: Image = _vision().resize(picture, [shorter], interpolation=_mode(interpolation), antialias=True)
     return resized
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy
 from numpy.typing import NDArray
 
+from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.prediction.exported_metadata import Metadata, read_metadata
@@ -26,12 +27,16 @@ def pixels(picture: "Image", preprocessing: Preprocessing) -> NDArray[numpy.floa
     Shape:
         RGB -> (3, size, size).
 
+    Raises:
+        PictureError: resized it would be too large.
+
     Source: torchvision's documented rules: the longer side is rounded down, the corner of the cut to the even pixel.
     """
     from PIL.Image import Resampling
 
     filters = {Interpolation.BILINEAR: Resampling.BILINEAR, Interpolation.BICUBIC: Resampling.BICUBIC}
     size, short = preprocessing.size, preprocessing.resize
+    require_resizable(*picture.size, short)
     width, height = (short * side // min(picture.size) for side in picture.size)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), filters[preprocessing.interpolation])
@@ -64,12 +69,18 @@ class ExportedModel:
         return self.run(x)
 
     def predict(
-        self, sources: Iterable[str | os.PathLike[str]], *, top: int = 5, batch: int = 32, workers: int = 4
+        self,
+        sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        top: int = 5,
+        batch: int = 32,
+        workers: int = 4,
     ) -> Iterator[Prediction | Failure]:
         """Classify pictures, one result each in the order given; one that cannot be read does not stop the others.
 
         Args:
-            sources: files, folders and ``file:`` URLs, as `senet_zoo.data.pictures.find_pictures` reads them.
+            sources: files, folders and ``file:`` URLs, as `senet_zoo.data.picture_paths.find_pictures` reads
+                them; or one of them.
             top: classes in each prediction, or all of them where the model has fewer.
             batch: pictures that the network sees at once.
             workers: threads that decode pictures.

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from senet_zoo.data.pictures import find_pictures, read_picture
+from senet_zoo.data.picture_paths import find_pictures
+from senet_zoo.data.pictures import prepare_picture, read_picture
 from senet_zoo.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Failure:
 
 
 def classify_pictures(
-    sources: Iterable[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     prepare: "Callable[[Image], Item]",
     classify: Callable[[Sequence[tuple[Path, Item]]], Iterable[Prediction]],
     *,
@@ -59,7 +60,7 @@ def classify_pictures(
     prepared pictures wait.
 
     Args:
-        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them.
+        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them; or one of them.
         prepare: turns a picture into the network's input; it runs in a thread.
         classify: turns a batch of at least one (path, input) into predictions, in the same order.
         batch: pictures that are classified at once.
@@ -70,7 +71,7 @@ def classify_pictures(
         if isinstance(item, Failure):
             return item
         try:
-            return item, prepare(read_picture(item))
+            return item, prepare_picture(prepare, read_picture(item), str(item))
         except PictureError as error:
             return Failure(str(item), error)
 
@@ -96,12 +97,17 @@ def require_counts(top: int, batch: int, workers: int) -> None:
             raise UsageError(f"{name} must be at least 1, got {value}")
 
 
-def _find(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
-    for source in sources:
+def _find(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
+    for source in [sources] if isinstance(sources, str | bytes | os.PathLike) else sources:
+        if not isinstance(source, str | bytes | os.PathLike):
+            raise UsageError(
+                f"a source must be a path or a file: URL, got {type(source).__name__}: give a picture in memory to the "
+                "weights' transforms(), and what comes of it to the network"
+            )
         try:
             yield from find_pictures(source)
         except PictureError as error:
-            yield Failure(os.fspath(source), error)
+            yield Failure(os.fsdecode(source), error)
 
 
 def _map_ahead(

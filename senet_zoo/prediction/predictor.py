@@ -21,7 +21,7 @@ from senet_zoo.weights.create import create_model
 
 def predict(
     model: nn.Module,
-    sources: Iterable[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     preprocessing: Preprocessing,
     categories: Sequence[str],
     *,
@@ -36,7 +36,7 @@ def predict(
 
     Args:
         model: in eval mode; (N, 3, size, size) -> (N, len(categories)) logits.
-        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them.
+        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them; or one of them.
         preprocessing: the one that the model's weights were trained with.
         categories: a label for each logit.
         top: classes in each prediction, or all of them where the model has fewer.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -100,6 +101,24 @@ def disk_error(error: OSError, folder: Path, setting: str) -> WeightsUnavailable
             f"or give a local file as weights="
         )
     return WeightsUnavailable(f"{folder} did not take the file: {error}; set {setting} to another folder")
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading; a pipe, on which one would wait for ever, and a device without an end are refused.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, or has a name that no file can have.
+    """
+    # A pipe without a writer opens at once only so; reading a regular file is not changed by it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no file can have this name ({error})") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file but a folder, a pipe or a device")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_whole(path: Path, kind: str) -> bytes:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
 from senet_zoo.training.augmentation import pipeline
@@ -18,6 +19,7 @@ from senet_zoo.training.randomness import order_of_epoch, seeded
 from senet_zoo.training.recipes import TrainRecipe
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torchvision.transforms.v2 import Transform
 
 Key = tuple[int, int]  # epoch, index of a picture
@@ -186,12 +188,17 @@ class TrainingPictures(Dataset[Sample | DataError]):
         """The picture, its label, and the indices of pictures that it stands for."""
         epoch, index = key
         try:
-            picture, index, unreadable = read_near(self.data.read, index, len(self.data))
+            picture, index, unreadable = read_near(self._read, index, len(self.data))
         except DataError as error:
             return error
         with seeded(self.seed, "augment", epoch, index):
             image: Tensor = self._pipeline(self.recipe.side(epoch, self.preprocessing.size))(picture)
         return image, self.data.labels[index], tuple(index for index, _ in unreadable)
+
+    def _read(self, index: int) -> "Image":
+        picture = self.data.read(index)
+        require_resizable(*picture.size, self.preprocessing.resize)
+        return picture
 
     def _pipeline(self, side: int) -> "Transform":
         if side not in self._pipelines:

@@ -1,13 +1,19 @@
 """Every form of a picture comes out as a person sees it: compared with Pillow's own conversion."""
 
 import io
+import logging
+import os
+import struct
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from senet_zoo.data.pictures import find_pictures, read_picture
+from senet_zoo.data.picture_paths import find_pictures
+from senet_zoo.data.pictures import read_picture, require_resizable
 from senet_zoo.errors import PictureError
 
 
@@ -192,3 +198,152 @@ def test_an_empty_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
         find_pictures(tmp_path / "empty")
     with pytest.raises(PictureError, match=r"must exist.*cta\.png"):
         find_pictures(tmp_path / "cta.png")
+
+
+def png_with_chunk(kind: bytes, data: bytes) -> bytes:
+    whole, body = io.BytesIO(), kind + data
+    Image.new("RGB", (8, 6), "red").save(whole, "png")
+    head = whole.getvalue()[:33]
+    return head + struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body)) + whole.getvalue()[33:]
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"\0\x08\0\x02\x01\x12\0\x03",
+        b"",
+        b"MM\0*\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0",
+        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0",
+    ],
+    ids=["no TIFF", "empty", "beyond the end", "a text", "99"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_exif_that_cannot_be_read_is_no_orientation(tmp_path: Path, exif: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(png_with_chunk(b"eXIf", exif))
+    assert_same(read_picture(tmp_path / "x.png"), Image.new("RGB", (8, 6), "red"))
+
+
+def test_what_was_turned_is_not_turned_again(tmp_path: Path, colours: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colours.save(tmp_path / "x.png", exif=exif)
+    picture = read_picture(tmp_path / "x.png")
+    assert_same(ImageOps.exif_transpose(picture), picture)
+
+
+@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6"])
+def test_postscript_starts_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(start + b"%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(PictureError, match=r"holiday\.jpg: a picture must be of a format.*PNG or JPEG"):
+        read_picture(path)
+    assert not started.exists()
+
+
+@pytest.mark.parametrize("form", ["pcx", "ico", "sgi", "dds"])
+def test_other_formats_of_pillow_are_named_not_opened(tmp_path: Path, form: str) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png", form)
+    with pytest.raises(PictureError, match=r"x\.png: a picture must be"):
+        read_picture(tmp_path / "x.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    for path in (tmp_path / "a.png", Path("/dev/zero"), tmp_path):
+        with pytest.raises(PictureError, match="no regular file"):
+            read_picture(path)
+    assert [path.name for path in find_pictures(tmp_path)] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("name", ["n" * 5000 + ".png", "a\0b.png"])
+def test_a_name_that_no_file_can_have_is_a_picture_that_cannot_be_read(name: str) -> None:
+    for read in (find_pictures, read_picture):
+        with pytest.raises(PictureError) as caught:
+            read(name)
+        assert len(str(caught.value)) < 600
+
+
+def test_a_whole_file_of_too_many_pixels_is_not_called_damaged(tmp_path: Path) -> None:
+    Image.new("1", (14000, 14000)).save(tmp_path / "scan.png")
+    with pytest.raises(PictureError, match=r"scan\.png: .*too large.*196000000.*make it smaller") as caught:
+        read_picture(tmp_path / "scan.png")
+    assert "restore" not in str(caught.value)
+
+
+def test_a_picture_is_refused_by_its_size_once_resized() -> None:
+    require_resizable(8192, 32, 256)
+    for width, height in ((200_000, 1), (1, 3_000_000)):
+        with pytest.raises(PictureError, match=f"{width} x {height} pixels is too thin.*256.*cut it"):
+            require_resizable(width, height, 256)
+    with pytest.raises(PictureError, match="0 x 5"):
+        require_resizable(0, 5, 256)
+
+
+def test_transparency_costs_little_more_memory_than_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.new("P", (4096, 2048), 1)
+    picture.putpalette([255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "x.png", transparency=bytes([255, 0]))
+    sizes: list[tuple[int, int]] = []
+    composite = Image.alpha_composite
+
+    def noted(under: Image.Image, over: Image.Image) -> Image.Image:
+        sizes.append(over.size)
+        return composite(under, over)
+
+    monkeypatch.setattr(Image, "alpha_composite", noted)
+    assert_same(read_picture(tmp_path / "x.png"), Image.new("RGB", (4096, 2048), "white"))
+    assert sizes == [(4096, 1024)] * 2
+
+
+def heic(path: Path, picture: Image.Image) -> None:
+    pytest.importorskip("pillow_heif").from_pillow(picture).save(path, quality=-1)
+
+
+def test_heic_is_read_whatever_its_suffix(tmp_path: Path) -> None:
+    for name in ("photo.HEIC", "photo.jpg"):
+        heic(tmp_path / name, Image.new("RGB", (64, 48), (200, 30, 60)))
+        assert np.abs(np.asarray(read_picture(tmp_path / name), dtype=int) - (200, 30, 60)).max() < 8
+    assert [path.name for path in find_pictures(tmp_path)] == ["photo.HEIC", "photo.jpg"]
+
+
+def test_without_pillow_heif_its_photographs_are_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("senet_zoo.data.picture_paths.find_spec", lambda _: None)
+    for name in ("1.heic", "2.HEIC"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+    with pytest.raises(PictureError, match=r"must hold a picture.*2 \.heic \(to read them: pip install .*\[heif\]"):
+        find_pictures(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "3.png")
+    with caplog.at_level(logging.WARNING):
+        assert [path.name for path in find_pictures(tmp_path)] == ["3.png"]
+    assert len(caplog.records) == 1
+    assert "passed over 2 .heic (to read them: pip install 'senet-zoo[heif]')" in caplog.text
+    with pytest.raises(PictureError, match=r"1\.heic: .*not installed: pip install .*or save it as JPEG"):
+        read_picture(tmp_path / "1.heic")
+
+
+def test_what_a_folder_holds_besides_pictures_is_counted_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "1.png", "sub/2.png", "a.PDF", "sub/b.pdf", "README.md", "scan")
+    touch(tmp_path, "@eaDir/1.png", "__MACOSX/1.png", ".x/1.png")
+    (tmp_path / "link").symlink_to(tmp_path / "sub", target_is_directory=True)
+    with caplog.at_level(logging.WARNING):
+        assert [path.name for path in find_pictures(tmp_path)] == ["1.png", "2.png"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: passed over 2 .pdf, 1 folders @eaDir, 1 folders __MACOSX, 1 links to folders, 1 without a suffix"
+    ]
+    caplog.clear()
+    find_pictures(tmp_path / "sub" / "2.png")
+    assert not caplog.records

@@ -1,16 +1,19 @@
 """Preprocessing is a checked value; its transform resizes, crops, scales and normalises."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import PictureError, UsageError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,3 +82,72 @@ def test_importing_the_package_leaves_torchvision_and_pillow_alone() -> None:
     code = "import sys, senet_zoo, senet_zoo.cli; print({'torchvision', 'PIL'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == "set()\n"
+
+
+def test_whatever_holds_a_picture_becomes_the_same_input(tmp_path: Path, picture: Image.Image) -> None:
+    transforms, pixels = imagenet().transforms(), np.asarray(picture)
+    expected = transforms(picture)
+    picture.save(tmp_path / "x.png")
+    for same in (pixels, pixels[:, :, [2, 1, 0]][:, :, [2, 1, 0]], tmp_path / "x.png", str(tmp_path / "x.png")):
+        torch.testing.assert_close(transforms(same), expected, rtol=0, atol=0)
+    grey = picture.convert("L")
+    for same in (np.asarray(grey), np.asarray(grey)[:, :, None]):
+        torch.testing.assert_close(transforms(same), transforms(grey), rtol=0, atol=0)
+    assert transforms(torch.from_numpy(pixels.copy()).permute(2, 0, 1)).shape == expected.shape
+
+
+@pytest.mark.parametrize("form", ["turned", "transparent", "deep"])
+def test_a_picture_of_pillow_s_is_prepared_as_predict_prepares_its_file(
+    tmp_path: Path, picture: Image.Image, form: str
+) -> None:
+    if form == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "x.png", exif=exif)
+    elif form == "transparent":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+        picture.save(tmp_path / "x.png")
+    else:
+        Image.fromarray(np.arange(4000, dtype=np.uint16).reshape(50, 80) * 16).save(tmp_path / "x.png")
+    transforms = imagenet().transforms()
+    predicted = transforms(read_picture(tmp_path / "x.png"))
+    with Image.open(tmp_path / "x.png") as opened:
+        torch.testing.assert_close(transforms(opened), predicted, rtol=0, atol=0)
+        assert not torch.equal(transforms(opened.convert("RGB").transpose(Image.Transpose.ROTATE_90)), predicted)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        (np.zeros((3, 40, 50), np.uint8), r"\(H, W, C\).*\(3, 40, 50\): x\.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 40, 50, 3), np.uint8), "give a batch as a tensor"),
+        (np.zeros((0, 50, 3), np.uint8), r"\(0, 50, 3\)"),
+        (np.zeros((40, 50, 3), np.float32), r"uint8.*float32.*astype\(numpy\.uint8\)"),
+        (np.float64(3), "uint8"),
+        (torch.zeros(3, 40, 50), r"uint8.*float32.*to\(torch\.uint8\)"),
+        (torch.zeros(40, 50, 3, dtype=torch.uint8), r"\(40, 50, 3\): \.permute\(2, 0, 1\)"),
+        (torch.zeros(40, 50, dtype=torch.uint8), r"\(40, 50\)"),
+        (None, "got NoneType"),
+        (b"\x89PNG", "got bytes"),
+        ([np.zeros((40, 50, 3), np.uint8)], "got list"),
+    ],
+    ids=str,
+)
+def test_what_holds_no_picture_is_refused_with_the_way_out(given: object, rule: str) -> None:
+    with pytest.raises(UsageError, match=rule):
+        imagenet().transforms()(given)
+
+
+def test_a_missing_file_and_a_thin_picture_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    transforms = Preprocessing(24, 32).transforms()
+    with pytest.raises(PictureError, match=r"gone\.jpg"):
+        transforms(tmp_path / "gone.jpg")
+    for thin in (Image.new("1", (300_000, 1)), np.zeros((300_000, 1), np.uint8), torch.zeros(3, 1, 300_000).byte()):
+        with pytest.raises(PictureError, match="too thin"):
+            transforms(thin)
+
+
+def test_transforms_go_to_workers() -> None:
+    picture = torch.zeros(3, 40, 50, dtype=torch.uint8)
+    transforms = imagenet().transforms()
+    torch.testing.assert_close(pickle.loads(pickle.dumps(transforms))(picture), transforms(picture))

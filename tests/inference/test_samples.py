@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from senet_zoo.data.pictures import find_pictures, read_picture
+from senet_zoo.data.picture_paths import find_pictures
+from senet_zoo.data.pictures import read_picture
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from senet_zoo.data.pictures import find_pictures, read_picture
+from senet_zoo.data.picture_paths import find_pictures
+from senet_zoo.data.pictures import prepare_picture, read_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export.files import Run
@@ -71,7 +73,9 @@ class Int8:
         if not files:
             raise UsageError("int8 is calibrated on pictures, and none is given: name a folder of some hundred")
         chosen = files[:: max(1, len(files) // self.most)][: self.most]
-        return [torch.from_numpy(pixels(read_picture(path), preprocessing))[None] for path in chosen]
+        prepare = partial(pixels, preprocessing=preprocessing)
+        arrays = (prepare_picture(prepare, read_picture(path), str(path)) for path in chosen)
+        return [torch.from_numpy(array)[None] for array in arrays]
 
 
 def split(inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
