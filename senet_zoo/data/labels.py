@@ -2,9 +2,14 @@
 
 import csv
 import re
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
+from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES, picture_suffixes
 from senet_zoo.errors import DataError
+from senet_zoo.support.files import open_regular
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -23,6 +28,12 @@ IMAGENETTE = {
 """Ten of ImageNet's classes by their WordNet ids, which name the folders of the data set."""
 SYNSET = re.compile(r"n\d{8}")
 MAX_CLASSES = 10**6
+MOST_LETTERS = 1000  # of a class's name
+MOST_BYTES = 2**30  # of a file of labels or classes
+_MISSING = frozenset({"nan", "<na>", "#n/a"})  # in lower case
+_NEGATIVE = re.compile(r"-\d+(\.0*)?")
+_NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
+_QUOTED = re.compile(r'"([^"]+)"\s+(\S.*)')
 
 
 def categories(labels: str, num_classes: int) -> tuple[str, ...]:
@@ -46,13 +57,27 @@ def categories(labels: str, num_classes: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(num_classes))
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of a file of labels: its number from 1, and its cells."""
+
+    line: int
+    cells: Sequence[str]
+
+    @property
+    def label(self) -> str:
+        """The last cell: a class's name or number."""
+        return self.cells[-1]
+
+
 def read_labels(
     labels: Path, classes: Path | None, pictures: tuple[str, ...], first: int = 0
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
     """Read a file of labels.
 
-    A line is ``name label``, with a tab between them where the name has blanks; or ``name,label`` in a ``.csv``, whose
-    first line may be a head; or a label alone, for the pictures sorted by name. A label is a class's name or number.
+    A line is ``name label``, with a tab between them or quotes around the name where it has blanks; or, in a ``.csv``
+    or ``.tsv``, ``name,label``, where the first line may be a head: one that is no picture's name and has a label that
+    no other line has; or a label alone, for the pictures sorted by name. A label is a class's name or number.
 
     Args:
         labels: the file.
@@ -66,38 +91,31 @@ def read_labels(
         Names of the labelled pictures, their labels, and the classes.
 
     Raises:
-        DataError: a file breaks these rules, or names a picture that is not there.
+        DataError: a file breaks these rules, leaves a label empty, or names a picture that is not there.
     """
-    rows = _rows(labels, set(pictures))
-    if all(len(row) == 1 for row in rows):
+    rows = _rows(labels, pictures)
+    for row in rows:
+        _require_label(labels, row)
+    if all(len(row.cells) == 1 for row in rows):
         if len(rows) != len(pictures):
             raise DataError(
                 f"{labels} must have a line for each picture, and has {len(rows)} for {len(pictures)}: write "
                 "`name label` on each line to label some of them"
             )
-        names, words = tuple(sorted(pictures)), [row[0] for row in rows]
+        names = tuple(sorted(pictures))
     else:
         first = 0
-        names, words = tuple(row[0] for row in rows), [row[-1] for row in rows]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{labels} must label a picture once, and {twice!r} stands there twice: remove a line")
-        absent = sorted(set(names) - set(pictures))
-        if absent:
-            raise DataError(
-                f"{labels} must name pictures that are there, and {len(absent)} are not, such as {absent[0]!r}; "
-                f"names look like {min(pictures)!r}"
-            )
+        names = tuple(row.cells[0] for row in rows)
+        _require_pictures(labels, names, pictures)
+    words = [row.label for row in rows]
     known = _read_classes(classes) if classes else None
-    if all(word.isascii() and word.isdecimal() for word in words):
+    if all(_NUMBER.fullmatch(word) for word in words):
         if first and known is None:
             raise DataError(
                 f"{labels} numbers classes from {first} in an order of its own: name the file of that order, such as "
                 "map_clsloc.txt of the development kit (--classes, or classes=)"
             )
-        numbers = [int(word) - first for word in words]
-        if max(numbers) >= MAX_CLASSES:
-            raise DataError(f"{labels} must number classes below {MAX_CLASSES}, and has {max(numbers)}")
+        numbers = [_number(labels, row) - first for row in rows]
         return names, tuple(numbers), known or tuple(str(number) for number in range(max(numbers) + 1))
     known = known or tuple(sorted(set(words)))
     place = {name: index for index, name in enumerate(known)}
@@ -107,29 +125,124 @@ def read_labels(
     return names, tuple(place[word] for word in words), known
 
 
-def _rows(path: Path, pictures: set[str]) -> list[list[str]]:
-    lines = _lines(path)
-    if path.suffix.lower() == ".csv":
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
-        rows = rows[1:] if rows[0][0] not in pictures else rows
+def _require_label(path: Path, row: Row) -> None:
+    """Refuse what programs write where there is no label, and what no class is called."""
+    if not row.label or row.label.casefold() in _MISSING or _NEGATIVE.fullmatch(row.label):
+        raise DataError(
+            f"{path}, line {row.line}: a picture must have a label, the name or the number of a class, got "
+            f"{row.label!r}: remove the line, or label the picture"
+        )
+    if len(row.label) > MOST_LETTERS and not _NUMBER.fullmatch(row.label):
+        raise DataError(
+            f"{path}, line {row.line}: a class's name may have {MOST_LETTERS} letters, and that of {row.label[:40]}... "
+            f"has {len(row.label):,}: check the file"
+        )
+
+
+def _require_pictures(path: Path, names: Sequence[str], pictures: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{path} must label a picture once, and {name!r} stands there "
+            f"{'twice' if count == 2 else f'{count} times'}: remove a line"
+        )
+    absent = sorted(set(names) - set(pictures))
+    if absent:
+        way = f"names look like {min(pictures)!r}"
+        if PurePath(absent[0]).suffix.lower() in HEIF_SUFFIXES - picture_suffixes():
+            way = "HEIC is read where pillow-heif is installed: pip install 'senet-zoo[heif]'"
+        raise DataError(
+            f"{path} must name pictures that are there, and {len(absent)} are not, such as {absent[0][:200]!r}; {way}"
+        )
+
+
+def _number(path: Path, row: Row) -> int:
+    digits = row.label.lstrip("0")
+    if not row.label.isdecimal():
+        raise DataError(
+            f"{path}, line {row.line}: a class's number must be a whole one, got {row.label[:40]!r}: write "
+            "1 and not 1.0"
+        )
+    if len(digits) >= len(str(MAX_CLASSES)):
+        raise DataError(
+            f"{path}, line {row.line}: it must number classes below {MAX_CLASSES}, and has {row.label[:40]}"
+            + ("..." if len(row.label) > 40 else "")
+        )
+    return int(digits or "0")
+
+
+def _rows(path: Path, pictures: Sequence[str]) -> list[Row]:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        rows = _without_head(_table(path, suffix), set(pictures))
     else:
-        rows = [line.split("\t" if "\t" in line else None, maxsplit=1) for line in lines]
-    wide = next((row for row in rows if len(row) not in (1, 2) or len(row) != len(rows[0])), None)
-    if wide is not None or not rows:
-        raise DataError(f"{path} must hold `name label`, `name,label` or one label on every line, got {wide}")
+        rows = [Row(number, _cells(line)) for number, line in _lines(path)]
+    wide = next((row for row in rows if len(row.cells) not in (1, 2) or len(row.cells) != len(rows[0].cells)), None)
+    if wide is not None:
+        raise DataError(
+            f"{path}, line {wide.line}: there must be `name label`, `name,label` or one label on every line, got "
+            f"{str(list(wide.cells))[:200]}"
+        )
     return rows
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
-    words = (line.split(maxsplit=1)[0] for line in _lines(path))
-    return tuple(word if SYNSET.fullmatch(word) else line for word, line in zip(words, _lines(path), strict=True))
-
-
-def _lines(path: Path) -> list[str]:
+def _table(path: Path, suffix: str) -> list[Row]:
+    numbered = _lines(path)
+    head = numbered[0][1]
+    delimiter = "\t" if suffix == ".tsv" else next((mark for mark in ",;\t" if mark in head), ",")
+    reader = csv.reader((line for _, line in numbered), delimiter=delimiter, skipinitialspace=True)
+    rows: list[Row] = []
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        for cells in reader:
+            number, line = numbered[len(rows)]
+            if reader.line_num > len(rows) + 1:
+                raise DataError(f"{path}, line {number}: a quote must be closed in its line, got {line[:200]!r}")
+            rows.append(Row(number, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {numbered[len(rows)][0]}: a line must be `name,label`, and this one cannot be read: {error}"
+        ) from error
+    return rows
+
+
+def _without_head(rows: list[Row], pictures: Set[str]) -> list[Row]:
+    head, rest = rows[0], rows[1:]
+    others = {row.label for row in rest}
+    if not rest or _NUMBER.fullmatch(head.label) or not head.label or head.label in others:
+        return rows
+    if len(head.cells) == 1:
+        return rest if len(rest) == len(pictures) else rows
+    name = head.cells[0]
+    is_picture = name in pictures or PurePath(name).suffix.lower() in SUFFIXES | HEIF_SUFFIXES
+    return rows if is_picture else rest
+
+
+def _cells(line: str) -> Sequence[str]:
+    quoted = _QUOTED.fullmatch(line)
+    cells = quoted.groups() if quoted else line.split("\t" if "\t" in line else None, maxsplit=1)
+    return [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell for cell in map(str.strip, cells)]
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    lines = [line for _, line in _lines(path)]
+    words = (line.split(maxsplit=1)[0] for line in lines)
+    return tuple(word if SYNSET.fullmatch(word) else line for word, line in zip(words, lines, strict=True))
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, each with its number."""
+    try:
+        with open_regular(path) as file:
+            text = file.read(MOST_BYTES + 1)
+        lines = text.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"a file of labels or classes must be readable text, and {path} is not: {error}") from error
-    if not lines:
+        raise DataError(
+            f"a file of labels or classes must be readable text in UTF-8, and {path} is not: "
+            f"{(error.strerror if isinstance(error, OSError) else None) or error}"
+        ) from error
+    if len(text) > MOST_BYTES:
+        raise DataError(f"a file of labels or classes may have {MOST_BYTES} bytes, and {path} has more")
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
         raise DataError(f"a file of labels or classes must have a line, and {path} is empty")
-    return lines
+    return numbered

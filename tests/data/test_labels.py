@@ -1,5 +1,6 @@
 """Pictures whose labels stand in a file: flat folders and the ILSVRC tar, in the forms that such files come in."""
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def shown(data: Labelled) -> list[tuple[str, str]]:
         ("l.txt", "setter\nfox\nsetter\n"),
         ("l.csv", "{0},setter\n{1},fox\n{2},setter\n"),
         ("l.csv", "name,label\n{0},setter\n{1},fox\n{2},setter\n"),
+        ("l.tsv", "name\tlabel\n{0}\tsetter\n{1}\tfox\n{2}\tsetter\n"),
+        ("l.csv", "name;label\n{0};setter\n{1};fox\n{2};setter\n"),
+        ("l.CSV", '"name", "label"\n"{0}", "setter"\n\n "{1}" ,fox\n{2} , setter\n'),
+        ("l.txt", '"{0}" setter\n"{1}"\t"fox"\n{2} "setter"\n'),
+        ("l.csv", "label\nsetter\nfox\nsetter\n"),
+        ("l.csv", "setter\nfox\nsetter\n"),
+        ("l.csv", "\ufeff{0},setter\r\n{1},fox\r\n{2},setter\r\n"),
     ],
 )
 def test_every_form_labels_alike(folder: Path, tmp_path: Path, file: str, text: str) -> None:
@@ -132,3 +140,100 @@ def test_a_tar_that_is_compressed_or_empty_is_refused(tmp_path: Path) -> None:
         file.add(labels, "l.txt")
     with pytest.raises(DataError, match="holds none"):
         open_data(str(tmp_path / "y.tar"), labels=labels)
+
+
+def test_a_label_may_hold_commas_blanks_and_quotes(folder: Path, tmp_path: Path) -> None:
+    text = f'name,label\n{NAMES[0]},"retriever, golden"\n{NAMES[1]},"the ""best"" one"\n'
+    assert open_data(str(folder), labels=write(tmp_path / "l.csv", text)).classes == (
+        "retriever, golden",
+        'the "best" one',
+    )
+    text = f"{NAMES[0]} golden retriever\n{NAMES[1]}\tEnglish setter\n"
+    assert open_data(str(folder), labels=write(tmp_path / "l.txt", text)).classes == (
+        "English setter",
+        "golden retriever",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "rule"),
+    [
+        ("9.png,cat", "1 are not, such as '9.png'"),
+        ("9.HEIC,cat", "such as '9.HEIC'; (names look like|HEIC is read where)"),
+        ("nine,dog", "1 are not, such as 'nine'"),
+        ("nine,3", "1 are not, such as 'nine'"),
+    ],
+)
+def test_a_first_line_that_names_a_missing_picture_is_no_head(
+    folder: Path, tmp_path: Path, first: str, rule: str
+) -> None:
+    text = f"{first}\n{NAMES[0]},dog\n{NAMES[1]},dog\n"
+    with pytest.raises(DataError, match=rule):
+        open_data(str(folder), labels=write(tmp_path / "l.csv", text))
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "-1", "-1.0", "<NA>"])
+@pytest.mark.parametrize(("file", "mark"), [("l.csv", ","), ("l.tsv", "\t"), ("l.csv", ";")])
+def test_a_line_without_a_label_is_named(folder: Path, tmp_path: Path, missing: str, file: str, mark: str) -> None:
+    text = f"{NAMES[0]}{mark}dog\n\n{NAMES[1]}{mark}{missing}\n{NAMES[2]}{mark}cat\n"
+    if mark == "\t" and not missing:
+        text = text.replace("\t\n", '\t""\n')
+    with pytest.raises(DataError, match=rf"line 3: a picture must have a label.*got '{missing}'.*remove the line"):
+        open_data(str(folder), labels=write(tmp_path / file, text))
+
+
+@pytest.mark.parametrize(
+    ("label", "rule"),
+    [
+        ("8" * 5000, r"line 2: it must number classes below 1000000, and has 8{40}\.\.\."),
+        ("1000000", "line 2: it must number classes below 1000000"),
+        ("1.0", r"line 2: a class's number must be a whole one, got '1\.0'"),
+        ("x" * 200_000, "line 2: "),
+        ("x" * 2000, "line 2: a class's name may have 1000 letters"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+@pytest.mark.parametrize("file", ["l.csv", "l.txt"])
+def test_odd_labels_are_named_in_a_line(folder: Path, tmp_path: Path, file: str, label: str, rule: str) -> None:
+    mark = "," if file.endswith("csv") else " "
+    path = write(tmp_path / file, f"{NAMES[0]}{mark}1\n{NAMES[1]}{mark}{label}\n")
+    with pytest.raises(DataError, match=rule) as caught:
+        open_data(str(folder), labels=path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_leading_zeros_change_no_number(folder: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "l.csv", f"{NAMES[0]},{'0' * 5000}7\n{NAMES[1]},07\n")
+    assert open_data(str(folder), labels=path).labels == (7, 7)
+
+
+def test_a_quote_that_is_not_closed_swallows_no_line(folder: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "l.csv", f'{NAMES[0]},dog\n{NAMES[1]},"cat\n{NAMES[2]},dog\n')
+    with pytest.raises(DataError, match=r"line 2: .* quote"):
+        open_data(str(folder), labels=path)
+
+
+def test_a_million_classes_are_counted_in_a_moment(folder: Path, tmp_path: Path) -> None:
+    data = open_data(str(folder), labels=write(tmp_path / "l.csv", f"{NAMES[0]},999999\n"))
+    assert len(data.classes) == 10**6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("what", ["labels", "classes", "tar"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(folder: Path, tmp_path: Path, what: str) -> None:
+    labels, classes = write(tmp_path / "l.txt", "1\n2\n3\n"), write(tmp_path / "c.txt", MAP)
+    pipe = tmp_path / "pipe.tar"
+    os.mkfifo(pipe)
+    data = pipe if what == "tar" else folder
+    with pytest.raises(DataError, match=r"pipe|nothing lies there"):
+        open_data(
+            str(data), labels=pipe if what == "labels" else labels, classes=pipe if what == "classes" else classes
+        )
+
+
+def test_pictures_without_a_label_are_counted(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "notes.pdf").touch()
+    open_data(str(folder), labels=write(tmp_path / "l.csv", f"{NAMES[0]},dog\n"))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: passed over 2 pictures without a label, 1 .pdf"
+    ]
