@@ -39,7 +39,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def recipe_values(arguments: argparse.Namespace) -> dict[str, object]:
     """Those of the recipe for detection that was asked for."""
-    from senet_zoo.detection.recipes import find_recipe, values_of
+    from senet_zoo.detection.config import find_recipe, values_of
 
     return values_of(find_recipe(arguments.recipe))
 
@@ -51,7 +51,7 @@ def fit(arguments: argparse.Namespace) -> "DetectionResult":
         UsageError: an option that only classification has.
     """
     from senet_zoo.detection import DetectionConfig, Kind, fit_detector
-    from senet_zoo.detection.recipes import find_recipe
+    from senet_zoo.detection.config import find_recipe
 
     for name, default in ONLY_CLASSIFICATION.items():
         if getattr(arguments, name, default) != default:

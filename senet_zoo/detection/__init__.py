@@ -4,13 +4,11 @@
 >>> detector = faster_rcnn("se_resnet18", num_classes=4, design=Design(side=64, longest=64, channels=8))
 """
 
-from senet_zoo.detection.backbone import Pyramid
 from senet_zoo.detection.coco import CocoData, read_coco
-from senet_zoo.detection.config import DetectionConfig
+from senet_zoo.detection.config import RECIPES, DetectionConfig, DetectionRecipe
 from senet_zoo.detection.evaluation import Scores, evaluate_detector
 from senet_zoo.detection.folders import DetectorConfig, from_pretrained, read_config, save_pretrained
-from senet_zoo.detection.models import Design, Kind, faster_rcnn, mask_rcnn, retinanet
-from senet_zoo.detection.recipes import RECIPES, DetectionRecipe
+from senet_zoo.detection.models import Design, Kind, Pyramid, faster_rcnn, mask_rcnn, retinanet
 from senet_zoo.detection.training import DetectionResult, fit_detector
 
 __all__ = [

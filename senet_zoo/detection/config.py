@@ -1,10 +1,138 @@
-"""The configuration of a detector's run: one frozen value, passed whole."""
+"""What a detector's run is told: recipes by name, the paper's and two of this zoo's own, and the configuration."""
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from types import MappingProxyType
 
-from senet_zoo.detection.models import Kind
-from senet_zoo.detection.recipes import FINETUNE, DetectionRecipe
+from senet_zoo.detection.models import STANDARD, Design, Kind
+from senet_zoo.errors import UsageError
 from senet_zoo.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class DetectionRecipe:
+    """SGD with a linear warm-up and drops, counted in steps.
+
+    Args:
+        design: sizes of the detector.
+        steps: of the run.
+        batch: pictures a step, all processes together, for which ``rate`` is stated.
+        rate: peak learning rate at that batch; it is scaled in proportion for another.
+        drops: steps from which the rate is a tenth of what it was.
+        warmup: first steps, over which the rate grows to its peak.
+        warmup_from: share of the peak at which it starts.
+        momentum: of SGD.
+        weight_decay: of the weights of convolutions and fully connected layers; biases and norms have none.
+        bias_factor: of the rate, for biases.
+        flip: probability of a picture being mirrored.
+        trainable_stages: stages of the backbone that learn, counted from the last; None for all, the stem included.
+        frozen_norm: whether the backbone's batch norms keep their statistics, scale and shift.
+
+    Raises:
+        UsageError: a value outside its range.
+    """
+
+    design: Design
+    steps: int
+    batch: int
+    rate: float
+    drops: tuple[int, ...]
+    warmup: int
+    warmup_from: float
+    momentum: float
+    weight_decay: float
+    bias_factor: float
+    flip: float
+    trainable_stages: int | None
+    frozen_norm: bool
+
+    def __post_init__(self) -> None:
+        for name, holds, rule in (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("batch", self.batch >= 1, "at least 1"),
+            ("rate", self.rate > 0.0, "above 0"),
+            ("warmup", self.warmup >= 0, "at least 0"),
+            ("drops", self.drops == tuple(sorted(self.drops)), "in ascending order"),
+            ("flip", 0.0 <= self.flip <= 1.0, "from 0 to 1"),
+        ):
+            if not holds:
+                raise UsageError(f"a detection recipe's {name} must be {rule}, got {getattr(self, name)}")
+
+    def lasting(self, steps: int) -> "DetectionRecipe":
+        """The same recipe over another number of steps: every moment in it moves in proportion."""
+        by = steps / self.steps
+        return replace(
+            self, steps=steps, drops=tuple(round(drop * by) for drop in self.drops), warmup=round(self.warmup * by)
+        )
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.rate * 0.1 ** sum(step >= drop for drop in self.drops)
+        if step < self.warmup:
+            rate *= self.warmup_from + (1.0 - self.warmup_from) * step / self.warmup
+        return rate
+
+
+# SE paper, section 5.3: Faster R-CNN as in Detectron, end to end, its "2x" schedule. Detectron's values: 8 GPUs of 2
+# pictures, warm-up over 500 steps from a third, biases at twice the rate and without decay; the stem and the first
+# stage behind it stay as ImageNet left them, and so do all batch norms.
+PAPER = DetectionRecipe(
+    design=STANDARD,
+    steps=180_000,
+    batch=16,
+    rate=0.02,
+    drops=(120_000, 160_000),
+    warmup=500,
+    warmup_from=1 / 3,
+    momentum=0.9,
+    weight_decay=1e-4,
+    bias_factor=2.0,
+    flip=0.5,
+    trainable_stages=3,
+    frozen_norm=True,
+)
+
+# This zoo's own, for some hundreds of photographs and published weights: the paper's way in steps of 4 pictures.
+FINETUNE = replace(PAPER, steps=2000, batch=4, rate=0.005, drops=(1400, 1800), warmup=200)
+
+# This zoo's own, for some hundreds of small pictures and a CPU, from random weights: everything learns.
+SMALL = DetectionRecipe(
+    design=Design(
+        side=128, longest=213, anchors=(8.0, 16.0, 32.0, 64.0, 128.0), channels=64, proposals=300, samples=64
+    ),
+    steps=1200,
+    batch=4,
+    rate=0.01,
+    drops=(800, 1100),
+    warmup=100,
+    warmup_from=0.1,
+    momentum=0.9,
+    weight_decay=1e-4,
+    bias_factor=1.0,
+    flip=0.5,
+    trainable_stages=None,
+    frozen_norm=False,
+)
+
+RECIPES: Mapping[str, DetectionRecipe] = MappingProxyType({"finetune": FINETUNE, "paper": PAPER, "small": SMALL})
+
+
+def find_recipe(name: str) -> DetectionRecipe:
+    """The recipe of that name.
+
+    Raises:
+        UsageError: there is none; the message lists them.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"the recipes for detection are {', '.join(RECIPES)}, got {name!r}")
+    return RECIPES[name]
+
+
+def values_of(recipe: DetectionRecipe) -> dict[str, object]:
+    """Every value by name, those of the design with it."""
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+    design = values.pop("design")
+    return {**values, **{field.name: getattr(design, field.name) for field in fields(design)}}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.detection.coco import CocoData
-from senet_zoo.detection.pictures import CocoValidationPictures
+from senet_zoo.detection.coco import CocoData, CocoValidationPictures
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.training.batches import Share, batches_by_key
 

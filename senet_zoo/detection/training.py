@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.detection.coco import CocoData, check_classes, describe_skipped, read_coco
-from senet_zoo.detection.config import DetectionConfig
+from senet_zoo.detection.coco import (
+    CocoData,
+    CocoTrainingPictures,
+    ContinuousSampler,
+    Sample,
+    check_classes,
+    describe_skipped,
+    read_coco,
+)
+from senet_zoo.detection.config import DetectionConfig, DetectionRecipe
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.models import build
-from senet_zoo.detection.pictures import CocoTrainingPictures, ContinuousSampler, Sample
-from senet_zoo.detection.recipes import DetectionRecipe
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.training.batches import Share, batches_by_key
 from senet_zoo.training.checkpoints import TrainingCheckpoint
