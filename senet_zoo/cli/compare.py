@@ -9,7 +9,7 @@ from senet_zoo.cli.output import on_terminal, print_json, print_table
 from senet_zoo.cli.parser import positive
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.compare import Compared
+    from senet_zoo.analysis.info import Compared
 
 SUMMARY = "print what networks cost, side by side"
 DESCRIPTION = """\
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from senet_zoo.analysis.compare import compare
+    from senet_zoo.analysis.info import compare
 
     rows = compare(arguments.names, arguments.size)
     if arguments.json:

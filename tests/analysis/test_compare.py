@@ -4,7 +4,7 @@ import pytest
 
 from senet_zoo import model_info
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.compare import compare
+from senet_zoo.analysis.info import compare
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.networks import registry
 

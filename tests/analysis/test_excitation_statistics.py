@@ -12,8 +12,7 @@ from torch import Tensor, nn
 import senet_zoo
 from senet_zoo import SE, GateFunction, Squeeze, Start
 from senet_zoo.analysis.excitation import Excitations, describe_gate, describe_network, excite, measures
-from senet_zoo.analysis.excitation.measures import eta_squared
-from senet_zoo.analysis.excitation.statistics import GateRange, Histogram, Moments, range_of
+from senet_zoo.analysis.excitation.statistics import GateRange, Histogram, Moments, eta_squared, range_of
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import ArrayReader, Labelled, first_of_each_class
 from senet_zoo.data.preprocessing import Preprocessing

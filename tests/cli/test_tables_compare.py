@@ -8,7 +8,7 @@ import json
 import pytest
 
 import senet_zoo
-from senet_zoo.analysis.compare import compare
+from senet_zoo.analysis.info import compare
 from senet_zoo.analysis.tables import compute
 from senet_zoo.cli import main
 from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, Start

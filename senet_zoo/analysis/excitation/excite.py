@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.analysis.excitation.statistics import GateRange, Histogram, Moments, range_of
+from senet_zoo.analysis.excitation.statistics import GateExcitations, Histogram, Moments, range_of
 from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
@@ -14,28 +14,6 @@ from senet_zoo.errors import DataError, UsageError, WeightsError
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
-
-
-@dataclass(frozen=True, eq=False)
-class GateExcitations:
-    """What one gate said.
-
-    Args:
-        name: the paper's, such as ``SE_4_6``, or its module's.
-        span: the values that it can take.
-        moments: mean and spread of each class and channel.
-        histogram: of each channel over all classes.
-    """
-
-    name: str
-    span: GateRange
-    moments: Moments
-    histogram: Histogram
-
-    @property
-    def channels(self) -> int:
-        """Channels of the map that it scales."""
-        return self.moments.mean.shape[1]
 
 
 @dataclass(frozen=True, eq=False)

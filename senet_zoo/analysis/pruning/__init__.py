@@ -10,12 +10,12 @@ from senet_zoo.analysis.pruning.channels import remove_channels as remove_channe
 from senet_zoo.analysis.pruning.gates import drop_gates as drop_gates
 from senet_zoo.analysis.pruning.gates import fold_gates as fold_gates
 from senet_zoo.analysis.pruning.prune import DropGates as DropGates
+from senet_zoo.analysis.pruning.prune import GateChange as GateChange
+from senet_zoo.analysis.pruning.prune import Latency as Latency
+from senet_zoo.analysis.pruning.prune import MapChange as MapChange
+from senet_zoo.analysis.pruning.prune import NetworkFigures as NetworkFigures
+from senet_zoo.analysis.pruning.prune import PruneReport as PruneReport
 from senet_zoo.analysis.pruning.prune import Pruning as Pruning
 from senet_zoo.analysis.pruning.prune import RemoveChannels as RemoveChannels
 from senet_zoo.analysis.pruning.prune import calibration_split as calibration_split
 from senet_zoo.analysis.pruning.prune import prune as prune
-from senet_zoo.analysis.pruning.report import GateChange as GateChange
-from senet_zoo.analysis.pruning.report import Latency as Latency
-from senet_zoo.analysis.pruning.report import MapChange as MapChange
-from senet_zoo.analysis.pruning.report import NetworkFigures as NetworkFigures
-from senet_zoo.analysis.pruning.report import PruneReport as PruneReport
