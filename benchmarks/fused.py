@@ -25,8 +25,7 @@ import torch
 from torch import nn
 
 import senet_zoo
-from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
+from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, TrainingStep, save
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS

@@ -33,8 +33,7 @@ from torch import Tensor, nn
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.inference import keep_freed_memory
-from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
+from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, TrainingStep, save
 from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.support.machine import describe_machine, find_device

@@ -41,10 +41,10 @@ import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.inference import keep_freed_memory
 from senet_zoo.inference.backends import BACKENDS, COMPILED, ONNX_RUNTIME, OPENVINO, TORCH, Network
-from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
+from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.inference.lowering import channels_last
 from senet_zoo.inference.optimized_model import OptimizedModel
-from senet_zoo.inference.passes.trace import trace
+from senet_zoo.inference.passes.graph import trace
 from senet_zoo.inference.rewriting import rewrite
 from senet_zoo.networks.registry import ALIASES, MODELS
 from senet_zoo.support.machine import describe_machine

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from senet_zoo.inference.benchmark_report import BenchmarkReport, from_document
+from senet_zoo.inference.benchmark import BenchmarkReport, from_document
 from senet_zoo.support.files import atomic_file
 from senet_zoo.support.machine import format_machine
 

@@ -25,7 +25,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
+from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, save
 from senet_zoo.networks.registry import ALIASES
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import interleaved

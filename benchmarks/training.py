@@ -27,8 +27,7 @@ import timm
 import torch
 from torch import nn
 
-from senet_zoo.inference.benchmark import TrainingStep
-from senet_zoo.inference.benchmark_report import BenchmarkReport, BenchmarkRow, save
+from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, TrainingStep, save
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.support.timing import interleaved, timed
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.analysis.info import model_info as model_info
     from senet_zoo.data.preprocessing import Interpolation as Interpolation
     from senet_zoo.data.preprocessing import Preprocessing as Preprocessing
-    from senet_zoo.inference.export.export import export as export
+    from senet_zoo.inference.export import export as export
     from senet_zoo.inference.optimize import optimize as optimize
     from senet_zoo.networks.dilation import dilate as dilate
     from senet_zoo.networks.fused.set_fused import Fusion as Fusion
@@ -84,7 +84,7 @@ _HOMES = {
     "analysis.cost": "se_parameters",
     "analysis.info": "ModelInfo model_info",
     "data.preprocessing": "Interpolation Preprocessing",
-    "inference.export.export": "export",
+    "inference.export": "export",
     "inference.optimize": "optimize",
     "networks.dilation": "dilate",
     "networks.fused.set_fused": "Fusion fusion set_fused",

@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from senet_zoo.inference.benchmark import Workload, benchmark
-    from senet_zoo.inference.benchmark_report import to_document
+    from senet_zoo.inference.benchmark import Workload, benchmark, to_document
 
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
     load = Workload(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)

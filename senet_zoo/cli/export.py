@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo import create_model, export
-    from senet_zoo.inference.export.int8 import Int8
+    from senet_zoo.inference.int8 import Int8
 
     if arguments.int8 != bool(arguments.calibrate):
         raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")

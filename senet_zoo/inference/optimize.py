@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from senet_zoo.errors import OptimizationError, UsageError
-from senet_zoo.inference.autotune import fastest_backend, measure
-from senet_zoo.inference.backends import BACKENDS, COMPILED, TORCH, Built, Network
+from senet_zoo.inference.backends import BACKENDS, COMPILED, TORCH, Built, Network, fastest_backend, measure
 from senet_zoo.inference.optimized_model import Gain, OptimizationReport, OptimizedModel
 from senet_zoo.inference.parity import BATCHES, ParityCheck, random_pictures, rounds_to_tf32
 from senet_zoo.inference.passes import onednn

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from senet_zoo.inference.passes.canonical import canonicalise
 from senet_zoo.inference.passes.early_gate import move_gates_early
 from senet_zoo.inference.passes.fold import fold_constants, fold_norms
 from senet_zoo.inference.passes.gates import take_apart
-from senet_zoo.inference.passes.trace import PREFIX, trace
+from senet_zoo.inference.passes.graph import PREFIX, canonicalise, trace
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Metadata:
     Args:
         model: name of the network, or its class name if it is not from the zoo.
         se: every choice of its gate; None for a plain twin, and for networks of other libraries.
-        weights_sha256: hash of the original's tensors, as `senet_zoo.inference.export.export` computes it.
+        weights_sha256: hash of the original's tensors, as `senet_zoo.inference.export` computes it.
         num_classes: number of logits.
         in_channels: channels of the pictures.
         side: the only size of pictures that it takes, in pixels; None if it takes any size.

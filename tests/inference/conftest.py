@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 import senet_zoo
-from senet_zoo.inference.export.export import ExportReport
+from senet_zoo.inference.export import ExportReport
 
 
 @pytest.fixture(scope="session")

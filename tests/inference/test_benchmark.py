@@ -5,8 +5,7 @@ import torch
 
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference import benchmark as module
-from senet_zoo.inference.benchmark import Workload, benchmark, candidates
-from senet_zoo.inference.benchmark_report import from_document, to_document
+from senet_zoo.inference.benchmark import Workload, benchmark, candidates, from_document, to_document
 from senet_zoo.networks.fused.set_fused import residual_units
 from senet_zoo.support.timing import Rounds, Spread
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo import SE, ConvNet, Placement, Preprocessing, Squeeze
-from senet_zoo.inference.export.export import ExportReport, metadata_of, prepared
+from senet_zoo.inference.export import ExportReport, metadata_of, prepared
 from senet_zoo.networks.registry import FAMILIES, MODELS
 
 FORMS = (".onnx", ".xml", ".pt2")

@@ -12,7 +12,7 @@ import torch
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.errors import ExportError
-from senet_zoo.inference.export.int8 import Int8, agreement, split
+from senet_zoo.inference.int8 import Int8, agreement, split
 from senet_zoo.prediction.exported_metadata import Precision
 
 SAMPLES = Path(__file__).parents[2] / "samples"

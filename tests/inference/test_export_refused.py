@@ -14,8 +14,8 @@ from torch import nn
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.errors import ExportError, OptimizationError, PictureError, SenetZooError, UsageError
-from senet_zoo.inference.export import files
-from senet_zoo.inference.export.int8 import Int8
+from senet_zoo.inference import export_files
+from senet_zoo.inference.int8 import Int8
 from senet_zoo.prediction.runtimes import Runtime
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -124,7 +124,9 @@ def test_a_file_that_deviates_does_not_take_its_place(
 ) -> None:
     path = tmp_path / "a.pt2"
     path.write_text("as it was")
-    monkeypatch.setattr(files, "_in_torch", lambda network, x: network(torch.from_numpy(x)).detach().numpy() * 1.001)
+    monkeypatch.setattr(
+        export_files, "_in_torch", lambda network, x: network(torch.from_numpy(x)).detach().numpy() * 1.001
+    )
     with pytest.raises(ExportError, match=r"within 1e-04 of scale, and a\.pt2 deviates by 1\.0e-03"):
         senet_zoo.export(model, path, size=16)
     assert [each.name for each in tmp_path.iterdir()] == ["a.pt2"]

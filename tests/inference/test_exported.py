@@ -16,7 +16,7 @@ import senet_zoo
 from senet_zoo import Interpolation, Preprocessing
 from senet_zoo.cli import main
 from senet_zoo.data.pictures import read_picture
-from senet_zoo.inference.export.export import ExportReport
+from senet_zoo.inference.export import ExportReport
 from senet_zoo.prediction.exported_model import pixels
 from senet_zoo.prediction.runtimes import Runtime
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from senet_zoo.inference.benchmark_report import from_document
+from senet_zoo.inference.benchmark import from_document
 from senet_zoo.networks.fused import compiled
 
 WORDS = ["--model", "se_resnet20", "--device", "cpu", "--size", "16", "--precision", "bf16", "--rounds", "3"]

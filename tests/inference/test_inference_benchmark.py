@@ -10,7 +10,7 @@ import torch
 import senet_zoo
 from benchmarks import inference
 from benchmarks.inference import candidates, choose, main
-from senet_zoo.inference.benchmark_report import from_document
+from senet_zoo.inference.benchmark import from_document
 
 TOOLS = ["folded channels_last", "compiled", "ONNX Runtime", "OpenVINO"]
 

@@ -12,7 +12,7 @@ from torch import nn
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.errors import OptimizationError, UsageError
-from senet_zoo.inference import autotune, backends
+from senet_zoo.inference import backends
 from senet_zoo.inference.backends import COMPILED, TORCH, Built
 from senet_zoo.inference.rewriting import rewrite
 
@@ -236,7 +236,7 @@ def test_answers_are_kept_for_each_size_and_dtype(model: nn.Module, monkeypatch:
     network = rewrite(model).network
     x = torch.zeros(1, 3, 16, 16)
     inputs = (x, x.clone(), x[:, :, :8], x.expand(2, -1, -1, -1), x.bfloat16())
-    assert len({autotune.result_file(network, y) for y in inputs}) == 4
+    assert len({backends.result_file(network, y) for y in inputs}) == 4
 
 
 @pytest.mark.gpu

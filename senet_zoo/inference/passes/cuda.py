@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.nodes import layer_at, only_reader, other_addend, shape_of
+from senet_zoo.inference.passes.graph import layer_at, only_reader, other_addend, shape_of
 
 
 class Squeezed(nn.Module):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.nodes import layer_at
+from senet_zoo.inference.passes.graph import layer_at
 
 
 def move_gates_early(traced: fx.GraphModule) -> tuple[list[str], dict[str, str]]:

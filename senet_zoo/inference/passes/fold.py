@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from senet_zoo.inference.passes.nodes import layer_at, only_reader
+from senet_zoo.inference.passes.graph import layer_at, only_reader
 
 
 def fold_norms(traced: fx.GraphModule) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.nodes import (
+from senet_zoo.inference.passes.graph import (
     layer_at,
     makes_new_tensor,
     may_overwrite,

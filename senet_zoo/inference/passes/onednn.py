@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from senet_zoo.inference.passes.nodes import layer_at, may_overwrite, only_reader, other_addend, shape_of
+from senet_zoo.inference.passes.graph import layer_at, may_overwrite, only_reader, other_addend, shape_of
 
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),

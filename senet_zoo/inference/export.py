@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
-from senet_zoo.inference.export.files import (
+from senet_zoo.inference.export_files import (
     BOUND,
     FROM_ONNX,
     Parity,
@@ -21,7 +21,7 @@ from senet_zoo.inference.export.files import (
     read_back,
     write,
 )
-from senet_zoo.inference.export.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
+from senet_zoo.inference.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
 from senet_zoo.inference.optimize import check_supported, default_sizes
 from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures

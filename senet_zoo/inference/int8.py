@@ -23,7 +23,7 @@ from senet_zoo.data.picture_paths import find_pictures
 from senet_zoo.data.pictures import prepare_picture, read_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
-from senet_zoo.inference.export.files import Run
+from senet_zoo.inference.export_files import Run
 from senet_zoo.prediction.exported_model import pixels
 from senet_zoo.prediction.runtimes import Runtime, import_extra
 

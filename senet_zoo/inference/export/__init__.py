@@ -1,1 +1,0 @@
-"""Networks as files that other programs run: ONNX, OpenVINO and torch.export, checked before they are there."""
