@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.datasets import train_and_val
 from senet_zoo.data.labelled import Labelled
-from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.evaluation.tables import plot_confusion
-from senet_zoo.networks import registry
-from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
@@ -28,18 +26,16 @@ from senet_zoo.training.batches import (
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.config import TrainConfig
-from senet_zoo.training.history import EpochRow, History, best, plot_curves
-from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units
+from senet_zoo.training.distributed import check_machine, check_options, gathered, launched, sharding_asked
+from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
+from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units, preprocessing_of, start
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
 from senet_zoo.training.recipes import TrainRecipe, values_of
-from senet_zoo.training.run import Task
-from senet_zoo.training.sharding import gathered, sharding_asked
-from senet_zoo.training.validation import ValidationScores, validate
-from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_name
-from senet_zoo.weights.config import FolderConfig
-from senet_zoo.weights.create import create_model
+from senet_zoo.training.run import Run, Task, refuse_finished
+from senet_zoo.weights.catalogue import split_name
+from senet_zoo.weights.config import check_license
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.save import save_pretrained
 
@@ -110,33 +106,6 @@ def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Prog
         + (f": in proportion to the recipe's {recipe.rate:.4g} at {recipe.batch}" if scaled else "")
     )
     return replace(recipe, batch=batch, rate=rate)
-
-
-def start(config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...]) -> ConvNet:
-    """The network before its first step, with a classifier of its own unless the weights know these very classes."""
-    with seeded(config.seed, "start"):
-        network = create_model(
-            config.model,
-            pretrained=config.pretrained,
-            weights=config.weights,
-            num_classes=len(classes),
-            drop_path=recipe.drop_path,
-        )
-        known = network.weights.categories if isinstance(network.weights, Weights | FolderConfig) else None
-        if known != classes:
-            network.reset_classifier(len(classes))
-            initialise(network.classifier)
-    return network
-
-
-def preprocessing_of(config: TrainConfig, network: ConvNet) -> Preprocessing:
-    """That of the weights, or the model's usual one; at the size that was asked for, with the same margin."""
-    record = network.weights
-    known = record.preprocessing if isinstance(record, Weights | FolderConfig) else None
-    usual = known or default_preprocessing(registry.find(split_name(config.model)[0]).name)
-    if config.size is None or config.size == usual.size:
-        return usual
-    return replace(usual, size=config.size, resize=round(usual.resize * config.size / usual.size))
 
 
 def balance(data: Labelled) -> Tensor:
@@ -416,3 +385,66 @@ class Classification(Task[LabelledBatch, TrainResult]):
     @staticmethod
     def _skipped(data: Labelled, index: int) -> str:
         return f"{data.names[index]} cannot be read"
+
+
+def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
+    """Train a network and save it; under ``torchrun`` or ``accelerate launch``, in all processes together.
+
+    The same command gives the same bits on the CPU, whether it was interrupted or not. Several processes walk through
+    the same pictures in the same steps as one with the same batch. Batch norms measure each process's share, so that
+    the loss is the same except for rounding only where they are frozen; blended or dropped parts differ by process.
+
+    Args:
+        config: what to train.
+        progress: told of every step; None to write to standard error.
+
+    Raises:
+        UsageError: values that contradict each other or the machine, or a folder that another run fills.
+        DataError: pictures that nothing can be learnt from.
+        TrainingError: the run cannot go on; the last good checkpoint is named.
+        WeightsError: the weights to start from could not be had.
+
+    Example:
+        >>> fit(TrainConfig("flowers", "se_resnet50", "run7", device="tpu"))
+        Traceback (most recent call last):
+        ...
+        senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
+    """
+    check_machine(config, config.trackers)
+    check_options(config)
+    refuse_finished(config.folder)
+    if config.license is not None:
+        check_license(config.license)
+    train, val = train_and_val(
+        config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
+    )
+    with launched(config, config.trackers, shards=True) as accelerator:
+        progress = progress or Progress(silent=not accelerator.is_main_process)
+        pieces = config.pieces
+        try:
+            while True:
+                try:
+                    return Run(
+                        config, Classification(config, train, val, pieces, accelerator, progress), accelerator, progress
+                    ).fit()
+                except RuntimeError as error:
+                    _refuse_smaller_pieces(error, config, pieces, accelerator)
+                pieces *= 2
+                accelerator.free_memory()
+                progress.say(f"memory ran out: every step now goes in {pieces} pieces")
+        finally:
+            progress.close()
+
+
+def _refuse_smaller_pieces(error: RuntimeError, config: TrainConfig, pieces: int, accelerator: "Accelerator") -> None:
+    """Raise again what smaller pieces of a step do not cure."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    if not should_reduce_batch_size(error):
+        raise error
+    if accelerator.num_processes > 1 or (config.recipe.batch if config.batch is None else config.batch) % (2 * pieces):
+        raise TrainingError(
+            f"memory ran out, and a step in {pieces} piece{'s' if pieces > 1 else ''} for each of "
+            f"{accelerator.num_processes} processes cannot be cut by itself here: run again with more pieces, a "
+            "smaller batch or smaller pictures; it goes on from the last checkpoint, if any"
+        ) from error

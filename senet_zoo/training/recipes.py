@@ -21,8 +21,7 @@ from senet_zoo.training.augmentation import (
     RandAugment,
     Rotate,
 )
-from senet_zoo.training.optimizers import SGD, OptimizerSpec
-from senet_zoo.training.schedules import Cosine, Plateau, Schedule, Steps
+from senet_zoo.training.optimizers import SGD, Cosine, OptimizerSpec, Plateau, Schedule, Steps
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.training.auxiliary import WithAuxiliary
+from senet_zoo.training.model import WithAuxiliary
 
 
 def training(name: str, **options: int) -> WithAuxiliary:

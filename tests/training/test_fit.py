@@ -18,7 +18,7 @@ from senet_zoo.data.datasets import open_data
 from senet_zoo.errors import DataError, SenetZooError, TrainingError, UsageError
 from senet_zoo.training import TrainConfig, TrainResult, classification, fit
 from senet_zoo.training.checkpoints import newest_checkpoint
-from senet_zoo.training.history import best
+from senet_zoo.training.metrics import best
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 

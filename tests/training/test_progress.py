@@ -6,7 +6,7 @@ import time
 import pytest
 
 from senet_zoo.training import progress
-from senet_zoo.training.history import EpochRow, as_csv, best
+from senet_zoo.training.metrics import EpochRow, as_csv, best
 from senet_zoo.training.progress import Progress
 
 ROW = EpochRow(

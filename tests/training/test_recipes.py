@@ -12,11 +12,9 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.training.augmentation import blended
-from senet_zoo.training.auxiliary import WithAuxiliary
-from senet_zoo.training.model import MovingAverage, TrainedModel
-from senet_zoo.training.optimizers import SGD, depths, groups_of
+from senet_zoo.training.model import MovingAverage, TrainedModel, WithAuxiliary
+from senet_zoo.training.optimizers import SGD, Cosine, OneCycle, Plateau, Steps, depths, groups_of
 from senet_zoo.training.recipes import FINETUNE, MODERN, PAPER, RECIPES, find_recipe, values_of
-from senet_zoo.training.schedules import Cosine, OneCycle, Plateau, Steps
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,9 @@ from senet_zoo.networks.fused import compiled
 from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.checkpoints import TrainingCheckpoint, last_good, newest_checkpoint, write_checkpoint
-from senet_zoo.training.optimizers import AdamW
+from senet_zoo.training.optimizers import AdamW, Plateau
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, MODERN
-from senet_zoo.training.schedules import Plateau
 
 EVERYTHING = dataclasses.replace(  # chance wherever there can be any, and a state of every kind
     MODERN, epochs=3, batch=8, rate=0.05, ema=0.5, drop_path=0.2, head_epochs=1, frozen_norm_epochs=1

@@ -1,6 +1,6 @@
 """Heads that are more than a global mean, and auxiliary classifiers, which branch off inside a network in training.
 
-`senet_zoo.training.auxiliary` attaches the auxiliary classifiers; a `ConvNet` never holds one.
+`senet_zoo.training.model` attaches the auxiliary classifiers; a `ConvNet` never holds one.
 """
 
 from dataclasses import dataclass

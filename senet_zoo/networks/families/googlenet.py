@@ -36,7 +36,7 @@ def googlenet(se: SE | None) -> NetworkSpec:
     """GoogLeNet, the original of 2014.
 
     In training two classifiers may branch off behind 4a and 4d, their losses weighted 0.3:
-    `senet_zoo.training.auxiliary`.
+    `senet_zoo.training.model`.
 
     Differs: torchvision's ``googlenet`` is another network, with batch norm, and 3x3 where this has 5x5. The gate is
     not in the paper; here it sits on the output of all nine modules, as in the authors' SE-BN-Inception.

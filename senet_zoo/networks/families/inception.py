@@ -134,7 +134,7 @@ def inception_v3(se: SE | None) -> NetworkSpec:
     """Inception v3.
 
     In training a second classifier may branch off behind the last 17x17 module, its loss weighted 0.4, the weight of
-    TensorFlow-Slim's training script: `senet_zoo.training.auxiliary`.
+    TensorFlow-Slim's training script: `senet_zoo.training.model`.
 
     torchvision's weights take pictures of mean and deviation 0.5 in each channel. Its builder makes them of ImageNet's
     inside the network (``transform_input=True``); here that is the preprocessing.
