@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from senet_zoo.networks.blocks.heads import ClassMapClassifier
 from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import NetworkSpec, StageSpec
@@ -103,7 +104,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
             part.bias.data.normal_(0.0, 0.3, generator=generator)
             part.running_mean.normal_(0.0, 0.3, generator=generator)
             part.running_var.uniform_(0.5, 2.0, generator=generator)
-        elif isinstance(part, nn.Conv2d | nn.Linear):
+        elif isinstance(part, nn.Conv2d | nn.Linear | ClassMapClassifier):
             fan_in = part.weight[0].numel()
             part.weight.data.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
             if part.bias is not None:

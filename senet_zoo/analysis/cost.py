@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import UsageError
+from senet_zoo.networks.blocks.heads import ClassMapClassifier
 from senet_zoo.networks.gate import Squeeze, SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
@@ -232,7 +233,7 @@ def _convolution(layer: nn.Conv2d, x: Tensor, out: Tensor) -> int:
     return out.numel() * layer.weight[0].numel()
 
 
-def _fully_connected(layer: nn.Linear, x: Tensor, out: Tensor) -> int:
+def _fully_connected(layer: nn.Linear | ClassMapClassifier, x: Tensor, out: Tensor) -> int:
     return x.numel() // layer.in_features * layer.weight.numel()
 
 
@@ -244,5 +245,6 @@ def _gate(layer: SqueezeExcite, x: Tensor, out: Tensor) -> int:
 _ARITHMETIC: Mapping[type[nn.Module], Callable[..., int]] = {
     nn.Conv2d: _convolution,
     nn.Linear: _fully_connected,
+    ClassMapClassifier: _fully_connected,
     SqueezeExcite: _gate,
 }

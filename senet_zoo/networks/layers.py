@@ -1,8 +1,9 @@
 """Layers that the blocks share, and `initialise`, the random start of every network."""
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
-from senet_zoo.networks.gate import SqueezeExcite, at_least_float32
+from senet_zoo.networks.gate import SqueezeExcite, widened
 
 Side = int | tuple[int, int]
 """One number for a square, or height and width."""
@@ -67,7 +68,7 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
     Shape: (N, C, H, W) -> (N, C, H, W).
     Source: Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382.
     """
-    keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1.0 - rate)
+    keep = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1.0 - rate)
     return x * keep.div_(1.0 - rate)
 
 
@@ -91,7 +92,7 @@ class DropPath(nn.Module):
         return f"rate={self.rate}"
 
 
-class LocalResponseNorm(nn.LocalResponseNorm):
+class LocalResponseNorm(nn.Module):
     """Divide each value by the strength of its neighbours in five channels around it.
 
     ::
@@ -107,11 +108,15 @@ class LocalResponseNorm(nn.LocalResponseNorm):
     Differs: computed in float32 even where the input is half precision, because squares leave float16's range.
     """
 
-    def __init__(self) -> None:
-        super().__init__(size=5, alpha=1e-4, beta=0.75, k=1.0)
-
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.to(at_least_float32(x.dtype))).to(x.dtype)
+        return _local_response_norm(x)
+
+
+def _local_response_norm(x: Tensor) -> Tensor:
+    return F.local_response_norm(widened(x), size=5, alpha=1e-4, beta=0.75, k=1.0).to(x.dtype)
+
+
+fx.wrap("_local_response_norm")  # its code asks for the number of dimensions, which a trace cannot
 
 
 def initialise(module: nn.Module) -> None:
@@ -130,9 +135,10 @@ def initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-        module.reset_parameters()
     elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
-        raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
+        reset = getattr(module, "reset_parameters", None)  # of batch norms and fully connected layers
+        if reset is None:
+            raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
+        reset()
     for child in module.children():
         initialise(child)

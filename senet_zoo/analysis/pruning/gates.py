@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from senet_zoo.analysis.pruning.activity import Block, GateActivity, observe
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.blocks.preactivation import NormRelu
 from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.layers import DropPath
 from senet_zoo.networks.network import ConvNet, on_meta
@@ -92,8 +91,6 @@ class GateFolding:
             raise _Stuck("lies a map that others read as well")
         layer = self._layer(node)
         if isinstance(layer, nn.BatchNorm2d | nn.Conv2d):
-            if type(layer) is NormRelu:
-                _require_not_negative(factors, "ReLU")
             return [self._scaling(node, Side.OUT, factors)]
         if node.target is torch.cat:
             maps = node.all_input_nodes

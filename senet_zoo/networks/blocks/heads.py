@@ -3,8 +3,10 @@
 `senet_zoo.training.model` attaches the auxiliary classifiers; a `ConvNet` never holds one.
 """
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,11 +135,27 @@ class ClassMaps:
         return ClassMapClassifier(num_features, num_classes) if num_classes else SpatialMean()
 
 
-class ClassMapClassifier(nn.Linear):
+class ClassMapClassifier(nn.Module):
     """``mean over H, W of relu(W x + b)``, computed at every pixel. Shape: (N, C, H, W) -> (N, num_classes)."""
 
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, num_classes
+        self.weight = nn.Parameter(torch.empty(num_classes, in_features))
+        self.bias = nn.Parameter(torch.empty(num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The start of `torch.nn.Linear`."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.bias, -bound, bound)
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x.movedim(1, -1))).mean((1, 2))
+        return F.relu(F.linear(x.movedim(1, -1), self.weight, self.bias)).mean((1, 2))
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
 class SpatialMean(nn.Module):

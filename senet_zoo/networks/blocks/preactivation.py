@@ -18,11 +18,11 @@ figure 5, which draws the original unit.
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
 from senet_zoo.networks.gate import Placement
+from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, gate_at
 
 
@@ -48,7 +48,8 @@ class PreBasic:
         unit = ResidualBlock(
             branch={
                 "conv1": _conv(in_channels, inner, 3, self.stride),
-                "norm2": NormRelu(inner),
+                "norm2": nn.BatchNorm2d(inner),
+                "relu2": relu(),
                 "se": gate_at(se, Placement.INNER, inner),
                 "conv2": _conv(inner, self.width, 3),
             },
@@ -57,7 +58,7 @@ class PreBasic:
             drop_path=drop_path,
             act=nn.Identity,
         )
-        return Preactivated(NormRelu(in_channels), unit)
+        return Preactivated(nn.BatchNorm2d(in_channels), relu(), unit)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,11 @@ class PreBottleneck:
         unit = ResidualBlock(
             branch={
                 "conv1": _conv(in_channels, self.width, 1, stride[StrideAt.REDUCE]),
-                "norm2": NormRelu(self.width),
+                "norm2": nn.BatchNorm2d(self.width),
+                "relu2": relu(),
                 "conv2": _conv(self.width, self.width, 3, stride[StrideAt.SPATIAL]),
-                "norm3": NormRelu(self.width),
+                "norm3": nn.BatchNorm2d(self.width),
+                "relu3": relu(),
                 "se": gate_at(se, Placement.INNER, self.width),
                 "conv3": _conv(self.width, self.out, 1),
             },
@@ -105,33 +108,29 @@ class PreBottleneck:
             drop_path=drop_path,
             act=nn.Identity,
         )
-        return Preactivated(NormRelu(in_channels), unit)
+        return Preactivated(nn.BatchNorm2d(in_channels), relu(), unit)
 
 
 class Preactivated(nn.Module):
-    """A residual unit in which the branch and a projection read ``norm(x)``, and an identity shortcut carries x.
+    """A residual unit in which the branch and a projection read ``act(norm(x))``, and an identity shortcut carries x.
 
     Args:
-        norm: what stands before the unit; it must not work in place, because the identity carries its input on.
+        norm: what normalises the input, or the identity.
+        act: the activation behind it. It must not work in place where ``norm`` is the identity, because the shortcut
+            carries the same map.
         unit: the residual unit, with no activation after its sum.
     """
 
-    def __init__(self, norm: nn.Module, unit: ResidualBlock) -> None:
+    def __init__(self, norm: nn.Module, act: nn.Module, unit: ResidualBlock) -> None:
         super().__init__()
         self.norm = norm
+        self.act = act
         self.unit = unit
         self.projects = not isinstance(unit.shortcut, nn.Identity)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(x)
+        y = self.act(self.norm(x))
         return self.unit.join(y, y if self.projects else x)
-
-
-class NormRelu(nn.BatchNorm2d):
-    """``relu(bn(x))`` as one module. Shape: (N, C, H, W) -> (N, C, H, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x), inplace=True)
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:

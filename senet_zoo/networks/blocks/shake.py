@@ -87,7 +87,7 @@ class ShakeBasic:
             drop_path=drop_path,
             act=nn.Identity,
         )
-        return Preactivated(nn.ReLU(), unit)
+        return Preactivated(nn.Identity(), nn.ReLU(), unit)
 
 
 @dataclass(frozen=True)
