@@ -4,12 +4,14 @@ The values of the choices are those of the paper's ablations (section 6) and of 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
@@ -142,7 +144,8 @@ class SqueezeExcite(nn.Module):
         C // r is never rounded to a multiple of 8, as in timm's and mmpretrain's ``seresnet18``. The layers are
         ``nn.Linear``, not 1x1 convolutions: the same function, and less overhead at batch 1. The gate is computed in
         float32 even where autocast or the weights are half precision, since a mean over a large map, or its product
-        with W1, can leave float16's range.
+        with W1, can leave float16's range. Both layers are called, except where their weights are half precision and
+        nothing is hooked to them.
 
     Example:
         >>> gate = SqueezeExcite(64)
@@ -185,29 +188,26 @@ class SqueezeExcite(nn.Module):
 
         Shape: (N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) without squeeze.
         """
-        device = x.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                return self._excitation(x)
-        return self._excitation(x)
+        if isinstance(x, fx.Proxy):  # what it is traced into asks for autocast when it runs
+            return self._excitation(x)
+        with _without_autocast(x):
+            return self._excitation(x)
 
     def _excitation(self, x: Tensor) -> Tensor:
-        dtype = at_least_float32(x.dtype)
         match self.squeeze:
             case Squeeze.MEAN:
-                z = self._layers(x.mean((2, 3), dtype=dtype))  # (N, C)
+                z = self._layers(_mean(x))  # (N, C)
             case Squeeze.MAX:
-                z = self._layers(x.amax((2, 3)).to(dtype))
+                z = self._layers(widened(x.amax((2, 3))))
             case Squeeze.BOTH:
-                z = self._layers(x.mean((2, 3), dtype=dtype)) + self._layers(x.amax((2, 3)).to(dtype))
+                z = self._layers(_mean(x)) + self._layers(widened(x.amax((2, 3))))
             case Squeeze.NONE:
-                z = self._layers(x.to(dtype).movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W)
-        s = self._last(z)
-        return s if s.ndim == 4 else s[:, :, None, None]
+                return self._last(self._layers(widened(x).movedim(1, -1)).movedim(-1, 1))  # (N, C, H, W)
+        return self._last(z)[:, :, None, None]
 
     def _layers(self, z: Tensor) -> Tensor:
         """W2 activation(W1 z). Shape: (..., C) -> (..., C)."""
-        return _linear(self.fc2, self._inner(_linear(self.fc1, z)))
+        return _run(self.fc2, self._inner(_run(self.fc1, z)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.excitation(x).to(x.dtype)
@@ -294,7 +294,60 @@ def hidden_units(channels: int, reduction: int) -> int:
     return channels // reduction
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    # Weights may be half precision; the product must not be.
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return F.linear(x, layer.weight.to(x.dtype), bias)
+def _run(layer: nn.Module, z: Tensor) -> Tensor:
+    """The layer's output in the precision of ``z``.
+
+    The layer is called, so that hooks, adapters and whatever else stands in its place take part. Only weights of half
+    precision, because the product must not be, and a trace by `torch.fx` take a function in its stead.
+    """
+    if type(layer) is not nn.Linear or "forward" in layer.__dict__:
+        return _run_foreign(layer, z)
+    if isinstance(z, fx.Proxy):
+        return _wide_linear(z, layer.weight, layer.bias)
+    if layer.weight.dtype == z.dtype:
+        y: Tensor = layer(z)
+        return y
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+        wide = copy(layer)  # with the same hooks
+        wide._parameters = {name: None if p is None else p.to(z.dtype) for name, p in layer._parameters.items()}  # type: ignore[misc]
+        return wide(z)  # type: ignore[no-any-return]
+    return _wide_linear(z, layer.weight, layer.bias)
+
+
+def _run_foreign(layer: nn.Module, z: Tensor) -> Tensor:
+    """The output of what stands in a layer's place (an adapter, a quantised or offloaded layer), in its own precision.
+
+    Weights that lie elsewhere until the layer is called have a dtype all the same.
+    """
+    if isinstance(z, fx.Proxy):
+        y: Tensor = layer(z)
+        return y
+    dtype = next((p.dtype for p in layer.parameters() if p.is_floating_point()), z.dtype)
+    y = layer(z.to(dtype))
+    return y.to(z.dtype)
+
+
+def _wide_linear(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    with _without_autocast(z):
+        return F.linear(z, weight.to(z.dtype), None if bias is None else bias.to(z.dtype))
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    device = x.device.type
+    enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if enabled else nullcontext()
+
+
+def _mean(x: Tensor) -> Tensor:
+    """The mean over pixels, in float32 or wider. Shape: (N, C, H, W) -> (N, C)."""
+    dtype = at_least_float32(x.dtype)
+    return x.mean((2, 3)) if x.dtype == dtype else x.mean((2, 3), dtype=dtype)
+
+
+def widened(x: Tensor) -> Tensor:
+    """The same numbers in float32, or as they are where they are as wide."""
+    return x.to(at_least_float32(x.dtype))
+
+
+for _name in ("_wide_linear", "_mean", "widened"):  # each asks for a dtype or for autocast, which a trace cannot
+    fx.wrap(_name)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
@@ -73,8 +74,8 @@ class ConvNet(nn.Module):
         _require("in_channels", in_channels, in_channels >= 1, "at least 1")
         _require("dropout", dropout, 0.0 <= dropout < 1.0, "at least 0 and below 1")
         _require("drop_path", drop_path, 0.0 <= drop_path < 1.0, "at least 0 and below 1")
-        self.spec = spec
         self.in_channels = in_channels
+        self.spec = spec
         self.stem = spec.stem.build(in_channels)
         self.pool = spec.pool.build()
 
@@ -111,6 +112,17 @@ class ConvNet(nn.Module):
         y: Tensor = self.classifier(self.head(x))
         return y
 
+    @property
+    def spec(self) -> NetworkSpec:
+        """The architecture."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: NetworkSpec) -> None:
+        self._spec = spec
+        self._factors = (spec.stem.stride, spec.pool.stride, *(stage.stride for stage in spec.stages))
+        self._feature_channels = _feature_channels(spec, self.in_channels)
+
     def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """The deepest map of each stride that is asked for, for detectors and segmenters.
 
@@ -127,14 +139,14 @@ class ConvNet(nn.Module):
         Raises:
             UsageError: the network has no map of such a stride.
         """
-        available = self.feature_channels
+        available = self._feature_channels
         if not strides or list(strides) != sorted(set(strides)) or not set(strides) <= set(available):
             raise UsageError(
                 f"features(strides=...) takes strides out of {tuple(available)} in ascending order, "
                 f"got {tuple(strides)}"
             )
         maps, stride = {}, 1
-        for part, factor in self._parts():
+        for part, factor in zip((self.stem, self.pool, *self.stages), self._factors, strict=True):
             if stride >= strides[-1] and factor > 1:
                 break
             x, stride = self.run(part, x), stride * factor
@@ -144,16 +156,7 @@ class ConvNet(nn.Module):
     @property
     def feature_channels(self) -> dict[int, int]:
         """Channels of the deepest map of each stride: ``{stride: channels}``."""
-        stride, width = self.spec.stem.stride, self.spec.stem.out_channels(self.in_channels)
-        channels = {stride: width}
-        stride *= self.spec.pool.stride
-        channels[stride] = width
-        for stage in self.spec.stages:
-            for block in stage.blocks:
-                width = block.out_channels(width)
-            stride *= stage.stride
-            channels[stride] = width
-        return channels
+        return dict(self._feature_channels)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it."""
@@ -199,14 +202,6 @@ class ConvNet(nn.Module):
         names = paper_names(self, self.spec.stage_numbers)
         return {names[module]: values for module, values in recorded_excitations(self, images).items()}
 
-    def _parts(self) -> list[tuple[nn.Module, int]]:
-        stages = zip(self.stages, self.spec.stages, strict=True)
-        return [
-            (self.stem, self.spec.stem.stride),
-            (self.pool, self.spec.pool.stride),
-            *((module, spec.stride) for module, spec in stages),
-        ]
-
     def run(self, part: nn.Module, x: Tensor) -> Tensor:
         """The output of ``part``: the stem, the pool, a stage or some of its blocks; checkpointed where that is on."""
         if not (self._checkpointing and self.training and isinstance(part, nn.Sequential)):
@@ -219,6 +214,19 @@ class ConvNet(nn.Module):
         return x
 
 
+def _feature_channels(spec: NetworkSpec, in_channels: int) -> dict[int, int]:
+    stride, width = spec.stem.stride, spec.stem.out_channels(in_channels)
+    channels = {stride: width}
+    stride *= spec.pool.stride
+    channels[stride] = width
+    for stage in spec.stages:
+        for block in stage.blocks:
+            width = block.out_channels(width)
+        stride *= stage.stride
+        channels[stride] = width
+    return channels
+
+
 def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     return nullcontext(), _statistics_kept(block)
 
@@ -226,7 +234,7 @@ def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager[None],
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     # Without this a batch norm would count the same batch twice in its running statistics.
-    norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = [part for part in block.modules() if isinstance(part, _BatchNorm)]  # converted ones, too
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from networks import distinct_tiny, key_list, others_slow, picked, randomise, tiny
-from torch import nn
+from torch import fx, nn
 
 from senet_zoo.analysis import cost
 from senet_zoo.networks.blocks.residual import ResidualBlock
@@ -172,6 +172,50 @@ def test_a_picture_does_not_depend_on_its_batch(name: str) -> None:
     model, x = network(name), pictures(name, count=3)
     alone = torch.cat([model(picture[None]) for picture in x])
     torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-4 * alone.abs().max().item())
+
+
+@every_function
+def test_no_module_changes_what_a_layer_of_pytorch_does(name: str) -> None:
+    """Tools replace layers by their kind; what a subclass adds to one would go without a word."""
+    for kind in {type(part) for part in on_meta(TINY[name]).modules()}:
+        bases = [base for base in kind.__mro__[1:] if base.__module__.startswith("torch.")]
+        assert kind.__module__.startswith("torch.nn.") or bases == [nn.Module], kind
+
+
+@every_function
+def test_converted_batch_norms_leave_the_function(name: str) -> None:
+    model, x = network(name), pictures(name)
+    with torch.no_grad():
+        converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(model))
+        assert torch.equal(converted(x), model(x))
+    assert not [part for part in converted.modules() if isinstance(part, nn.BatchNorm2d)]
+
+
+@every_function
+def test_each_layer_with_weights_is_called_once(name: str) -> None:
+    model, x = network(name), pictures(name)
+    layers, seen = [key for key, part in model.named_modules() if list(part.parameters(recurse=False))], list[str]()
+    with torch.no_grad():
+        before = model(x)
+        for key in layers:
+            model.get_submodule(key).register_forward_hook(lambda *_, key=key: seen.append(key))
+        assert torch.equal(model(x), before)
+    assert sorted(seen) == sorted(layers)
+
+
+@every_function
+def test_torch_fx_traces_the_same_function(name: str) -> None:
+    model, x = network(name), pictures(name)
+    with torch.no_grad():
+        traced = fx.symbolic_trace(model)
+        assert torch.equal(traced(x), model(x))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(traced(x), model(x))
+        traced, logits = fx.symbolic_trace(model.train()), []
+        for net in (traced, model):
+            torch.manual_seed(0)  # of dropout and shake
+            logits.append(net(x))
+    assert torch.equal(*logits)
 
 
 @every_kind_of_block

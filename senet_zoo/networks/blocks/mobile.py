@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
@@ -92,9 +92,24 @@ class ShuffleBranch(nn.Module):
         self.se = only_gate(se, Placement.STANDARD, out_channels, "ShuffleNet's unit")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.channel_shuffle(self.reduce(x), self.groups)
+        y = channel_shuffle(self.reduce(x), self.groups)
         z: Tensor = self.se(self.increase(self.depthwise(y)))
         return z
+
+
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Let the channels of the groups take turns: (g, C / g) becomes (C / g, g). Shape: (N, C, H, W) -> (N, C, H, W).
+
+    PyTorch's own function keeps the layout of the map. A compiler fuses the elementary operations, and a converter may
+    know no others.
+    """
+    if not (torch.compiler.is_compiling() or torch._C._get_tracing_state()):
+        return F.channel_shuffle(x, groups)
+    n, c, h, w = x.shape
+    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+fx.wrap("channel_shuffle")
 
 
 class ShuffleSum(nn.Module):
