@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo import errors as errors
     from senet_zoo import evaluation as evaluation
     from senet_zoo import inference as inference
+    from senet_zoo import integrations as integrations
     from senet_zoo import networks as networks
     from senet_zoo import prediction as prediction
     from senet_zoo import segmentation as segmentation
@@ -110,6 +111,7 @@ _ROOMS = frozenset(
         "errors",
         "evaluation",
         "inference",
+        "integrations",
         "networks",
         "prediction",
         "segmentation",

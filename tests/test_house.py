@@ -28,13 +28,14 @@ ARROWS = {
     "training": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "detection": {"support", "data", "formats", "weights", "networks", "training"},
     "segmentation": {"weights", "networks"},
+    "integrations": {"support", "data", "weights", "networks"},
     "inference": {"support", "data", "weights", "networks", "prediction"},
     "analysis": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "cli": {"__init__", "analysis", "data", "detection", "evaluation", "inference", "networks", "prediction", "support"}
     | {"training", "weights", "formats"},
     "__main__": {"cli"},
 }
-ARROWS["__init__"] = ARROWS["cli"] | {"segmentation"}  # the public face
+ARROWS["__init__"] = ARROWS["cli"] | {"segmentation", "integrations"}  # the public face
 
 
 def room(file: Path) -> str:
