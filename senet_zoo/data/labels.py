@@ -26,6 +26,7 @@ IMAGENETTE = {
     "n03888257": "parachute",
 }
 """Ten of ImageNet's classes by their WordNet ids, which name the folders of the data set."""
+NUMBERED = "class {}"  # what a class without a name is called
 SYNSET = re.compile(r"n\d{8}")
 MAX_CLASSES = 10**6
 MOST_LETTERS = 1000  # of a class's name
@@ -54,7 +55,12 @@ def categories(labels: str, num_classes: int) -> tuple[str, ...]:
 
         names: list[str] = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
         return tuple(names)
-    return tuple(f"class {index}" for index in range(num_classes))
+    return numbered_classes(num_classes)
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Names of classes that have none of their own."""
+    return tuple(NUMBERED.format(index) for index in range(count))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from operator import index
 from typing import Any, Protocol
 
 import torch
@@ -27,6 +28,10 @@ class LoadedWeights(Protocol):
     @property
     def categories(self) -> tuple[str, ...] | None:
         """Class names in the order of the logits, or None where they are not known."""
+        ...
+
+    def without_classes(self) -> "LoadedWeights":
+        """The record for a network with a fresh classifier, whose classes have no names yet."""
         ...
 
     def transforms(self) -> Callable[[Any], Tensor]:
@@ -69,7 +74,8 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         dropout = spec.dropout if dropout is None else dropout
-        num_classes = spec.num_classes if num_classes is None else num_classes
+        num_classes = spec.num_classes if num_classes is None else _whole("num_classes", num_classes)
+        in_channels = _whole("in_channels", in_channels)
         _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
         _require("in_channels", in_channels, in_channels >= 1, "at least 1")
         _require("dropout", dropout, 0.0 <= dropout < 1.0, "at least 0 and below 1")
@@ -93,8 +99,8 @@ class ConvNet(nn.Module):
 
         self.head = spec.head.build(width, dropout)
         self.num_features = spec.head.num_features(width)
-        self.reset_classifier(num_classes)
         self.weights: LoadedWeights | None = None  # the record of the weights, set when they are loaded
+        self.reset_classifier(num_classes)
         self._checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,11 +165,17 @@ class ConvNet(nn.Module):
         return dict(self._feature_channels)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it."""
+        """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it.
+
+        The names of the old classes go with it: ``weights.categories`` is empty from then on.
+        """
+        num_classes = _whole("num_classes", num_classes)
         _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
         like = next(self.stages.parameters())
         self.num_classes = num_classes
         self.classifier = self.spec.head.build_classifier(self.num_features, num_classes).to(like.device, like.dtype)
+        if self.weights is not None:
+            self.weights = self.weights.without_classes()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""
@@ -249,6 +261,14 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
 def _linear_rates(last: float, count: int) -> Iterator[float]:
     return iter([last * i / max(count - 1, 1) for i in range(count)])
+
+
+def _whole(name: str, value: int) -> int:
+    """A whole number as Python's own, NumPy's and a tensor's included."""
+    try:
+        return index(value)
+    except TypeError as error:
+        raise UsageError(f"{name} must be a whole number, got {value!r}") from error
 
 
 def _require(name: str, value: float, holds: bool, rule: str) -> None:

@@ -1,5 +1,6 @@
 """`predict`: classes and probabilities of pictures by a PyTorch network; `load_predictor`: such a network, ready."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
 from senet_zoo.support.machine import find_device
-from senet_zoo.weights.catalogue import default_preprocessing, get_weights, list_weights
+from senet_zoo.weights.catalogue import default_preprocessing, get_weights
 from senet_zoo.weights.config import FolderConfig
 from senet_zoo.weights.create import create_model
+
+_log = logging.getLogger("senet_zoo")
 
 
 def predict(
@@ -107,8 +111,9 @@ class Predictor:
 def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: str | None = None) -> Predictor:
     """A published checkpoint, or a file of the user's own, ready to classify.
 
-    A file of weights may say how pictures are prepared and what the classes are called. If it does not, both are taken
-    from the model's published weights; if these have another number of classes, or do not exist, classes are numbered.
+    A file of weights may say how pictures are prepared and what the classes are called. If it does not, a warning says
+    so: pictures are prepared as for the model's published weights, and classes are numbered, because another data set
+    may have as many.
 
     Args:
         name: ``model`` or ``model.tag``.
@@ -125,16 +130,20 @@ def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: 
         return Predictor(published.name, model, published.preprocessing, published.categories)
     model = create_model(name, weights=weights, device=find_device(device))
     config = model.weights if isinstance(model.weights, FolderConfig) else None
+    preprocessing, names = (config.preprocessing, config.categories) if config else (None, None)
+    unknown = ["how pictures are prepared"] * (preprocessing is None) + ["what its classes are called"] * (not names)
+    if unknown:
+        _log.warning(
+            "%s does not say %s: %s. save_pretrained(..., preprocessing=..., categories=...) writes both",
+            weights,
+            " or ".join(unknown),
+            f"pictures are prepared as {name}'s usually are" * (preprocessing is None)
+            + " and " * (len(unknown) == 2)
+            + "classes are numbered" * (not names),
+        )
     return Predictor(
         f"{name} from {weights}",
         model,
-        (config and config.preprocessing) or default_preprocessing(name),
-        (config and config.categories) or _categories(name, model.num_classes),
+        preprocessing or default_preprocessing(name),
+        names or numbered_classes(model.num_classes),
     )
-
-
-def _categories(name: str, num_classes: int) -> tuple[str, ...]:
-    for published in map(get_weights, list_weights(f"{name}.*")):
-        if len(published.categories) == num_classes:
-            return published.categories
-    return tuple(f"class {index}" for index in range(num_classes))

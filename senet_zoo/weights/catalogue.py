@@ -1,6 +1,6 @@
 """What the zoo holds: names of models, names of weights, and what is published with each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,11 @@ class Weights:
 
     Args:
         row: the manifest's record: sources, hashes, licence, provenance.
+        fresh_head: whether the network that they were loaded into has another classifier since.
     """
 
     row: "WeightsRow"
+    fresh_head: bool = False
 
     @property
     def name(self) -> str:
@@ -37,13 +39,17 @@ class Weights:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Class names in the order of the logits."""
-        return categories(self.row.labels, self.row.num_classes)
+        """Class names in the order of the logits; none under a fresh classifier."""
+        return () if self.fresh_head else categories(self.row.labels, self.row.num_classes)
 
     @property
     def metrics(self) -> tuple["Metric", ...]:
         """Published accuracies, each with who measured it."""
         return self.row.metrics
+
+    def without_classes(self) -> "Weights":
+        """The record for a network with a fresh classifier, whose classes have no names yet."""
+        return replace(self, fresh_head=True)
 
     def transforms(self) -> "Transform":
         """A torchvision v2 transform from a picture, or uint8 tensor (..., 3, H, W), to the network's input."""

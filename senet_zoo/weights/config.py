@@ -128,6 +128,10 @@ class FolderConfig:
         """
         return registry.find(self.architecture).spec(self.se, self.widths)
 
+    def without_classes(self) -> "FolderConfig":
+        """The record for a network with a fresh classifier, whose classes have no names yet."""
+        return replace(self, categories=None)
+
     def transforms(self) -> "Transform":
         """The torchvision v2 transform of the preprocessing.
 

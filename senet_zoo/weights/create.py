@@ -111,11 +111,11 @@ def create_model(
         classes = net.num_classes
         net = on_meta(spec, num_classes=classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
     checkpoint.load_into(net)
+    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
+    net.weights = record or config or config_inside(shown, checkpoint.metadata)
     if num_classes not in (None, net.num_classes):
         _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
         net.reset_classifier(num_classes)
-    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
-    net.weights = record or config or config_inside(shown, checkpoint.metadata)
     return net.to(device=device, dtype=dtype).eval()
 
 

@@ -1,5 +1,6 @@
 """A model as a folder: its tensors, a config with what rebuilds the network around them, and a model card."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def save_pretrained(
     folder: str | Path,
     *,
     preprocessing: Preprocessing | None = None,
-    categories: tuple[str, ...] | None = None,
+    categories: Sequence[str] | Mapping[str, int] | None = None,
     license: str | None = None,  # noqa: A002 (the word of every model card)
     metrics: tuple[Metric, ...] | None = None,
 ) -> None:
@@ -53,7 +54,8 @@ def save_pretrained(
         model: a network of the zoo, variants included.
         folder: made where there is none; files of an earlier save are replaced.
         preprocessing: from a picture to the input; by default that of the weights the model was loaded with.
-        categories: class names, one a logit; by default those of the weights, where their number still fits.
+        categories: class names, one a logit; or the index of each, as torchvision's ``class_to_idx``. By default those
+            of the weights, unless the classifier is a fresh one.
         license: SPDX name in lower case, such as ``apache-2.0``; by default that of the weights the model was loaded
             with. `push_to_hub` takes no model without one.
         metrics: what was measured with exactly these tensors; by default what is published of them, which is nothing
@@ -76,10 +78,10 @@ def save_pretrained(
     record = model.weights if isinstance(model.weights, Weights | FolderConfig) else None
     if preprocessing is None and record is not None:
         preprocessing = record.preprocessing
-    if categories is None and record is not None and len(record.categories or ()) == model.num_classes:
-        categories = record.categories
-    if categories is not None and len(categories) != model.num_classes:
-        raise UsageError(f"categories must name each logit: {model.num_classes} of them, got {len(categories)}")
+    known = (record.categories if record else None) or ()
+    if categories is None and known and len(known) == model.num_classes:
+        categories = known
+    categories = None if categories is None else _class_names(categories, model.num_classes)
     if license is not None:
         check_license(license)
     entry, widths = architecture_of(model.spec)
@@ -113,6 +115,22 @@ def save_pretrained(
             file.write(model_card(config, parameters=parameters_of(model)).encode())
     except OSError as e:
         raise disk_error(e, target, "the path") from e
+
+
+def _class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int) -> tuple[str, ...]:
+    """Names in the order of the logits."""
+    if isinstance(categories, Mapping):
+        if sorted(categories.values()) != list(range(len(categories))):
+            raise UsageError(
+                f"categories must give each class its index from 0 to {len(categories) - 1}, got "
+                f"{str(dict(categories))[:200]}"
+            )
+        categories = sorted(categories, key=categories.__getitem__)
+    if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
+        raise UsageError(f"categories must be class names, one a logit, got {str(categories)[:200]!r}")
+    if len(categories) != num_classes:
+        raise UsageError(f"categories must name each logit: {num_classes} of them, got {len(categories)}")
+    return tuple(map(str, categories))
 
 
 def from_pretrained(

@@ -37,7 +37,7 @@ def test_on_a_terminal_an_aligned_table(
     monkeypatch.setenv("COLUMNS", "250")
     assert main([*own, str(pictures)]) == 0
     known, head, *rows = capsys.readouterr().out.splitlines()
-    assert "knows 10 classes: airplane, automobile, bird" in known
+    assert "knows 10 classes: class 0, class 1, class 2" in known
     assert len(rows) == 3
     column = head.index("runners-up")
     assert all(row[: column - 2].endswith("%") and row[column - 2 : column] == "  " for row in rows)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from senet_zoo.data.labels import categories
+from senet_zoo.data.labels import categories, numbered_classes
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.evaluation import Combine, LogitNames, logits_of
 from senet_zoo.evaluation.label_matching import match_classes
@@ -99,3 +99,57 @@ def test_classes_that_do_not_match_are_listed() -> None:
         match_classes(["2"], LogitNames(("cat", "dog")))
     with pytest.raises(DataError, match=r"by name or synset, and 1 of 2 are not: n00000000"):
         match_classes(["n01440764", "n00000000"], logits_of(USUAL))
+
+
+TWINS = LogitNames(("Cardigan", "tench, Tinca tinca", "cardigan", "crane", "crane", "cassette player"))
+
+
+def test_a_name_that_is_spelt_exactly_alike_comes_first() -> None:
+    assert match_classes(["cardigan", "Cardigan"], TWINS) == (2, 0)
+    imagenet = logits_of(USUAL)
+    assert [USUAL[i] for i in match_classes(["cardigan", "Cardigan", "TENCH"], imagenet)] == [
+        "cardigan",
+        "Cardigan",
+        "tench",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("tench", 1),
+        ("Tinca tinca", 1),
+        ("tench, Tinca tinca", 1),
+        ("TINCA_TINCA,tench", 1),
+        ("Cassette__Player ", 5),
+        ("cassette player, tape machine", 5),
+    ],
+)
+def test_synonyms_between_commas_and_blanks_are_matched(name: str, index: int) -> None:
+    assert match_classes([name], TWINS) == (index,)
+
+
+@pytest.mark.parametrize(
+    "name", ["n01440764", "n01440764_tench", "n01440764 tench", "n01440764-x", "tench, Tinca tinca"]
+)
+def test_synsets_may_stand_before_names(name: str) -> None:
+    assert match_classes([name, "n02102040"], logits_of(USUAL)) == (0, 217)
+
+
+def test_the_message_names_who_failed_and_why() -> None:
+    with pytest.raises(DataError, match=r"and 1 of 3 are not: unicorn\. The network knows Cardigan, tench"):
+        match_classes(["cardigan", "unicorn", "tench"], TWINS)
+    with pytest.raises(DataError, match=r"2 may be several .*: crane \(3: crane, 4: crane\), CARDIGAN \(0: .*synsets"):
+        match_classes(["crane", "CARDIGAN", "tench"], TWINS)
+    with pytest.raises(DataError, match=r"cardigan, cardigan_ are all 'cardigan': put"):
+        match_classes(["cardigan", "cardigan_"], LogitNames(("dog", "cardigan")))
+
+
+def test_a_network_without_names_takes_numbers_only() -> None:
+    nobody = LogitNames(numbered_classes(10))
+    assert match_classes(["9", "03", "class 5"][:2], nobody) == (9, 3)
+    assert match_classes(["class 5"], nobody) == (5,)
+    with pytest.raises(DataError, match="does not name them: call the folders by their numbers, or save it with"):
+        match_classes(["cat", "dog"], nobody)
+    with pytest.raises(DataError, match="1 of 2 are not: 10"):
+        match_classes(["1", "10"], nobody)

@@ -1,5 +1,7 @@
 """Predictions: in order, the same in any batch, and not stopped by a bad file."""
 
+import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import senet_zoo
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.prediction.pipeline import Failure, Prediction
-from senet_zoo.prediction.predictor import predict
+from senet_zoo.prediction.predictor import load_predictor, predict
 
 PREPROCESSING = Preprocessing(8, 8, Interpolation.BILINEAR, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 CATEGORIES = ("red", "green", "blue")
@@ -124,3 +128,49 @@ def test_scores_that_are_not_finite_are_an_error(model: Reddest, folder: Path) -
     nn.init.constant_(model.scale, torch.nan)
     with pytest.raises(WeightsError, match="must be finite"):
         list(predict(model, [folder], PREPROCESSING, CATEGORIES))
+
+
+@pytest.mark.parametrize("classes", [10, 7])
+def test_a_file_that_names_no_classes_gets_numbers_and_never_another_set_s_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, classes: int
+) -> None:
+    file = tmp_path / "svhn.safetensors"
+    save_file(senet_zoo.create_model("se_resnet20", num_classes=classes).state_dict(), file)
+    with caplog.at_level(logging.WARNING):
+        predictor = load_predictor("se_resnet20", weights=str(file))
+    assert predictor.categories == tuple(f"class {number}" for number in range(classes))
+    assert predictor.preprocessing.size == 32
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "does not say how pictures are prepared or what its classes are called" in line
+
+
+def test_a_folder_that_says_all_of_itself_is_believed_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = senet_zoo.create_model("se_resnet20", num_classes=2)
+    senet_zoo.save_pretrained(model, tmp_path, categories=("cat", "dog"), preprocessing=Preprocessing(32, 40))
+    predictor = load_predictor("se_resnet20", weights=str(tmp_path))
+    assert (predictor.categories, predictor.preprocessing.resize) == (("cat", "dog"), 40)
+    assert not caplog.records
+
+
+def test_one_path_is_one_source(model: Reddest, folder: Path) -> None:
+    one = next(path for path in sorted(folder.iterdir()) if path.suffix == ".png")
+    for source in (one, str(one)):
+        (result,) = predict(model, source, PREPROCESSING, CATEGORIES)
+        assert result.path == str(one)
+    with pytest.raises(UsageError, match=r"a path or a file: URL, got Image: .*transforms\(\)"):
+        list(predict(model, [Image.new("RGB", (8, 8))], PREPROCESSING, CATEGORIES))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("odd", ["n" * 5000, "a\0b.png", "thin.png", "pipe.png"])
+def test_one_odd_source_does_not_end_the_run(model: Reddest, tmp_path: Path, odd: str) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "good.png")
+    Image.new("1", (300_000, 1)).save(tmp_path / "thin.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+    sources = [f"{tmp_path}/{odd}", tmp_path / "good.png"]
+    failure, answer = predict(model, sources, Preprocessing(256, 256), CATEGORIES, batch=1)
+    assert isinstance(failure, Failure)
+    assert odd[:20].replace("\0", "\\x00") in str(failure.error)
+    assert isinstance(answer, Prediction)

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from networks import randomise
@@ -230,3 +231,66 @@ def test_tensors_that_the_config_was_not_written_for_are_named(folder: Path, tmp
     (check,) = senet_zoo.verify(folder).checks
     assert (check.name, check.ok) == ("file", False)
     assert "as its config.json says" in check.found
+
+
+@pytest.mark.parametrize("classes", [10, 5])
+def test_a_fresh_head_has_no_names_in_memory_in_a_folder_or_on_a_card(tmp_path: Path, classes: int) -> None:
+    for start in (True, False):
+        model = senet_zoo.create_model("se_resnet20", pretrained=True)
+        assert model.weights is not None
+        assert model.weights.categories
+        if not start:
+            senet_zoo.save_pretrained(model, tmp_path / "known")
+            model = senet_zoo.from_pretrained(tmp_path / "known")
+        model.reset_classifier(classes)
+        assert model.weights is not None
+        assert not model.weights.categories
+        assert model.weights.transforms()(torch.zeros(3, 40, 50, dtype=torch.uint8)).shape == (3, 32, 32)
+        senet_zoo.save_pretrained(model, tmp_path / "fresh")
+        assert json.loads((tmp_path / "fresh/config.json").read_text())["categories"] is None
+        assert "airplane" not in (tmp_path / "fresh/README.md").read_text()
+    assert senet_zoo.get_weights("se_resnet20").categories[0] == "airplane"
+
+
+def test_another_number_of_classes_has_no_names(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", pretrained=True, num_classes=5)
+    assert model.weights is not None
+    assert not model.weights.categories
+    model = senet_zoo.create_model("se_resnet20", pretrained=True, num_classes=10)
+    assert model.weights is not None
+    assert model.weights.categories
+
+
+def test_a_count_of_numpy_s_and_an_index_of_torchvision_s_are_saved(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", num_classes=np.array([0, 2, 1]).max() + 1, in_channels=np.int64(1))
+    assert (type(model.num_classes), type(model.in_channels)) == (int, int)
+    senet_zoo.save_pretrained(model, tmp_path, categories={"cat": 1, "ant": 0, "bee": 2})
+    again = senet_zoo.from_pretrained(tmp_path)
+    assert again.weights is not None
+    assert again.weights.categories == ("ant", "cat", "bee")
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        ({"cat": 1, "dog": 2}, "its index from 0 to 1"),
+        ({"cat": 0, "dog": 0}, "its index from 0 to 1"),
+        ((1, 2), "must be class names"),
+        ("ab", "must be class names"),
+        (("cat",), "must name each logit: 2 of them, got 1"),
+    ],
+)
+def test_names_that_do_not_fit_leave_an_earlier_save_alone(tmp_path: Path, names: Any, rule: str) -> None:
+    model = senet_zoo.create_model("se_resnet20", num_classes=2)
+    senet_zoo.save_pretrained(model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=rule):
+        senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", num_classes=2), tmp_path, categories=names)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("count", [5.0, "5", None])
+def test_a_count_that_is_not_whole_is_refused(count: Any) -> None:
+    model = senet_zoo.create_model("se_resnet20")
+    with pytest.raises(UsageError, match="num_classes must be a whole number, got"):
+        model.reset_classifier(count)
