@@ -123,7 +123,11 @@ def gate_formula(model: ConvNet) -> GateFormula | None:
     None where it does not hold: without gates, or where the reduction is not of the gate's own width, as in MnasNet.
     """
     se, found = model.spec.se, gates(model).values()
-    if se is None or any(gate.fc1.out_features != gate.fc1.in_features // se.reduction for gate in found):
+    if (
+        se is None
+        or se.hidden is not None
+        or any(gate.fc1.out_features != gate.fc1.in_features // se.reduction for gate in found)
+    ):
         return None
     widths = Counter(gate.fc1.in_features for gate in found)
     value = sum(2 * count * width * (width // se.reduction) for width, count in widths.items())

@@ -13,9 +13,13 @@ PaddleClas, and the authors' own Caffe), check that its tensors are exactly a
 network's, and write them as safetensors.
 
 The network is found by the tensors' names and shapes. Where they fit several,
-the message names them: choose one with --model. Pickles (.pth, .pt, .pkl,
-.pth.zip, .pdparams) are opened so that they run nothing; one that wants to is
-refused.
+the message names them: choose one with --model. Reduction and biases of gates
+are read from the shapes, too. The names may start with those of modules around
+the network (module., net., backbone.), and stand beside an optimizer's state, a
+loss or a decoder, which are left out. An index of shards
+(model.safetensors.index.json) stands for all of them. Pickles (.pth, .pt, .pkl,
+.pth.zip, .pdparams) are read without running them; one that wants to run code
+is refused.
 
 A .caffemodel takes BGR pixels and has its classes in the order of ILSVRC-2017.
 What is written takes RGB and has them in the usual order, and says how pictures
@@ -28,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="the .safetensors file to write")
     parser.add_argument("--model", metavar="NAME", help="the network that FILE holds, where it cannot be told")
     parser.add_argument(
+        "--se", metavar="WORDS", help="the gate of --model, as in info, where the tensors' shapes do not tell it"
+    )
+    parser.add_argument(
+        "--prefix", metavar="TEXT", help="what the network's names start with, such as net.; found where it can be"
+    )
+    parser.add_argument(
         "--to", choices=("timm", "cadene", "torchvision"), help="write that library's names instead of the zoo's"
     )
 
@@ -35,8 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.support.json_fields import as_json
     from senet_zoo.weights.convert import convert
+    from senet_zoo.weights.variant import parse
 
-    done = convert(arguments.file, arguments.out, model=arguments.model, to=arguments.to)
+    done = convert(
+        arguments.file,
+        arguments.out,
+        model=arguments.model,
+        to=arguments.to,
+        se=None if arguments.se is None else parse(arguments.se),
+        prefix=arguments.prefix,
+    )
     made = done.fingerprint
     if arguments.json:
         print_json({**vars(done), "fingerprint": None if made is None else as_json(made)})

@@ -28,7 +28,8 @@ out of
   placement   standard pre post                     relu
               identity inner            start       random identity
   squeeze     mean max both none        stages      such as 3, 2-4 or 2+5
-  without     single blocks: 4_6+5_1
+  without     single blocks: 4_6+5_1    hidden      units of each gate, in
+                                                    place of a reduction
 What is not named is as released: 16, with biases, standard, mean, sigmoid."""
 EXAMPLE = """\
 senet-zoo info se_resnet50

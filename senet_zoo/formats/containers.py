@@ -4,51 +4,48 @@ What `senet_zoo.load_checkpoint` and ``senet-zoo convert`` read; `senet_zoo.crea
 A reader is chosen by a file's first bytes, or by its suffix where those say nothing.
 """
 
-import io
-import logging
-import pickle
-import zipfile
-import zlib
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
-from torch.torch_version import TorchVersion
 
-from senet_zoo.errors import (
-    WeightsCorrupted,
-    WeightsError,
-    WeightsMismatch,
-    WeightsNotFound,
-    WeightsUnavailable,
-    WeightsUnsafe,
-)
-from senet_zoo.formats import safetensors
+from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.formats import safetensors, shards
 from senet_zoo.formats.caffe import read_caffe
 from senet_zoo.formats.dialects import Dialect
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.formats.dialects.paddle import PADDLE
 from senet_zoo.formats.paddle import read_paddle
+from senet_zoo.formats.pickles import Bystander
+from senet_zoo.formats.prefixes import select
+from senet_zoo.formats.torch_save import MOST_BYTES, SavedFile, StoredTensor, read_torch
 
-MOST_BYTES = 2**31
-SAFE_TORCH = "2.10"
-"""The first PyTorch whose ``weights_only`` runs no code of a file as far as is known.
+__all__ = ["MOST_BYTES", "Contents", "read_container"]
 
-Source: CVE-2025-32434 and CVE-2026-24747.
-"""
-
-_log = logging.getLogger("senet_zoo")
-
-# The averaged weights of a training that kept them are the ones that were evaluated.
-_WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "net", "network", "module")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.")
-_ENCODER = "encoder."
-_SEGMENTER = ("decoder.", "segmentation_head.", "classification_head.")
 _MOST_DEPTH = 4
-_TORCH_SUFFIXES = (".pth", ".pt", ".pkl", ".bin", ".tar", ".ckpt")
+_MASKED = ("_orig", "_mask")  # of torch.nn.utils.prune
+_OTHERS = {
+    "an HDF5 file, as Keras writes it": (b"\x89HDF", (".h5", ".hdf5", ".keras")),
+    "an ONNX graph": (b"", (".onnx",)),
+    "a file of MXNet or Gluon": (b"\x12\x01\0\0\0\0\0\0", (".params",)),
+    "a TensorFlow Lite model": (b"", (".tflite",)),
+    "a file of msgpack, as Flax writes it": (b"", (".msgpack",)),
+    "a file of Lua Torch": (b"", (".t7",)),
+    "a TensorFlow graph": (b"", (".pb",)),
+    "a GGUF file": (b"GGUF", (".gguf",)),
+    "a NumPy array": (b"\x93NUMPY", (".npy",)),
+    "packed by gzip": (b"\x1f\x8b", ()),
+    "packed by xz": (b"\xfd7zXZ", ()),
+    "packed by 7z": (b"7z\xbc\xaf", ()),
+    "packed by zstd": (b"\x28\xb5\x2f\xfd", ()),
+}
+"""Kinds that are not read, by first bytes and suffixes; the first bytes are asked first."""
+_READ = (
+    "safetensors, an index of shards, torch.save (.pth, .pt, .bin, .ckpt, .pkl, .tar, .pth.zip), .pdparams, .caffemodel"
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,9 @@ class Contents:
     """What a file holds.
 
     Args:
-        tensors: on the CPU, under the file's names without the prefixes of wrappers.
+        tensors: of the network, on the CPU, under the file's names without the prefixes of wrappers.
         metadata: of a safetensors file, its header's; of others, what their kind settles, in the same form.
-        dialect: where the kind of file fixes how its tensors are named; None where their names must tell.
+        dialect: how the tensors are named; None where no dialect knows them all.
     """
 
     tensors: Mapping[str, Tensor]
@@ -66,37 +63,114 @@ class Contents:
     dialect: Dialect | None = None
 
 
-def read_container(path: Path) -> Contents:
-    """The tensors of a file of safetensors, ``torch.save`` (plain, wrapped or inside a zip archive), Caffe or Paddle.
+def read_container(path: Path, prefix: str | None = None) -> Contents:
+    """The network's tensors in a file of safetensors, ``torch.save`` (plain, wrapped or zipped), Caffe or Paddle.
+
+    An index of shards (``model.safetensors.index.json``) stands for all of them.
+
+    Args:
+        path: of the file.
+        prefix: with which the names of the network's tensors start; None to find it.
 
     Raises:
         WeightsNotFound: there is no file.
         WeightsUnavailable: the system does not let it be read.
         WeightsCorrupted: it is damaged, or no file of tensors.
         WeightsUnsafe: it wants to run code, or is larger than any network's weights; nothing of it was run.
-        WeightsMismatch: what it holds are no tensors by name.
+        WeightsMismatch: what it holds are no tensors by name, or it is of a kind that is not read.
+        UsageError: no name starts with the prefix, or the file holds two networks.
     """
-    if path.is_dir():
-        raise WeightsNotFound(f"weights must be one file, but {path} is a folder; name the file inside")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(2)
-    except FileNotFoundError as e:
-        raise WeightsNotFound(f"weights must be an existing file, but there is no {path}") from e
-    except OSError as e:
-        raise WeightsUnavailable(
-            f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
-        ) from e
-    if size > MOST_BYTES:
-        raise WeightsUnsafe(f"a file may have {MOST_BYTES} bytes at most, but {path} has {size}; it is not opened")
+    _require_file(path)
+    if path.name.endswith(shards.SUFFIX):
+        return _joined(path, prefix)
+    shards.require_whole(path)
+    start = _start(path)
     by_suffix = SUFFIXES.get(path.suffix.lower())
     if by_suffix is not None:
         return by_suffix(path)
-    if start == b"PK" or start[:1] == b"\x80":
-        return Contents(_named(_read_torch(path), path))
+    if start[:2] == b"PK" or (start[:1] == b"\x80" and not _is_safetensors(start)):
+        saved = read_torch(path)
+        return _of_saved(saved, _by_name(saved.content, path), prefix)
+    _require_known_kind(path, start)
     header = safetensors.check(path)
-    return Contents(_unprefixed(safetensors.read(path, header)), header.metadata)
+    chosen = select(header.tensors, prefix)
+    tensors = safetensors.read(path, header, chosen.names.keys())
+    return Contents({short: tensors[name] for name, short in chosen.names.items()}, header.metadata, chosen.dialect)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is no ordinary file, before it is opened: a pipe has no end."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as e:
+        raise WeightsNotFound(f"weights must be an existing file, but there is no {path}") from e
+    except OSError as e:
+        raise _unreadable(path, e) from e
+    if stat.S_ISDIR(status.st_mode):
+        inside = sorted(path.glob(f"*{shards.SUFFIX}")) or sorted(path.glob("*.safetensors"))
+        hint = f", such as {inside[0]}" if inside else ""
+        raise WeightsNotFound(f"weights must be one file, but {path} is a folder; name the file inside{hint}")
+    if not stat.S_ISREG(status.st_mode):
+        raise WeightsUnsafe(f"weights must be an ordinary file, but {path} is a pipe or a device; it is not opened")
+    if status.st_size > MOST_BYTES:
+        raise WeightsUnsafe(
+            f"a file may have {MOST_BYTES} bytes at most, but {path} has {status.st_size}; it is not opened"
+        )
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as e:
+        raise _unreadable(path, e) from e
+
+
+def _is_safetensors(start: bytes) -> bool:
+    return start[4:9] == b"\0\0\0\0{"  # the length of a header may begin as a pickle does
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsUnavailable:
+    return WeightsUnavailable(f"{path} cannot be read: {error.strerror}; check the file's permissions and its disk")
+
+
+def _require_known_kind(path: Path, start: bytes) -> None:
+    suffix = path.suffix.lower()
+    kind = next((kind for kind, (magic, _) in _OTHERS.items() if magic and start.startswith(magic)), None)
+    if kind is None and not _is_safetensors(start) and start.lstrip()[:1] != b"<" and start:
+        kind = next((kind for kind, (_, suffixes) in _OTHERS.items() if suffix in suffixes), None)
+    if kind is not None:
+        raise WeightsMismatch(
+            f"{path} is {kind}, which is not read. Load it with its own library and save the tensors in one of: {_READ}"
+        )
+
+
+def _joined(index: Path, prefix: str | None) -> Contents:
+    """All shards of an index as one file."""
+    places = shards.read_index(index)
+    for shard in places:
+        _require_file(shard)
+    total = sum(shard.stat().st_size for shard in places)
+    if total > MOST_BYTES:
+        raise WeightsUnsafe(f"shards may have {MOST_BYTES} bytes at most, those of {index} have {total}")
+    headers = {shard: safetensors.check(shard) for shard in places if _start(shard)[:2] != b"PK"}
+    saved = {shard: read_torch(shard) for shard in places if shard not in headers}
+    found = {shard: set(header.tensors) for shard, header in headers.items()}
+    stored = {shard: _by_name(each.content, shard) for shard, each in saved.items()}
+    found |= {shard: set(each) for shard, each in stored.items()}
+    for shard, names in places.items():
+        lacking = sorted(set(names) - found[shard])
+        if lacking:
+            raise WeightsCorrupted(f"{shard} must hold {lacking[0][:80]!r}, as {index} says; fetch it again")
+    chosen = select([name for names in places.values() for name in names], prefix)
+    tensors: dict[str, Tensor] = {}
+    for shard, names in places.items():
+        wanted = [name for name in names if name in chosen.names]
+        if shard in headers:
+            tensors |= safetensors.read(shard, headers[shard], wanted)
+        else:
+            tensors |= saved[shard].read({name: stored[shard][name] for name in wanted})
+    return Contents({short: tensors[name] for name, short in chosen.names.items()}, dialect=chosen.dialect)
 
 
 def _caffe(path: Path) -> Contents:
@@ -112,87 +186,58 @@ SUFFIXES: Mapping[str, Callable[[Path], Contents]] = MappingProxyType({".caffemo
 """Readers of kinds of file that the first bytes do not tell apart, by lower-case suffix."""
 
 
-def _read_torch(path: Path) -> object:
-    if TorchVersion(torch.__version__) < SAFE_TORCH:
-        raise WeightsUnsafe(
-            f"pickles are opened with PyTorch {SAFE_TORCH} or newer only, whose weights_only runs "
-            f"nothing, but this is {torch.__version__}; upgrade it, or convert {path} elsewhere"
-        )
-    source = _member(path) if zipfile.is_zipfile(path) else path
-    try:
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise WeightsUnsafe(
-            f"{path} must hold tensors only, but wants to run code; nothing of it was run. Save its state_dict() with "
-            f"safetensors where you trust it. PyTorch says: {str(e).splitlines()[0][:300]}"
-        ) from e
-    except OSError as e:
-        raise WeightsUnavailable(f"{path} cannot be read: {e}; check the file's permissions and its disk") from e
-    except Exception as e:  # a damaged pickle fails in whatever its bytes happen to ask for
-        raise WeightsCorrupted(
-            f"{path} must be a file of torch.save, but cannot be read ({type(e).__name__}: {str(e)[:200]}); fetch it "
-            f"again"
-        ) from e
+def _of_saved(saved: SavedFile, stored: Mapping[str, StoredTensor], prefix: str | None) -> Contents:
+    orig, mask = _MASKED
+    masks = {
+        name.removesuffix(orig): name.removesuffix(orig) + mask
+        for name in stored
+        if name.endswith(orig) and name.removesuffix(orig) + mask in stored
+    }
+    places = {name: name for name in stored if name not in masks.values()}
+    places = {name.removesuffix(orig) if name.removesuffix(orig) in masks else name: name for name in places}
+    chosen = select(places, prefix)
+    tensors = saved.read({name: stored[places[name]] for name in chosen.names})
+    pruned = {name: mask for name, mask in masks.items() if name in tensors}
+    for name, values in saved.read({name: stored[mask] for name, mask in pruned.items()}).items():
+        if values.shape != tensors[name].shape:
+            raise WeightsMismatch(f"the mask of {name[:80]} in {saved.path} has another shape; apply prune.remove")
+        tensors[name] = tensors[name] * values
+    return Contents({short: tensors[name] for name, short in chosen.names.items()}, dialect=chosen.dialect)
 
 
-def _member(path: Path) -> Path | io.BytesIO:
-    """The file itself where it is PyTorch's own zip, or the one file of tensors in an archive, as pytorchcv has it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist()):
-                return path
-            inside = [each for each in archive.infolist() if each.filename.lower().endswith(_TORCH_SUFFIXES)]
-            if len(inside) != 1:
-                raise WeightsMismatch(
-                    f"an archive must hold exactly one file of torch.save, but {path} holds {len(inside)}; unpack it "
-                    f"and name the file"
-                )
-            if inside[0].file_size > MOST_BYTES:
-                raise WeightsUnsafe(
-                    f"a file may have {MOST_BYTES} bytes at most, but that in {path} claims {inside[0].file_size}; it "
-                    f"is not opened"
-                )
-            with archive.open(inside[0]) as member:
-                return io.BytesIO(member.read(MOST_BYTES))
-    except WeightsError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as e:
-        raise WeightsCorrupted(f"{path} must be a readable zip archive: {e}; fetch it again") from e
-
-
-def _named(content: object, path: Path) -> dict[str, Tensor]:
-    found = content
+def _by_name(content: object, path: Path) -> dict[str, StoredTensor]:
+    """All tensors under dotted names, those inside of other dictionaries too."""
+    found: dict[str, StoredTensor] = {}
+    networks: list[str] = []
+    level, steps = [("", content)], 0
     for _ in range(_MOST_DEPTH):
-        if not isinstance(found, Mapping):
-            break
-        if found and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()):
-            if len(found) > safetensors.MOST_TENSORS:
+        below: list[tuple[str, object]] = []
+        for name, value in level:
+            if isinstance(value, Bystander):
+                networks += [value.kind] if not value.pairs else []
+                value = value.pairs  # a class of dictionaries, such as addict's
+            if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+                continue
+            count = sum(isinstance(each, StoredTensor) for each in value.values())
+            steps += len(value)
+            if count > safetensors.MOST_TENSORS or steps > 8 * safetensors.MOST_TENSORS:
                 raise WeightsUnsafe(
-                    f"a file may hold {safetensors.MOST_TENSORS} tensors at most, {path} has {len(found)}; it is not "
-                    f"used: save the network's state_dict() alone"
+                    f"a file may hold {safetensors.MOST_TENSORS} tensors at most, {path} has {max(count, steps)}; it "
+                    f"is not used: save the network's state_dict() alone"
                 )
-            return _unprefixed(found)
-        wrapper = next((name for name in _WRAPPERS if isinstance(found.get(name), Mapping)), None)
-        if wrapper is None:
-            break
-        _log.info("%s: tensors taken from %r", path, wrapper)
-        found = found[wrapper]
-    held = sorted(map(str, found))[:5] if isinstance(found, Mapping) else type(found).__name__
-    raise WeightsMismatch(
-        f"{path} must hold tensors by name, plain or under {', '.join(_WRAPPERS)}; it holds {held}. Save the network's "
-        f"state_dict() alone"
-    )
-
-
-def _unprefixed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    result = {name: tensor for name, tensor in tensors.items() if name != "n_averaged"}  # of an averaged model
-    while result:
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in result)), None)
-        if prefix is None:
-            break
-        result = {name.removeprefix(prefix): tensor for name, tensor in result.items()}
-    encoder = {name for name in result if name.startswith(_ENCODER)}
-    if encoder and all(name.startswith(_SEGMENTER) for name in result if name not in encoder):
-        _log.info("the segmenter's encoder is taken, %d tensors of its decoder are not", len(result) - len(encoder))
-        return _unprefixed({name.removeprefix(_ENCODER): result[name] for name in result if name in encoder})
-    return result
+            for key, each in value.items():
+                if isinstance(each, StoredTensor):
+                    found[f"{name}{key}"] = each
+                else:
+                    below.append((f"{name}{key}.", each))
+        level = below
+    if found:
+        return found
+    whole = next((kind for kind in networks if kind.rpartition(".")[2] != "Namespace"), None)
+    if whole is not None:
+        raise WeightsUnsafe(
+            f"{path} must hold tensors by name, but holds a whole {whole}, whose code would have to run; nothing of it "
+            f"was run. Where you trust it, load it with its own library and save its state_dict() with safetensors"
+        )
+    held = [str(key)[:80] for key in [*content][:5]] if isinstance(content, Mapping) else type(content).__name__
+    raise WeightsMismatch(f"{path} must hold tensors by name; it holds {held}. Save the network's state_dict() alone")

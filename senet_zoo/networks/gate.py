@@ -129,6 +129,7 @@ class SqueezeExcite(nn.Module):
         activation: what takes the inner ReLU's place.
         gate: what takes the sigmoid's place.
         start: at random, or at exactly 1 everywhere.
+        hidden: units of the hidden layer; None for C // r.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W).
@@ -165,9 +166,10 @@ class SqueezeExcite(nn.Module):
         activation: Activation = Activation.RELU,
         gate: GateFunction = GateFunction.SIGMOID,
         start: Start = Start.RANDOM,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
-        hidden = hidden_units(channels, reduction)
+        hidden = hidden_units(channels, reduction) if hidden is None else hidden
         self.squeeze, self.activation, self.gate, self.start = squeeze, activation, gate, start
         self._inner, self._last = ACTIVATIONS[activation], GATE_FUNCTIONS[gate, start]
         self.fc1 = nn.Linear(channels, hidden, bias=bias)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
 
+MOST_HIDDEN = 2**16
+
 
 @dataclass(frozen=True)
 class SE:
@@ -31,9 +33,10 @@ class SE:
             has 2 to 5; a network without stem starts at 1. None for all.
         without: blocks of those stages that carry none, as (stage, block) in ascending order. Both count as in the
             paper's names: (4, 6) is the block of SE_4_6.
+        hidden: units of every gate's hidden layer, however many channels it has, instead of C // r; None for those.
 
     Raises:
-        SpecError: a value of another type, or stages or blocks out of order.
+        SpecError: a value of another type, stages or blocks out of order, or ``reduction`` and ``hidden`` both.
 
     Source: the paper, section 3 and section 6.
 
@@ -51,9 +54,10 @@ class SE:
     start: Start = Start.RANDOM
     stages: tuple[int, ...] | None = None
     without: tuple[tuple[int, int], ...] = ()
+    hidden: int | None = None
 
     def __post_init__(self) -> None:
-        chosen = ("stages", "without")
+        chosen = ("stages", "without", "hidden")
         for name, kind in ((each.name, type(each.default)) for each in fields(self) if each.name not in chosen):
             value = getattr(self, name)
             if type(value) is not kind:
@@ -61,6 +65,16 @@ class SE:
                 raise SpecError(f"SE({name}=...) must be {words}, got {value!r}")
         if self.reduction < 1:
             raise SpecError(f"SE(reduction=...) must be at least 1, got {self.reduction}")
+        if self.hidden is not None:
+            if type(self.hidden) is not int or not 1 <= self.hidden <= MOST_HIDDEN:
+                raise SpecError(
+                    f"SE(hidden=...) must be a whole number from 1 to {MOST_HIDDEN}, or None, got {self.hidden!r}"
+                )
+            if self.reduction != SE.reduction:
+                raise SpecError(
+                    f"SE(...) takes reduction or hidden, not both, got reduction={self.reduction} and "
+                    f"hidden={self.hidden}; leave one out"
+                )
         stages = self.stages
         if stages is not None and (
             not isinstance(stages, tuple) or not stages or any(type(stage) is not int for stage in stages)
@@ -82,6 +96,7 @@ class SE:
             activation=self.activation,
             gate=self.gate,
             start=self.start,
+            hidden=self.hidden,
         )
 
 

@@ -15,7 +15,7 @@ from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.weights.config import FolderConfig, config_inside
 from senet_zoo.weights.fingerprint import fingerprint_if_any
 from senet_zoo.weights.libraries import TARGETS, Target, target_of
@@ -63,26 +63,29 @@ class Conversion:
     fingerprint: Fingerprint | None
 
 
-def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
+def load_checkpoint(model_or_name: ConvNet | str, file: str | Path, *, prefix: str | None = None) -> ConvNet:
     """Weights from a file of any library that the zoo can read.
 
-    That is safetensors, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams`` and the ``.caffemodel`` of
-    the authors, which takes RGB pictures and has its classes in the usual order once it is loaded.
+    That is safetensors, also in shards, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams`` and the
+    ``.caffemodel`` of the authors, which takes RGB pictures and has its classes in the usual order once it is loaded.
 
     Every tensor is loaded, or none: names and shapes are compared before the first is copied. Only a classifier of
-    another size, or one that the file lacks, is left as the given network has it; that is logged. Pickles are opened
-    with ``weights_only=True`` and run nothing.
+    another size, or one that the file lacks, is left as the given network has it; that is logged. Pickles are read
+    without running anything in them.
 
     Args:
         model_or_name: a network of the zoo, which is filled where it stands; or a model's name, for a new network in
             eval mode, with the file's number of classes (0 without a classifier) and the gate that the file has.
         file: path of the file.
+        prefix: with which the names of the network's tensors start, such as ``net.``; None for the longest below which
+            all names are known. What lies outside of it is left out.
 
     Returns:
         The network; ``model.weights`` says how to prepare pictures where the file, or its kind, settles it.
 
     Raises:
         UnknownModelError: no model of that name.
+        UsageError: no name starts with the prefix, or the file holds two networks.
         WeightsUnsafe: the file wants to run code.
         WeightsMismatch: its tensors are not exactly the network's, or another function's of the same shapes.
         WeightsError: it cannot be read.
@@ -97,11 +100,11 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
         True
     """
     if isinstance(model_or_name, str):
-        entry, checkpoint = registry.find(model_or_name), read_checkpoint(file)
+        entry, checkpoint = registry.find(model_or_name), read_checkpoint(file, prefix)
         net = _new(entry, checkpoint)
         net.weights = _record(net, checkpoint)
         return net
-    checkpoint = read_checkpoint(file)
+    checkpoint = read_checkpoint(file, prefix)
     net, expected = model_or_name, shapes_of(model_or_name)
     head = [name for name in _HEAD if checkpoint.native_shapes.get(name) != expected.get(name)]
     match(checkpoint.header.shapes, expected, checkpoint.dialect, allow_missing=_HEAD if head else ())
@@ -119,7 +122,15 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path) -> ConvNet:
     return net
 
 
-def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: str | None = None) -> Conversion:
+def convert(
+    file: str | Path,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    to: str | None = None,
+    se: SE | None = None,
+    prefix: str | None = None,
+) -> Conversion:
     """Write the weights of a file that `load_checkpoint` reads as safetensors.
 
     The bytes depend on the tensors and their names alone: converting twice gives the same file.
@@ -129,9 +140,12 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         out: to write, ending in ``.safetensors``; one that is there is replaced, whole or not at all.
         model: the network's name, needed only where names and shapes of the tensors fit several.
         to: ``timm``, ``cadene`` or ``torchvision`` for the names of that library; by default the zoo's own.
+        se: the gate of ``model``, where shapes do not tell it; None for the reduction and biases that they show.
+        prefix: as in `load_checkpoint`.
 
     Raises:
-        UsageError: no ``.safetensors`` file, several networks fit, or the other library has no such network.
+        UsageError: a gate without a model or for a plain twin, no ``.safetensors`` file, several networks fit, or
+            the other library has no such network.
         WeightsError: as of `load_checkpoint`; or the disk did not take the file.
     """
     target = Path(out).expanduser()
@@ -141,10 +155,16 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
         raise UsageError(f"{file} is not converted onto itself; name another file")
     if to is not None and to not in TARGETS:
         raise UsageError(f"to=... takes {', '.join(TARGETS)}, or nothing for the zoo's own names, got {to!r}")
+    if se is not None and model is None:
+        raise UsageError(
+            f"a gate ({to_text(se)}) is that of a network; name it",
+            python=": model=NAME",
+            command_line=": --model NAME",
+        )
     named = None if model is None else registry.find(model)
-    checkpoint = read_checkpoint(file)
+    checkpoint = read_checkpoint(file, prefix)
     entry = named or identify(checkpoint)
-    net = _new(entry, checkpoint)
+    net = _new(entry, checkpoint, se)
     tensors, library = checkpoint.tensors(), None if to is None else _target(entry, net.spec, to)
     if library is not None:
         tensors = library.tensors(net, tensors)
@@ -169,9 +189,9 @@ def convert(file: str | Path, out: str | Path, *, model: str | None = None, to: 
     )
 
 
-def _new(entry: Model, checkpoint: Checkpoint) -> ConvNet:
-    """The network that the file holds, by its name; every tensor of it is the file's."""
-    net = checkpoint.matching_network(entry, spec_of(entry, checkpoint))
+def _new(entry: Model, checkpoint: Checkpoint, se: SE | None = None) -> ConvNet:
+    """The network that the file holds, by its name and gate; every tensor of it is the file's."""
+    net = checkpoint.matching_network(entry, spec_of(entry, checkpoint) if se is None else entry.spec(se))
     ambiguity = checkpoint.dialect.ambiguity(checkpoint.header.shapes)
     if ambiguity:
         _log.warning("%s: %s; taken for %s, as asked", checkpoint.path, ambiguity, entry.name)

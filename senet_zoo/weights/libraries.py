@@ -31,6 +31,7 @@ TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             **{ours: theirs for theirs, ours in registry.ALIASES.items()},
             **_SHARED,
             "resnext101b_32x4d": "resnext101_32x4d",
+            "senet154b": "senet154",
             **{name: name for name in ("resnet50d", "resnet101d", "resnet152d", "resnext50d_32x4d")},
             **{name: name for name in ("inception_v4", "inception_resnet_v2")},
         },

@@ -19,7 +19,7 @@ from senet_zoo.formats.safetensors import Header, TensorInfo
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
-from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.specs import MOST_HIDDEN, SE, NetworkSpec
 from senet_zoo.support.memory import uncollected
 
 _log = logging.getLogger("senet_zoo")
@@ -192,22 +192,42 @@ def open_checkpoint(path: Path, dialect: Dialect | None = None) -> Checkpoint:
     return Checkpoint(path, dialect or recognise(header.tensors), header)
 
 
-def read_checkpoint(file: str | Path) -> Checkpoint:
+def read_checkpoint(file: str | Path, prefix: str | None = None) -> Checkpoint:
     """Read a file of any library.
 
+    Args:
+        file: its path.
+        prefix: with which the names of the network's tensors start, such as ``net.``; None to find it.
+
     Raises:
+        UsageError: an address, not a file.
         WeightsMismatch: no dialect knows its names, or its tensors are not plain floating-point ones.
         WeightsError: as of `read_container`.
     """
+    if "://" in str(file):
+        raise UsageError(
+            f"a checkpoint is read from a file, got the address {file}; download it first, or give an hf:// address to "
+            f"create_model(weights=...)"
+        )
     path = Path(file).expanduser()
-    contents = read_container(path)
+    contents = read_container(path, prefix)
+    infinite = []
     for name, tensor in contents.tensors.items():
         if not (tensor.is_floating_point() or tensor.dtype == torch.int64) or tensor.layout != torch.strided:
             raise WeightsMismatch(
                 f"weights must be plain tensors of floating-point numbers, but {name} of {path} is {tensor.dtype}, "
                 f"{tensor.layout}; save the network before it is quantised"
             )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            infinite.append(name)
     dialect = contents.dialect or recognise(contents.tensors)
+    if infinite:
+        _log.warning(
+            "%s: %d tensors hold NaN or infinity, such as %s: the training that wrote them diverged",
+            path,
+            len(infinite),
+            infinite[0],
+        )
     auxiliary = [name for name in contents.tensors if dialect.auxiliary(name)]
     if auxiliary:
         _log.info("%s: %d tensors beside the function are left out, such as %s", path, len(auxiliary), auxiliary[0])
@@ -216,12 +236,29 @@ def read_checkpoint(file: str | Path) -> Checkpoint:
 
 
 def spec_of(entry: Model, file: Checkpoint) -> NetworkSpec:
-    """The architecture of a model; its gate has no biases where the file has none."""
+    """The architecture of a model, with the gate whose hidden units and biases the file shows."""
     shapes = file.native_shapes
-    gate = next((name for name in shapes if name.endswith(".se.fc1.weight")), None)
-    if entry.se is None or gate is None or gate.replace("weight", "bias") in shapes:
-        return entry.spec(entry.se)
-    return entry.spec(replace(entry.se, bias=False))
+    gates = {
+        name: shape
+        for name, shape in shapes.items()
+        if name.endswith(".se.fc1.weight") and shapes.get(name.replace("fc1", "fc2")) == shape[::-1]
+    }
+    spec = entry.spec(entry.se)
+    if entry.se is None or not gates:
+        return spec
+    se = replace(entry.se, bias=next(iter(gates)).replace("weight", "bias") in shapes)
+    usual = {name: shape for name, shape in shapes_of(on_meta(spec)).items() if name in gates}
+    hidden = {name: shape[0] for name, shape in gates.items()}
+    if hidden == {name: shape[0] for name, shape in usual.items()} or usual.keys() != gates.keys():
+        return entry.spec(se)
+    # The channels that the reduction counts from: in MnasNet they are fewer than the gate's own.
+    counted = {name: c if c // se.reduction == h else h * se.reduction for name, (h, c) in usual.items()}
+    for reduction in {counted[name] // units for name, units in hidden.items() if units}:
+        if reduction and {name: c // reduction for name, c in counted.items()} == hidden:
+            return entry.spec(replace(se, reduction=reduction))
+    if len({*hidden.values()}) == 1 and 0 < min(hidden.values()) <= MOST_HIDDEN:
+        return entry.spec(replace(se, reduction=SE.reduction, hidden=min(hidden.values())))
+    return entry.spec(se)
 
 
 def identify(file: Checkpoint) -> Model:
@@ -238,22 +275,47 @@ def identify(file: Checkpoint) -> Model:
     ambiguity = file.dialect.ambiguity(file.header.shapes)
     if len(candidates) == 1 and not ambiguity:
         return candidates[0]
-    if candidates:
-        reason = ambiguity or "they share names and shapes of all tensors"
+    names = ", ".join(each.name for each in candidates)
+    fits = f"the tensors of {file.path} (names of {file.dialect.name}) fit {names}, but do not say whose function they"
+    if ambiguity and candidates:
         raise UsageError(
-            f"the tensors of {file.path} (names of {file.dialect.name}) fit "
-            f"{', '.join(each.name for each in candidates)}, but do not say whose function they are: {reason}. Where "
-            f"it is known to be one of them, name it",
+            f"{fits} are: {ambiguity}. If you know that the file is of {candidates[0].name}, say so; otherwise no "
+            f"network of the zoo is its function",
             python=f": model={candidates[0].name!r}",
             command_line=f": --model {candidates[0].name}",
+        )
+    if candidates:
+        raise UsageError(
+            f"{fits} are: they share names and shapes of all tensors. Name the one that was trained",
+            python=": " + " or ".join(f"model={each.name!r}" for each in candidates),
+            command_line=": " + " or ".join(f"--model {each.name}" for each in candidates),
         )
     raise WeightsMismatch(
         f"{file.path} holds {len(file.header.tensors)} tensors named as by {file.dialect.used_by}, but no network of "
         f"the zoo has exactly these names and shapes and that library's function"
-        f"{f' ({ambiguity})' if ambiguity else ''}. Name the network that they should be, to see what differs",
+        f"{f' ({ambiguity})' if ambiguity else ''}{_nearest(file)}. Name the network that they should be, to see what "
+        f"differs",
         python=": model=NAME",
         command_line=": --model NAME",
     )
+
+
+def _nearest(file: Checkpoint) -> str:
+    """The network that differs least, and in what, where most of its tensors agree; empty where none is near."""
+    best, fewest = "", len(file.native_shapes) // 3
+    for entry in registry.MODELS.values():
+        if (file.dialect is NATIVE or file.dialect.name in entry.published_as) and _may_fit(entry, file.native_shapes):
+            spec = spec_of(entry, file)
+            ours = shapes_of(on_meta(spec, num_classes=file.num_classes, in_channels=file.in_channels(spec)))
+            theirs = file.native_shapes
+            other = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
+            if len(other) < fewest:
+                first, fewest = min(other), len(other)
+                best = (
+                    f". The nearest, {entry.name}, has {len(other)} other tensors, such as {first}: "
+                    f"{ours.get(first, 'none')} there, {theirs.get(first, 'none')} in the file"
+                )
+    return best
 
 
 def _candidates(file: Checkpoint) -> list[Model]:

@@ -27,6 +27,7 @@ from senet_zoo.support.json_fields import (
     read_json,
     shown,
 )
+from senet_zoo.weights.libraries import named_by
 from senet_zoo.weights.rows import MODEL_NAME, TAG, WeightsRow
 
 FILENAME = "weights_manifest.json"
@@ -104,6 +105,12 @@ class Manifest:
         others = [row.name for rows in self.models.values() for row in rows if row.tag == tag]
         elsewhere = get_close_matches(f"{model}.{tag}", others, n=2, cutoff=0.9)  # another form of the same network
         near = elsewhere or get_close_matches(str(tag), [row.tag for row in rows], n=2, cutoff=0.5)
+        theirs = named_by("timm", model)
+        if theirs is not None and any(row.tag == tag for row in self.rows(theirs.name)):
+            raise UnknownWeightsError(
+                f"{model} has no checkpoint tagged {tag!r}; did you mean {theirs.name}.{tag}, the function that timm "
+                f"calls {model}?"
+            )
         raise UnknownWeightsError(
             f"{model} has no checkpoint tagged {tag!r}{_or_list('; did you mean ', near)}. "
             f"It has: {', '.join(row.name for row in rows)}"

@@ -24,6 +24,11 @@ _OVERRIDES = ("num_classes", "label_names", "label_descriptions")  # of pretrain
 _DEFAULTS = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}
 _INPUT_SIZE = Items(Whole(1, 10**4), 3, 3, "three whole numbers up to 10000: channels, height and width")
 _POOL = "avg"  # the head of every function that timm shares with the zoo
+_OF_TRANSFORMERS = (
+    *("architectures", "do_pooling", "dtype", "initializer_range", "model_type", "transformers_version"),
+    *("problem_type", "torch_dtype"),
+)
+"""What transformers' TimmWrapper adds when it saves a folder again; none of it changes the function."""
 _LABELS_OF_TAG = {"in1k": "imagenet-1k", "in12k": "imagenet-12k"}
 
 _log = logging.getLogger("senet_zoo")
@@ -110,6 +115,8 @@ def read_timm(data: Mapping[str, object], where: str) -> TimmConfig:
     if ours is not None:
         weights.take_optional("first_conv")
         weights.take_optional("classifier")
+        for name in _OF_TRANSFORMERS:
+            top.take_optional(name)
         top.done()
         weights.done()
     return config

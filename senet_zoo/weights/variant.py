@@ -65,8 +65,11 @@ def to_text(se: SE) -> str:
 
 
 def to_json(se: SE) -> dict[str, object]:
-    """Every field, as values that JSON has: numbers, booleans, words, a list of stages or null, [stage, block]s."""
-    values = {name: getattr(se, name) for name in _FIELDS}
+    """Every field, as values that JSON has: numbers, booleans, words, a list of stages or null, [stage, block]s.
+
+    ``hidden`` is there only where it is chosen: older releases do not know it.
+    """
+    values = {name: getattr(se, name) for name in _FIELDS if name != "hidden" or se.hidden is not None}
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
     return plain | {"stages": se.stages and list(se.stages), "without": [list(block) for block in se.without]}
 
@@ -98,7 +101,7 @@ def from_json(mapping: Mapping[str, object]) -> SE:
 
 
 def _parse_value(name: str, value: str) -> object:
-    standard = getattr(_PAPER, name)
+    standard = _PAPER.reduction if name == "hidden" else getattr(_PAPER, name)
     if isinstance(standard, Enum):
         return _member(name, type(standard), value)
     if isinstance(standard, bool):

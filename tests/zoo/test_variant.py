@@ -23,12 +23,13 @@ CHOICES = {
     "start": list(Start),
     "stages": STAGES,
     "without": [(), ((2, 1),), ((2, 3), (4, 6), (5, 1)), ((9, 10), (10, 9))],
+    "hidden": [None, 1, 16, 2048],
 }
 
 
 def every_variant() -> list[SE]:
     """Every combination of the choices that are words, each with a few numbers, and every number on its own."""
-    kinds = [name for name, choices in CHOICES.items() if name not in ("reduction", "stages", "without")]
+    kinds = [name for name, choices in CHOICES.items() if name not in ("reduction", "stages", "without", "hidden")]
     combined = [
         SE(reduction=reduction, stages=stages, **dict(zip(kinds, values, strict=True)))
         for values in itertools.product(*(CHOICES[name] for name in kinds))
@@ -36,7 +37,8 @@ def every_variant() -> list[SE]:
     ]
     numbers = [SE(reduction=r, stages=s) for r in CHOICES["reduction"] for s in STAGES]
     blocks = [SE(stages=s, without=blocks) for s in STAGES for blocks in CHOICES["without"][1:]]
-    return [*combined, *numbers, *blocks]
+    widths = [SE(bias=bias, hidden=hidden) for bias in (True, False) for hidden in CHOICES["hidden"][1:]]
+    return [*combined, *numbers, *blocks, *widths]
 
 
 def test_every_field_is_covered() -> None:
@@ -84,6 +86,7 @@ def test_words_are_understood(text: str, se: SE) -> None:
     [
         (SE(), "standard"),
         (SE(reduction=8), "reduction=8"),
+        (SE(hidden=16), "hidden=16"),
         (SE(bias=False, placement=Placement.INNER), "bias=false,placement=inner"),
         (SE(stages=(2, 3, 4)), "stages=2-4"),
         (SE(stages=(2, 4, 5)), "stages=2+4-5"),

@@ -109,6 +109,10 @@ def cut_channels(model: ConvNet, activity: Sequence[GateActivity], share: float)
 def _kept(se: SE, share: float) -> int:
     """Channels that stay out of as many as the reduction."""
     r = se.reduction
+    if se.hidden is not None:
+        raise UsageError(
+            f"channels go in multiples of the reduction, and gates with hidden={se.hidden} have none: drop gates"
+        )
     if not 0.0 < share < 1.0:
         raise UsageError(f"a share of channels is a number above 0 and below 1, got {share:g}")
     if r == 1:

@@ -165,7 +165,9 @@ class InvertedResidual:
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         wide, gate = self.expand * in_channels, None
-        if se is not None:
+        if se is not None and se.hidden is not None:
+            gate = se
+        elif se is not None:
             hidden_units(in_channels, se.reduction)  # refuses in the caller's own numbers, not in the wider gate's
             gate = replace(se, reduction=se.reduction * self.expand)
         branch = InvertedBranch(

@@ -20,7 +20,7 @@ from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv",))
+FAMILY = Family(published_as=("pytorchcv", "moskomule"))
 
 
 @FAMILY.register("se_resnet20", "resnet20")
