@@ -27,7 +27,7 @@ from senet_zoo.evaluation import Evaluation, evaluate, logits_of
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.widths import widths_of
-from senet_zoo.prediction.predictor import EMBEDDED, Predictor, load_predictor
+from senet_zoo.prediction.predictor import EMBEDDED, Predictor
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.recipes import find_recipe
 from senet_zoo.weights.save import from_pretrained, save_pretrained
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
     args = parser.parse_args()
 
-    predictor = load_predictor(args.model)
+    predictor = Predictor(args.model)
     data = open_data(args.data)
     data = subset(data, range(min(args.limit or len(data), len(data))))
     calibration, _ = calibration_split(open_data(args.calibration), args.calibrate)

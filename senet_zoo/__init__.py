@@ -65,6 +65,9 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.specs import SE as SE
     from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
     from senet_zoo.prediction.exported_model import load_exported as load_exported
+    from senet_zoo.prediction.pipeline import Prediction as Prediction
+    from senet_zoo.prediction.predictor import Predictor as Predictor
+    from senet_zoo.prediction.predictor import predict as predict
     from senet_zoo.weights.catalogue import Weights as Weights
     from senet_zoo.weights.catalogue import get_weights as get_weights
     from senet_zoo.weights.catalogue import list_models as list_models
@@ -94,6 +97,8 @@ _HOMES = {
     "networks.network": "ConvNet",
     "networks.specs": "SE",
     "prediction.exported_model": "ExportedModel load_exported",
+    "prediction.pipeline": "Prediction",
+    "prediction.predictor": "Predictor predict",
     "weights.catalogue": "Weights get_weights list_models list_weights",
     "weights.config": "FolderConfig",
     "weights.convert": "load_checkpoint",

@@ -50,6 +50,7 @@ def predictions() -> str:
     with (
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),  # on a terminal both are seen
         patch.dict("os.environ", {"COLUMNS": "100"}),
         patch("senet_zoo.cli.predict.on_terminal", lambda: True),
     ):

@@ -12,7 +12,6 @@ from senet_zoo.cli.parser import (
     load_network,
     number_of_cores,
     open_pictures,
-    require_model,
 )
 from senet_zoo.support.terminal import visible
 
@@ -76,7 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.evaluation import Combine, evaluate, logits_of, protocol, tables
     from senet_zoo.support.distributed import device_of_rank, joined_ranks
 
-    require_model(arguments)
     if arguments.confusion:
         tables.check_confusion(arguments.confusion)
     with joined_ranks() as ranks:

@@ -12,7 +12,6 @@ from senet_zoo.cli.parser import (
     number_of_cores,
     open_pictures,
     positive,
-    require_model,
 )
 from senet_zoo.support.terminal import visible
 
@@ -65,7 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.data.labelled import first_of_each_class
     from senet_zoo.evaluation import logits_of
 
-    require_model(arguments)
     check_folder(arguments.output)
     data = open_pictures(arguments)
     if arguments.limit:

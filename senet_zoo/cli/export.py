@@ -3,7 +3,7 @@
 import argparse
 
 from senet_zoo.cli.output import print_json
-from senet_zoo.cli.parser import positive
+from senet_zoo.cli.parser import MODEL, WEIGHTS, model_and_weights, positive
 from senet_zoo.errors import UsageError
 
 SUMMARY = "write a network as ONNX, OpenVINO or torch.export"
@@ -25,8 +25,8 @@ senet-zoo export --model se_resnet50 --output se_resnet50.onnx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help=MODEL)
+    parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="ending in .onnx, .xml or .pt2")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="that pictures are cut to; default: as trained")
     parser.add_argument("--int8", action="store_true", help="convolutions in eight bits; gates stay in float32")
@@ -44,9 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.int8 != bool(arguments.calibrate):
         raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")
-    if "." in arguments.model and arguments.weights:
-        raise UsageError("--weights names a file for a model: leave the tag of --model out")
-    model = create_model(arguments.model, pretrained=not arguments.weights, weights=arguments.weights)
+    name, weights = model_and_weights(arguments)
+    if name is None:
+        raise UsageError("nothing says which network to export: add --model NAME or --weights FOLDER")
+    model = create_model(name, pretrained=weights is None, weights=weights)
     int8 = Int8(arguments.calibrate) if arguments.int8 else None
     report = export(model, arguments.output, size=arguments.size, int8=int8)
     if arguments.json:

@@ -3,7 +3,7 @@
 import argparse
 
 from senet_zoo.cli.output import print_json
-from senet_zoo.cli.parser import positive
+from senet_zoo.cli.parser import MODEL, WEIGHTS, model_and_weights, positive
 from senet_zoo.errors import UsageError
 
 SUMMARY = "measure how much faster a network gets on this machine"
@@ -20,8 +20,8 @@ senet-zoo optimize --model se_resnet50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="NAME[.TAG]", help="a model, or one of its checkpoints")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help=MODEL)
+    parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)
     parser.add_argument("--compile", action="store_true", help="with torch.compile: a minute or more")
     parser.add_argument("--bf16", action="store_true", help="in bfloat16")
     parser.add_argument("--backend", choices=("torch", "auto"), default="torch", help="auto: the fastest one")
@@ -40,10 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.inference.optimize import default_sizes
     from senet_zoo.support.machine import describe_machine, format_machine
 
-    tagged = "." in arguments.model
-    if tagged and arguments.weights:
-        raise UsageError("--weights names a file for a model: leave the tag of --model out")
-    model = create_model(arguments.model, pretrained=tagged, weights=arguments.weights, device=arguments.device)
+    name, weights = model_and_weights(arguments)
+    if name is None:
+        raise UsageError("nothing says which network to measure: add --model NAME or --weights FOLDER")
+    tagged = "." in name
+    model = create_model(name, pretrained=tagged, weights=weights, device=arguments.device)
     size = arguments.size or default_sizes(model)[0]
     fast = optimize(
         model,
@@ -56,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     machine = describe_machine(fast.device)
     if arguments.json:
-        print_json({"model": arguments.model, "machine": machine, "report": fast.report})
+        print_json({"model": name, "weights": weights, "machine": machine, "report": fast.report})
         return 0
-    print(f"{arguments.model}: {fast.report}")
+    of = "" if tagged or weights else " with random weights, which do not change the speed"
+    print(f"{name}{of}: {fast.report}")
     print("\n" + format_machine(machine))
     print("In a program: senet_zoo.inference.keep_freed_memory(); fast = senet_zoo.optimize(model)")
     return 0

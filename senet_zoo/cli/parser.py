@@ -8,13 +8,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible_lines
 
 if TYPE_CHECKING:
     from senet_zoo.data.labelled import Labelled
     from senet_zoo.prediction.predictor import Predictor
 
+
+MODEL = "a model, model.tag or a saved folder"
+WEIGHTS = "a folder, a file or hf://org/name; --model may then be left out"
 
 # As other trainers and libraries call these options.
 SYNONYMS: Mapping[str, str] = {
@@ -113,8 +115,8 @@ def number_of_cores() -> int:
 
 def add_network_options(parser: argparse.ArgumentParser, unit: str = "pictures") -> None:
     """Options that choose a network, where it runs, and how many pictures (or another ``unit``) it sees at once."""
-    parser.add_argument("--model", metavar="NAME[.TAG]", help="default: the CIFAR-10 checkpoint inside the package")
-    parser.add_argument("--weights", metavar="PLACE", help="a file or folder for --model, instead of published weights")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help=f"{MODEL}; default: the package's for CIFAR-10")
+    parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help=f"{unit} at once; default: 64")
     parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
@@ -135,19 +137,23 @@ def add_data_options(group: argparse._ArgumentGroup, class_names: str = "--class
     group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
 
 
-def require_model(arguments: argparse.Namespace) -> None:
-    """Refuse ``--weights`` without ``--model``."""
-    if arguments.weights and not arguments.model:
-        raise UsageError("--weights needs the network that they belong to: add --model NAME")
+def model_and_weights(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """What ``--model`` and ``--weights`` mean: a saved folder in either of them alone names its network by itself."""
+    from senet_zoo.weights.create import is_place, model_at
+
+    model, weights = arguments.model, arguments.weights
+    if weights is None and model is not None and is_place(model):
+        model, weights = None, model
+    if model is None and weights is not None:
+        model = model_at(weights)
+    return model, weights
 
 
 def load_network(arguments: argparse.Namespace, device: str | None) -> "Predictor":
     """The network that the options choose, on ``device``."""
-    from senet_zoo.prediction.predictor import EMBEDDED, load_predictor
+    from senet_zoo.prediction.predictor import Predictor
 
-    return load_predictor(
-        EMBEDDED if arguments.model is None else arguments.model, weights=arguments.weights, device=device
-    )
+    return Predictor(arguments.model, weights=arguments.weights, device=device)
 
 
 def open_pictures(arguments: argparse.Namespace) -> "Labelled":

@@ -12,7 +12,6 @@ from senet_zoo.cli.parser import (
     number_of_cores,
     open_pictures,
     positive,
-    require_model,
 )
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
@@ -80,7 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.evaluation import logits_of
     from senet_zoo.weights.save import save_pretrained
 
-    require_model(arguments)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)

@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from senet_zoo.cli import detection
 from senet_zoo.cli.output import percent, print_json
-from senet_zoo.cli.parser import positive
+from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ _SHARE = _number("a number above 0 and below 1", lambda value: 0.0 < value < 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="?", metavar="DATA", help="labelled pictures")
     detection.add_task(parser)
-    parser.add_argument("--model", metavar="NAME[.TAG]", help="the network; see list")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="the network, see list; or a saved one to go on from")
     parser.add_argument("-o", "--output", metavar="FOLDER", help="where the finished network goes")
     parser.add_argument("--pretrained", action="store_true", help="start from the published weights")
-    parser.add_argument("--weights", metavar="PLACE", help="start from a file, a folder or hf://org/name@revision")
+    parser.add_argument("--weights", metavar="PLACE", help=f"start from {WEIGHTS}")
     parser.add_argument("--recipe", default="finetune", metavar="NAME", help="how; default: finetune")
     parser.add_argument("--show", action="store_true", help="print the recipe's values, and train nothing")
     group = parser.add_argument_group("instead of the recipe's")
@@ -116,10 +117,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show:
         _print_recipe(values, arguments)
         return 0
+    arguments.model, arguments.weights = model_and_weights(arguments)
     for name in ("data", "model", "output"):
         if getattr(arguments, name) is None:
             needed = "DATA" if name == "data" else f"--{name}"
             raise UsageError(f"training needs {needed}; senet-zoo train --help has examples")
+    _say_start(arguments)
     result: Any = detection.fit(arguments) if of_detector else _fit(arguments)
     if os.environ.get("RANK", "0") != "0":  # the first process prints
         return 0
@@ -130,6 +133,24 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_result(result)
     return 1 if result.unreadable or (of_detector and result.scores.unreadable) else 0
+
+
+def _say_start(arguments: argparse.Namespace) -> None:
+    """One line of what the network starts from, where that is neither a file nor published weights."""
+    from senet_zoo import get_weights, list_weights
+    from senet_zoo.networks import registry
+
+    goes_on = (Path(arguments.output).expanduser() / "checkpoints").is_dir()
+    if arguments.pretrained or arguments.weights or goes_on or os.environ.get("RANK", "0") != "0":
+        return
+    model = registry.find(arguments.model.partition(".")[0]).name
+    known = list_weights(f"{model}.*")
+    way_out = ""
+    if known:
+        made_for = get_weights(known[0]).preprocessing.size
+        size = "" if arguments.size in (None, made_for) else f", made for {made_for} pixels"
+        way_out = f"; --pretrained starts from {known[0]}{size}"
+    print(f"{model} starts from random weights{way_out}", file=sys.stderr)
 
 
 def _recipe_values(arguments: argparse.Namespace) -> dict[str, object]:

@@ -20,6 +20,8 @@ from senet_zoo.prediction.runtimes import Runtime, open_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from senet_zoo.prediction.sources import Source
+
 
 def pixels(picture: "Image", preprocessing: Preprocessing) -> NDArray[numpy.float32]:
     """A picture as the network's input, bit for bit what `Preprocessing.transforms` makes of it with torchvision.
@@ -69,18 +71,12 @@ class ExportedModel:
         return self.run(x)
 
     def predict(
-        self,
-        sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-        *,
-        top: int = 5,
-        batch: int = 32,
-        workers: int = 4,
+        self, sources: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
     ) -> Iterator[Prediction | Failure]:
         """Classify pictures, one result each in the order given; one that cannot be read does not stop the others.
 
         Args:
-            sources: files, folders and ``file:`` URLs, as `senet_zoo.data.picture_paths.find_pictures` reads
-                them; or one of them.
+            sources: files, folders, ``file:`` URLs, PIL pictures, or uint8 arrays (H, W, 3); or one of them.
             top: classes in each prediction, or all of them where the model has fewer.
             batch: pictures that the network sees at once.
             workers: threads that decode pictures.
@@ -100,7 +96,7 @@ class ExportedModel:
         prepare = partial(pixels, preprocessing=preprocessing)
         return classify_pictures(sources, prepare, partial(self._classify, top=top), batch=batch, workers=workers)
 
-    def _classify(self, pictures: Sequence[tuple[Path, NDArray[numpy.float32]]], top: int) -> list[Prediction]:
+    def _classify(self, pictures: Sequence[tuple[str, NDArray[numpy.float32]]], top: int) -> list[Prediction]:
         logits = self(numpy.stack([x for _, x in pictures]))  # (N, classes)
         if not numpy.isfinite(logits).all():
             raise ExportError(
@@ -112,7 +108,7 @@ class ExportedModel:
         best = numpy.argsort(-shares, axis=1, kind="stable")[:, :top]
         labels = self.metadata.labels
         return [
-            Prediction(str(path), tuple((labels[i], float(row[i])) for i in indices))
+            Prediction(path, tuple((labels[i], float(row[i])) for i in indices), self.metadata.model)
             for (path, _), indices, row in zip(pictures, best, shares, strict=True)
         ]
 

@@ -4,17 +4,21 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from senet_zoo.data.picture_paths import find_pictures
-from senet_zoo.data.pictures import prepare_picture, read_picture
+from senet_zoo.data.pictures import prepare_picture, read_picture, to_rgb
 from senet_zoo.errors import PictureError, UsageError
+from senet_zoo.prediction.sources import NamedPicture, list_sources
+from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from senet_zoo.prediction.sources import Source
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,12 +29,36 @@ class Prediction:
     """What the network sees in one picture.
 
     Args:
-        path: the file.
+        path: the file; of a picture in memory, its number.
         classes: (label, probability), the likeliest class first.
+        network: the name of the network that answered; empty where it has none.
     """
 
     path: str
     classes: tuple[tuple[str, float], ...]
+    network: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.classes[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Of the likeliest class."""
+        return self.classes[0][1]
+
+    @property
+    def top(self) -> tuple[tuple[str, float], ...]:
+        """The likeliest classes with their probabilities: `classes`, as other libraries call them."""
+        return self.classes
+
+    def __str__(self) -> str:
+        classes = ", ".join(f"{label} {probability:.1%}" for label, probability in self.classes)
+        return visible(f"{self.path}: {classes}{self.network and f' ({self.network})'}")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"  # a list of them is read as it is printed
 
 
 @dataclass(frozen=True)
@@ -47,9 +75,9 @@ class Failure:
 
 
 def classify_pictures(
-    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    sources: "Source | Iterable[Source]",
     prepare: "Callable[[Image], Item]",
-    classify: Callable[[Sequence[tuple[Path, Item]]], Iterable[Prediction]],
+    classify: Callable[[Sequence[tuple[str, Item]]], Iterable[Prediction]],
     *,
     batch: int,
     workers: int,
@@ -60,20 +88,22 @@ def classify_pictures(
     prepared pictures wait.
 
     Args:
-        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them; or one of them.
+        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them, and pictures in memory; or one.
         prepare: turns a picture into the network's input; it runs in a thread.
-        classify: turns a batch of at least one (path, input) into predictions, in the same order.
+        classify: turns a batch of at least one (name, input) into predictions, in the same order.
         batch: pictures that are classified at once.
         workers: threads that decode pictures.
     """
 
-    def load(item: Path | Failure) -> tuple[Path, Item] | Failure:
+    def load(item: Path | NamedPicture | Failure) -> tuple[str, Item] | Failure:
         if isinstance(item, Failure):
             return item
+        name = item.name if isinstance(item, NamedPicture) else str(item)
         try:
-            return item, prepare_picture(prepare, read_picture(item), str(item))
+            picture = to_rgb(item.picture) if isinstance(item, NamedPicture) else read_picture(item)
+            return name, prepare_picture(prepare, picture, name)
         except PictureError as error:
-            return Failure(str(item), error)
+            return Failure(name, error)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="senet_zoo-decode")
     try:
@@ -97,13 +127,11 @@ def require_counts(top: int, batch: int, workers: int) -> None:
             raise UsageError(f"{name} must be at least 1, got {value}")
 
 
-def _find(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
-    for source in [sources] if isinstance(sources, str | bytes | os.PathLike) else sources:
-        if not isinstance(source, str | bytes | os.PathLike):
-            raise UsageError(
-                f"a source must be a path or a file: URL, got {type(source).__name__}: give a picture in memory to the "
-                "weights' transforms(), and what comes of it to the network"
-            )
+def _find(sources: "Source | Iterable[Source]") -> Iterator[Path | NamedPicture | Failure]:
+    for source in list_sources(sources):
+        if isinstance(source, NamedPicture):
+            yield source
+            continue
         try:
             yield from find_pictures(source)
         except PictureError as error:

@@ -1,11 +1,11 @@
-"""`predict`: classes and probabilities of pictures by a PyTorch network; `load_predictor`: such a network, ready."""
+"""`predict`: pictures in, classes out, in one call; `Predictor`: the same network for many pictures."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +13,41 @@ from torch import Tensor, nn
 from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
+from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
+from senet_zoo.prediction.sources import Source
 from senet_zoo.support.machine import find_device
-from senet_zoo.weights.catalogue import default_preprocessing, get_weights
+from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights
 from senet_zoo.weights.config import FolderConfig
-from senet_zoo.weights.create import create_model
+from senet_zoo.weights.create import create_model, is_place, model_at
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+EMBEDDED = "se_resnet20.cifar10"
+"""The checkpoint inside the package, which needs neither internet nor cache; it is for pictures of 32 pixels."""
+
+PHOTOGRAPHS = "se_mobilenet.imagenette"
+"""The one for photographs, also in the package."""
+
+SMALL = 48  # pixels of the longer side, up to which a picture is taken for one of those that `EMBEDDED` knows
+
+_log = logging.getLogger("senet_zoo")
 
 _log = logging.getLogger("senet_zoo")
 
 
-def predict(
+def classify(
     model: nn.Module,
-    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    sources: "Source | Iterable[Source]",
     preprocessing: Preprocessing,
     categories: Sequence[str],
     *,
     top: int = 5,
     batch: int = 32,
     workers: int = 4,
+    name: str = "",
 ) -> Iterator[Prediction | Failure]:
     """Classify pictures, one result each in the order given; one that cannot be read does not stop the others.
 
@@ -40,12 +56,13 @@ def predict(
 
     Args:
         model: in eval mode; (N, 3, size, size) -> (N, len(categories)) logits.
-        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them; or one of them.
+        sources: files, folders and ``file:`` URLs, as `find_pictures` reads them, and pictures in memory; or one.
         preprocessing: the one that the model's weights were trained with.
         categories: a label for each logit.
         top: classes in each prediction, or all of them where the model has fewer.
         batch: pictures that the network sees at once.
         workers: threads that decode pictures.
+        name: of the network, in the predictions.
 
     Raises:
         UsageError: a number below 1, a model in training mode, or labels that do not fit its logits.
@@ -55,18 +72,18 @@ def predict(
         >>> import senet_zoo
         >>> model = senet_zoo.create_model("se_resnet20", pretrained=True)
         >>> weights = senet_zoo.get_weights("se_resnet20")
-        >>> results = predict(model, ["samples/"], weights.row.preprocessing, weights.categories)
+        >>> results = classify(model, ["samples/"], weights.row.preprocessing, weights.categories)
     """
     require_counts(top, batch, workers)
     if model.training:
         raise UsageError("predict needs a model in eval mode, and this one is in training mode: call model.eval()")
-    classify = partial(_classify, model, categories=categories, top=top)
-    return classify_pictures(sources, preprocessing.transforms(), classify, batch=batch, workers=workers)
+    answer = partial(_classify, model, categories=categories, top=top, name=name)
+    return classify_pictures(sources, preprocessing.transforms(), answer, batch=batch, workers=workers)
 
 
 @torch.inference_mode()
 def _classify(
-    model: nn.Module, pictures: Sequence[tuple[Path, Tensor]], categories: Sequence[str], top: int
+    model: nn.Module, pictures: Sequence[tuple[str, Tensor]], categories: Sequence[str], top: int, name: str
 ) -> list[Prediction]:
     like = next(model.parameters())
     x = torch.stack([tensor for _, tensor in pictures]).to(like.device, like.dtype)  # (N, 3, size, size)
@@ -78,72 +95,216 @@ def _classify(
     if not logits.isfinite().all():
         raise WeightsError(
             f"scores must be finite, and those of {pictures[0][0]} or a picture in its batch are not: "
-            "check the weights with `senet-zoo verify`, and use float32 if they are whole"
+            "use float32, and check the weights",
+            python=" with senet_zoo.verify",
+            command_line=" with senet-zoo verify",
         )
     best = logits.softmax(1).topk(min(top, len(categories)))  # (N, top)
     return [
-        Prediction(str(path), tuple((categories[i], p) for i, p in zip(indices, row, strict=True)))
+        Prediction(path, tuple((categories[i], p) for i, p in zip(indices, row, strict=True)), name)
         for (path, _), indices, row in zip(pictures, best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 
 
-EMBEDDED = "se_resnet20.cifar10"
-"""The checkpoint inside the package, which needs neither internet nor cache."""
-
-
-@dataclass(frozen=True)
 class Predictor:
-    """A network with everything that `predict` needs.
-
-    Args:
-        name: ``model.tag``, or the model and the file of its weights.
-        model: in eval mode.
-        preprocessing: from a picture to the network's input.
-        categories: a label for each logit.
-    """
-
-    name: str
-    model: ConvNet
-    preprocessing: Preprocessing
-    categories: tuple[str, ...]
-
-
-def load_predictor(name: str = EMBEDDED, *, weights: str | None = None, device: str | None = None) -> Predictor:
-    """A published checkpoint, or a file of the user's own, ready to classify.
+    """A network that answers pictures: loaded once, with its preprocessing and the names of its classes.
 
     A file of weights may say how pictures are prepared and what the classes are called. If it does not, a warning says
     so: pictures are prepared as for the model's published weights, and classes are numbered, because another data set
     may have as many.
 
     Args:
-        name: ``model`` or ``model.tag``.
-        weights: a safetensors file for ``model``, or whatever else `senet_zoo.create_model` reads.
+        model: ``model`` or ``model.tag``, for published weights; a saved folder, a file of weights or ``hf://org/name``;
+            or a network of the zoo in eval mode. Default: the CIFAR-10 network inside the package.
+        weights: a folder, a file or ``hf://org/name`` for the ``model``, which may then be left out where they name it.
         device: such as ``cpu`` or ``cuda:1``; default: the first CUDA device, or the CPU if there is none.
+
+    Attributes:
+        name: ``model.tag``, or the model and where its weights lie.
+        model: the network, in eval mode.
+        preprocessing: from a picture to the network's input.
+        categories: a label for each logit.
 
     Raises:
         UsageError: no such device, or as in `senet_zoo.create_model`.
         WeightsError: the weights cannot be fetched, or are not the published ones.
+
+    Example:
+        >>> predictor = Predictor("se_mobilenet")
+        >>> predictor.preprocessing.size
+        128
     """
-    if weights is None:
-        published = get_weights(name)
-        model = create_model(published.name, pretrained=True, device=find_device(device))
-        return Predictor(published.name, model, published.preprocessing, published.categories)
-    model = create_model(name, weights=weights, device=find_device(device))
-    config = model.weights if isinstance(model.weights, FolderConfig) else None
-    preprocessing, names = (config.preprocessing, config.categories) if config else (None, None)
-    unknown = ["how pictures are prepared"] * (preprocessing is None) + ["what its classes are called"] * (not names)
-    if unknown:
-        _log.warning(
-            "%s does not say %s: %s. save_pretrained(..., preprocessing=..., categories=...) writes both",
-            weights,
-            " or ".join(unknown),
-            f"pictures are prepared as {name}'s usually are" * (preprocessing is None)
-            + " and " * (len(unknown) == 2)
-            + "classes are numbered" * (not names),
+
+    def __init__(
+        self,
+        model: str | ConvNet | None = None,
+        *,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if isinstance(model, ConvNet):
+            if weights is not None or device is not None:
+                raise UsageError("a network has its weights and its device already: leave weights and device out")
+            found = registry.model_of(model.spec)
+            self.model, self.name = model, found[0].name if found else "network"
+            self._describe(found[0].name if found else None)
+            return
+        on = find_device(device)
+        if weights is None and isinstance(model, str) and is_place(model):
+            model, weights = None, model
+        if weights is None:
+            published = get_weights(EMBEDDED if model is None else model)
+            self.name = published.name
+            self.model = create_model(published.name, pretrained=True, device=on)
+            self._describe(published.row.model)
+            return
+        model = model_at(weights) if model is None else model
+        self.name = f"{model} from {weights}"
+        self.model = create_model(model, weights=weights, device=on)
+        self._describe(model)
+
+    def _describe(self, model: str | None) -> None:
+        """Take preprocessing and class names from the weights; say what they do not say."""
+        record = self.model.weights
+        known = record if isinstance(record, Weights | FolderConfig) else None
+        preprocessing = None if known is None else known.preprocessing
+        names = None if known is None else known.categories
+        if len(names or ()) != self.model.num_classes:
+            names = None
+        if preprocessing is None and model is None:
+            raise UsageError("nothing says how this network's pictures are prepared: use classify with preprocessing")
+        unknown = ["how pictures are prepared"] * (preprocessing is None) + ["what its classes are called"] * (
+            not names
         )
-    return Predictor(
-        f"{name} from {weights}",
-        model,
-        preprocessing or default_preprocessing(name),
-        names or numbered_classes(model.num_classes),
+        if unknown:
+            _log.warning(
+                "%s does not say %s: %s. save_pretrained(..., preprocessing=..., categories=...) writes both",
+                self.name,
+                " or ".join(unknown),
+                f"pictures are prepared as {model}'s usually are" * (preprocessing is None)
+                + " and " * (len(unknown) == 2)
+                + "classes are numbered" * (not names),
+            )
+        self.preprocessing: Preprocessing = preprocessing or default_preprocessing(str(model))
+        self.categories: tuple[str, ...] = names or numbered_classes(self.model.num_classes)
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.name!r}: {len(self.categories)} classes, pictures of {self.preprocessing.size} pixels)"
+
+    def predict(
+        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+    ) -> list[Prediction]:
+        """The likeliest classes of pictures; arguments and errors as in `senet_zoo.predict`."""
+        return _all(self.stream(pictures, top=top, batch=batch, workers=workers))
+
+    def stream(
+        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+    ) -> Iterator[Prediction | Failure]:
+        """The same one by one in flat memory; a picture that cannot be read is a `Failure`, and the others go on."""
+        return classify(
+            self.model,
+            pictures,
+            self.preprocessing,
+            self.categories,
+            top=top,
+            batch=batch,
+            workers=workers,
+            name=self.name,
+        )
+
+
+class DefaultPredictor:
+    """The networks inside the package, each picture answered by the one that is made for its size.
+
+    Args:
+        device: as in `Predictor`.
+
+    Attributes:
+        used: those that were asked, in the order in which they were.
+    """
+
+    def __init__(self, device: str | torch.device | None = None) -> None:
+        self._device = find_device(device)
+        self._lock = Lock()
+        self.used: dict[str, Predictor] = {}
+
+    def stream(
+        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+    ) -> Iterator[Prediction | Failure]:
+        """As in `Predictor`."""
+        require_counts(top, batch, workers)
+        answer = partial(self._classify, top=top)
+        return classify_pictures(pictures, self._prepare, answer, batch=batch, workers=workers)
+
+    def _prepare(self, picture: "Image") -> tuple[str, Tensor]:
+        name = EMBEDDED if max(picture.size) <= SMALL else PHOTOGRAPHS
+        with self._lock:  # several threads prepare
+            if name not in self.used:
+                self.used[name] = Predictor(name, device=self._device)
+                _log.info("%s answers: %s", name, ", ".join(self.used[name].categories))
+        x: Tensor = self.used[name].preprocessing.transforms()(picture)
+        return name, x
+
+    def _classify(self, pictures: Sequence[tuple[str, tuple[str, Tensor]]], top: int) -> list[Prediction]:
+        found: dict[int, Prediction] = {}
+        for name in dict.fromkeys(network for _, (network, _) in pictures):
+            mine = [(index, (path, x)) for index, (path, (network, x)) in enumerate(pictures) if network == name]
+            predictor = self.used[name]
+            answers = _classify(predictor.model, [item for _, item in mine], predictor.categories, top, name)
+            found.update(zip([index for index, _ in mine], answers, strict=True))
+        return [found[index] for index in range(len(pictures))]
+
+
+def predict(
+    pictures: "Source | Iterable[Source]",
+    model: str | ConvNet | None = None,
+    *,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    top: int = 5,
+    batch: int = 32,
+    workers: int = 4,
+) -> list[Prediction]:
+    """The likeliest classes of pictures, one result each in the order given.
+
+    Args:
+        pictures: a file, a folder (read to its depth) or a ``file:`` URL; a PIL picture; a uint8 array (H, W, 3) or
+            tensor (3, H, W), or a batch of them; or any number of these.
+        model: what answers, as in `Predictor`. Default: a network inside the package, chosen by each picture:
+            ``se_resnet20.cifar10`` up to 48 pixels, ``se_mobilenet.imagenette`` above. Each tells ten kinds of things
+            apart, and knows nothing else; the result names it.
+        weights: as in `Predictor`.
+        device: as in `Predictor`.
+        top: classes in each result, or all of them where the network has fewer.
+        batch: pictures that the network sees at once.
+        workers: threads that decode pictures.
+
+    Raises:
+        PictureError: one cannot be read; `Predictor.stream` goes on with the others.
+        UsageError: no picture, something that is none, a number below 1, or as in `Predictor`.
+        WeightsError: as in `Predictor`, or the network gives no finite scores.
+
+    Example:
+        >>> from PIL import Image
+        >>> (result,) = predict(Image.new("RGB", (640, 480)))
+        >>> result.network, len(result.top)
+        ('se_mobilenet.imagenette', 5)
+    """
+    chosen = (
+        DefaultPredictor(device)
+        if model is None and weights is None
+        else Predictor(model, weights=weights, device=device)
     )
+    return _all(chosen.stream(pictures, top=top, batch=batch, workers=workers))
+
+
+def _all(results: Iterator[Prediction | Failure]) -> list[Prediction]:
+    """Every prediction, or the first failure."""
+    found = []
+    for result in results:
+        if isinstance(result, Failure):
+            raise result.error
+        found.append(result)
+    if not found:
+        raise UsageError("predict takes at least one picture, got none")
+    return found

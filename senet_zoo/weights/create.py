@@ -1,6 +1,7 @@
 """`create_model`: from a name to a network, with weights or without."""
 
 import logging
+import os
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from senet_zoo.support.machine import find_device
 from senet_zoo.weights.catalogue import Weights, get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside
 from senet_zoo.weights.download import Failures, candidates, resolve
-from senet_zoo.weights.load import Checkpoint, open_checkpoint
+from senet_zoo.weights.load import Checkpoint, identify, open_checkpoint
 
 _log = logging.getLogger("senet_zoo")
 
@@ -117,6 +118,28 @@ def create_model(
         _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
         net.reset_classifier(num_classes)
     return net.to(device=device, dtype=dtype).eval()
+
+
+def is_place(name: str) -> bool:
+    """Whether a word leads to weights, as a folder, a file or a hub's repository does, and is not a model's name."""
+    if "/" in name or os.sep in name or name.startswith("~") or name.endswith(".safetensors"):
+        return True
+    model = name.partition(".")[0]
+    return model not in registry.MODELS and model not in registry.ALIASES and bool(name) and Path(name).exists()
+
+
+def model_at(weights: str | Path) -> str:
+    """Name of the model whose weights lie there: as they or the ``config.json`` beside them say, else as they show.
+
+    Args:
+        weights: a safetensors file, a folder, or ``hf://org/name@revision``.
+
+    Raises:
+        UsageError: tensors of several models have these names and shapes.
+        WeightsError: there are no weights, or of no model.
+    """
+    config = config_beside(weights)
+    return identify(open_checkpoint(*resolve(weights))).name if config is None else config.architecture
 
 
 def _check_dtype(dtype: object) -> None:

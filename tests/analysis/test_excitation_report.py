@@ -23,7 +23,7 @@ from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labels import categories
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation import logits_of
-from senet_zoo.prediction.predictor import load_predictor
+from senet_zoo.prediction.predictor import Predictor
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -73,7 +73,7 @@ def page_data(written: Path) -> dict:
 def test_the_table_holds_what_was_found(data: Path, written: Path) -> None:
     assert sorted(path.name for path in written.iterdir()) == FILES
     assert [path.name for path in written.parent.iterdir()] == ["gates"]
-    predictor = load_predictor(device="cpu")
+    predictor = Predictor(device="cpu")
     found = excite(predictor.model, open_data(str(data)), predictor.preprocessing)
     rows = list(csv.DictReader((written / "excitations.csv").read_text().splitlines()))
     assert list(rows[0]) == ["gate", "class", "channel", "mean", "std", "count"]
@@ -94,7 +94,7 @@ def test_the_summary_holds_the_measures(data: Path, written: Path) -> None:
     assert document["weights"] == "se_resnet20.cifar10"
     assert document["pictures"] == 20
     assert document["classes"][3] == {"name": "cat", "pictures": 2}
-    predictor = load_predictor(device="cpu")
+    predictor = Predictor(device="cpu")
     found = excite(predictor.model, open_data(str(data)), predictor.preprocessing)
     for row, gate in zip(document["gates"], found.gates, strict=True):
         own = measures(gate)
@@ -232,7 +232,7 @@ def test_nothing_half_written_is_left(
         (["--classes", ""], 2, "'' is none"),
         (["--model", "resnet20"], 2, "this network has none"),
         (["--channels", "0"], 2, "at least 1"),
-        (["--weights", "x.safetensors"], 2, "add --model"),
+        (["--weights", "x.safetensors"], 1, "must be an existing safetensors file"),
         (["--labels", "x.txt"], 1, "x.txt"),
     ],
 )

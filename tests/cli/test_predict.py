@@ -1,5 +1,6 @@
 """``predict`` prints every picture's classes and names those that cannot be read."""
 
+import csv
 import io
 import json
 import subprocess
@@ -7,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import senet_zoo
 from senet_zoo.cli import main
+from senet_zoo.prediction.predictor import EMBEDDED, PHOTOGRAPHS
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -144,5 +148,80 @@ def test_the_samples_are_classified_without_a_flag(capsys: pytest.CaptureFixture
 
 def test_the_newcomers_command_runs_in_a_pipe() -> None:
     done = subprocess.run([sys.executable, "-m", "senet_zoo", "predict", str(SAMPLES)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "se_resnet20.cifar10 knows 10 classes: airplane, automobile" in done.stderr
     assert len(done.stdout.splitlines()) == 10
+
+
+def test_each_picture_is_answered_by_the_network_for_its_size(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (640, 480), "green").save(pictures / "3.jpg")
+    assert main(["predict", str(pictures), "--device", "cpu", "--json"]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    answered = {Path(each["path"]).name: each["network"] for each in document["predictions"]}
+    assert answered == dict.fromkeys(["1.png", "2.jpg", "10.png"], EMBEDDED) | {"3.jpg": PHOTOGRAPHS}
+    assert [each["name"] for each in document["networks"]] == [EMBEDDED, PHOTOGRAPHS]
+    assert f"{PHOTOGRAPHS} knows 10 classes: " in " ".join(err.split())
+
+
+@pytest.mark.parametrize("option", ["--model", "--weights"])
+def test_a_saved_folder_alone_names_its_network(
+    option: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = senet_zoo.create_model("se_resnet20", num_classes=2)
+    ready = senet_zoo.Preprocessing(size=32, resize=32)
+    senet_zoo.save_pretrained(model, tmp_path / "run1", categories=("left", "ri\nght"), preprocessing=ready)
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(pictures / "1.png"), option, "run1", "--device", "cpu"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert set(line.split("\t")[1::2]) == {"left", r"ri\nght"}
+
+
+def test_csv_and_jsonl_hold_the_same_as_json(
+    own: list[str], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*own, str(pictures), "--top", "2"]
+    assert main([*words, "--json"]) == 0
+    wanted = json.loads(capsys.readouterr().out)["predictions"]
+    assert main([*words, "--output", str(tmp_path / "answers.jsonl")]) == 0
+    assert main([*words, "--output", str(tmp_path / "answers.csv")]) == 0
+    assert capsys.readouterr().out == ""
+    assert [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()] == wanted
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = [(each["path"], one["label"]) for each in wanted for one in each["classes"]]
+    assert [(row["file"], row["label"]) for row in rows] == labels
+    assert [row["rank"] for row in rows] == ["1", "2"] * 3
+
+
+def test_an_output_file_is_written_whole_or_not_at_all(
+    own: list[str], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "answers.csv"
+    target.write_text("earlier")
+    assert main([*own, "-", "--output", str(target), "--weights", "none.safetensors"]) == 1
+    assert target.read_text() == "earlier"
+    assert main([*own, str(pictures), "--output", str(tmp_path / "no folder" / "x.csv")]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_names_that_end_in_a_zero_byte(
+    own: list[str], pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "1.png").rename(pictures / "a\nb.png")
+    names = f"{pictures}/a\nb.png\0{pictures}/2.jpg\0"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
+    assert main([*own, "-0", "-"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_an_empty_list_on_standard_input_is_one_error(
+    own: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert main([*own, "-"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "the list on standard input is empty" in err

@@ -109,7 +109,7 @@ def test_channels_go_and_the_folder_goes_on(
         (["--threshold", "-1"], "above 0"),
         (["--stages", "4", "--calibrate", "100"], "of 100 at least 1 and at most 99 can calibrate, got 100"),
         (["--stages", "4", "--model", "resnet20.cifar10"], "starts with se_"),
-        (["--stages", "4", "--weights", "x"], "add --model NAME"),
+        (["--stages", "4", "--model", "x"], "no model is named 'x'"),
         ([], "required"),
         (["--stages", "four"], "whole number"),
         (["--channels", "0"], "above 0 and below 1, got 0"),

@@ -20,7 +20,7 @@ from senet_zoo.formats.dialects import match, translate
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.prediction.predictor import load_predictor
+from senet_zoo.prediction.predictor import Predictor
 from senet_zoo.weights.convert import convert, load_checkpoint
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.save import from_pretrained, save_pretrained
@@ -127,7 +127,7 @@ def test_a_converted_file_is_usable_at_once(
     assert net.weights.preprocessing == PREPROCESSING
     assert net.weights.categories[:2] == ("tench", "goldfish")
 
-    predictor = load_predictor(name, weights=str(out), device="cpu")
+    predictor = Predictor(name, weights=str(out), device="cpu")
     assert predictor.preprocessing == PREPROCESSING
     assert predictor.categories[-1] == "toilet tissue"
 

@@ -348,13 +348,13 @@ def test_what_cannot_be_looked_into_may_change_after_it_was_compiled() -> None:
 
 def test_predict_takes_it(caplog: pytest.LogCaptureFixture) -> None:
     from senet_zoo.prediction.pipeline import Prediction
-    from senet_zoo.prediction.predictor import predict
+    from senet_zoo.prediction.predictor import classify
 
     caplog.set_level(logging.WARNING)
     model = senet_zoo.create_model("se_resnet20", pretrained=True)
     weights = senet_zoo.get_weights("se_resnet20")
     both = [
-        list(predict(net, ["samples/"], weights.preprocessing, weights.categories))
+        list(classify(net, ["samples/"], weights.preprocessing, weights.categories))
         for net in (model, senet_zoo.optimize(model, rounds=0))
     ]
     for slow, quick in zip(*both, strict=True):

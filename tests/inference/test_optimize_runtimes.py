@@ -9,7 +9,7 @@ import senet_zoo
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference import backends
 from senet_zoo.inference.backends import BACKENDS, ONNX_RUNTIME, OPENVINO, TORCH
-from senet_zoo.prediction.predictor import predict
+from senet_zoo.prediction.predictor import classify
 
 SIZES = (32, 41)
 
@@ -40,7 +40,7 @@ def test_a_runtime_gives_the_same_logits_at_any_batch_and_size(
     fast(torch.zeros_like(x))
     assert torch.equal(first, kept)  # a later call writes nowhere else
     weights = senet_zoo.get_weights("se_resnet20")
-    (cat,) = predict(fast, ["samples/cat.png"], weights.preprocessing, weights.categories)
+    (cat,) = classify(fast, ["samples/cat.png"], weights.preprocessing, weights.categories)
     assert cat.classes[0][0] == "cat"
     x[1, 0, 5, 5], x[2, 1, 7, 7], x[4] = torch.nan, torch.inf, 3e35
     assert fast(x).isnan().all(1).tolist() == [False, True, True, False, model(x)[4].isnan().all()]
