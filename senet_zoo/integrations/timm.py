@@ -1,0 +1,184 @@
+"""`register`: ``timm.create_model("senet_zoo_se_resnet50")``, and timm's lists, data configs and scripts, on the zoo.
+
+timm takes a name with ``/`` for a repository of the hub, and means other functions by ``resnet50`` or ``senet154``, so
+that the zoo's names carry a prefix there.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.errors import UsageError
+from senet_zoo.integrations import import_client
+from senet_zoo.integrations.feature_maps import FeatureMaps
+from senet_zoo.networks import registry
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights, list_weights
+from senet_zoo.weights.config import HUB
+from senet_zoo.weights.create import create_model
+from senet_zoo.weights.load import CLASSIFIER
+from senet_zoo.weights.rows import HubFile, PackageFile
+from senet_zoo.weights.timm_config import crop_pct
+
+PREFIX = "senet_zoo_"
+_MODULE = "senet_zoo.integrations.timm.senet_zoo"  # timm files models under the last part: list_models(module=...)
+_SOURCES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename")  # fields of a PretrainedCfg
+
+
+def register() -> list[str]:
+    """Make timm know every network of the zoo, as ``senet_zoo_MODEL``; a second call changes nothing.
+
+    ``timm.create_model`` takes ``senet_zoo_MODEL.TAG`` too, and `pretrained`, ``num_classes``, ``in_chans``,
+    ``drop_rate``, ``drop_path_rate``, ``features_only`` with ``out_indices`` and ``output_stride``, ``device`` and
+    ``dtype``; any other option is refused. Published weights are loaded by the zoo, which checks their hash. A network
+    without any is an error with ``pretrained=True``, where timm itself starts at random.
+
+    Returns:
+        The names, without tags. ``timm.list_models(module="senet_zoo")`` lists them, too.
+
+    Raises:
+        UsageError: timm is not installed.
+    """
+    timm = import_client("timm", "timm")
+    models = registry.matching_names("*")
+    names = [PREFIX + model for model in models]
+    if _MODULE in sys.modules:
+        return names
+    module: Any = ModuleType(_MODULE)  # register_model reads __all__ and default_cfgs of an entry's module
+    configs = {PREFIX + key: config for model in models for key, config in _configs(model).items()}
+    module.__all__, module.default_cfgs = [], timm.models.generate_default_cfgs(configs)
+    sys.modules[_MODULE] = module
+    for entry in map(_entry, models):
+        setattr(module, entry.__name__, timm.models.register_model(entry))
+    return names
+
+
+def _entry(name: str) -> Callable[..., nn.Module]:
+    def entry(
+        pretrained: bool = False,
+        pretrained_cfg: Any = None,
+        pretrained_cfg_overlay: Mapping[str, Any] | None = None,
+        cache_dir: object = None,
+        num_classes: int | None = None,
+        in_chans: int | None = None,
+        drop_rate: float | None = None,
+        drop_path_rate: float = 0.0,
+        global_pool: str = "avg",
+        features_only: bool = False,
+        out_indices: int | Sequence[int] | None = None,
+        output_stride: int = 32,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> nn.Module:
+        builder = import_client("timm.models._builder", "timm")
+        for option, value, expected in (("global_pool", global_pool, "avg"), ("cache_dir", cache_dir, None)):
+            if value != expected:
+                raise UsageError(f"{PREFIX}{name} takes {option}={expected!r}, got {value!r}; {_WAYS_OUT[option]}")
+        if not features_only and (out_indices is not None or output_stride != 32):
+            raise UsageError("out_indices and output_stride belong to features_only=True; add it, or drop them")
+        config = builder.resolve_pretrained_cfg(entry.__name__, pretrained_cfg, pretrained_cfg_overlay)
+        model_name, weights = _chosen(name, config) if pretrained else (name, None)
+        network = create_model(
+            model_name,
+            pretrained=pretrained and weights is None,
+            weights=weights,
+            num_classes=num_classes,
+            in_channels=in_chans,
+            dropout=drop_rate,
+            drop_path=drop_path_rate,
+            device=device,
+            dtype=dtype,
+        )
+        model: Any = _feature_maps(network, out_indices, output_stride) if features_only else network
+        model.pretrained_cfg = model.default_cfg = config.to_dict()
+        return cast("nn.Module", model.train())
+
+    entry.__name__ = entry.__qualname__ = PREFIX + name
+    entry.__module__ = _MODULE
+    return entry
+
+
+_WAYS_OUT = {
+    "global_pool": "features_only=True gives maps before the pool",
+    "cache_dir": "the zoo keeps weights where the environment variable SENET_ZOO_CACHE says",
+}
+
+
+def _feature_maps(network: ConvNet, out_indices: int | Sequence[int] | None, output_stride: int) -> FeatureMaps:
+    features = import_client("timm.models._features", "timm")
+    strides = list(network.feature_channels)
+    indices, _ = features.feature_take_indices(len(strides), out_indices)
+    model: Any = FeatureMaps(network, [strides[index] for index in indices], output_stride)
+    names = ["stem", "pool", *(f"stages.{number}" for number in range(len(network.stages)))]
+    info = zip(model.channels, model.reductions, [names[position] for position in model.positions], strict=True)
+    described = [{"num_chs": channels, "reduction": stride, "module": name} for channels, stride, name in info]
+    model.feature_info = features.FeatureInfo(described, tuple(range(len(described))))
+    return cast("FeatureMaps", model)
+
+
+def _chosen(name: str, config: Any) -> tuple[str, str | None]:
+    """What a PretrainedCfg says of the weights: ``model.tag`` and None, or the model and where else they lie."""
+    timm = import_client("timm", "timm")
+    key = f"{name}.{config.tag}" if config.tag else name
+    known = timm.models.get_pretrained_cfg(PREFIX + key)
+    asked = {
+        field: value for field in _SOURCES if (value := getattr(config, field)) not in (None, getattr(known, field))
+    }
+    if not asked:
+        return key, None
+    if asked.keys() == {"file"}:
+        return name, str(asked["file"])
+    if asked.keys() == {"hf_hub_id"}:
+        return name, f"{HUB}{asked['hf_hub_id']}"
+    raise UsageError(
+        f"weights of {PREFIX}{name} other than the published ones are one file or hf_hub_id in pretrained_cfg_overlay, "
+        f"got {', '.join(asked)}; convert others by `senet-zoo convert`"
+    )
+
+
+def _configs(name: str) -> dict[str, dict[str, object]]:
+    """The fields of a PretrainedCfg for each of a model's weights, by ``model.tag``; by ``model`` where it has none."""
+    published = [get_weights(weights) for weights in list_weights(name)]
+    if not published:
+        classes = registry.find(name).spec().num_classes
+        return {name: _data_config(default_preprocessing(name), in_channels=3, num_classes=classes)}
+    return {
+        weights.name: {
+            **_source(weights),
+            **_data_config(weights.preprocessing, weights.row.in_channels, weights.row.num_classes),
+            "label_names": weights.categories,
+            "license": weights.row.license,
+            "origin_url": weights.row.origin,
+        }
+        for weights in published
+    }
+
+
+def _data_config(preprocessing: Preprocessing, in_channels: int, num_classes: int) -> dict[str, object]:
+    return {
+        "input_size": (in_channels, preprocessing.size, preprocessing.size),
+        "crop_pct": crop_pct(preprocessing),
+        "interpolation": preprocessing.interpolation.value,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "num_classes": num_classes,
+        "classifier": CLASSIFIER.removesuffix(".weight"),
+    }
+
+
+def _source(weights: Weights) -> dict[str, str]:
+    """Where the first of the published files lies."""
+    match weights.row.sources[0]:
+        case PackageFile(path):
+            return {"file": str(files("senet_zoo") / path)}
+        case HubFile(repo, revision, filename):
+            hub = repo if revision is None else f"{repo}@{revision}"
+            return {"hf_hub_id": hub, "hf_hub_filename": filename}
+        case release:
+            return {"url": release.url}
