@@ -10,7 +10,7 @@ from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
     load_network,
-    number_of_cores,
+    number_of_workers,
     open_pictures,
 )
 from senet_zoo.support.terminal import visible
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
                 protocol=crops,
                 combine=Combine(arguments.combine),
                 batch=arguments.batch,
-                workers=arguments.workers or number_of_cores(),
+                workers=number_of_workers(arguments),
                 progress=bar.update,
             )
     if ranks.rank == 0:

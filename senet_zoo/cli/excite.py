@@ -9,7 +9,7 @@ from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
     load_network,
-    number_of_cores,
+    number_of_workers,
     open_pictures,
     positive,
 )
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             data,
             predictor.preprocessing,
             batch=arguments.batch,
-            workers=arguments.workers or number_of_cores(),
+            workers=number_of_workers(arguments),
             progress=bar.update,
         )
     print_problems("excite", found.unreadable)

@@ -101,6 +101,13 @@ def near_misses(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 up, as an argparse type."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0, got {text!r}")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 up, as an argparse type."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
@@ -108,8 +115,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def number_of_cores() -> int:
-    """Cores that this process may use."""
+def number_of_workers(arguments: argparse.Namespace) -> int:
+    """What --workers says, or else as many as there are cores that this process may use."""
+    if arguments.workers is not None:
+        return int(arguments.workers)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -119,7 +128,7 @@ def add_network_options(parser: argparse.ArgumentParser, unit: str = "pictures")
     parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help=f"{unit} at once; default: 64")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode; default: one a core")
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes that decode; default: one a core")
 
 
 def add_data_options(group: argparse._ArgumentGroup, class_names: str = "--classes") -> None:

@@ -9,7 +9,7 @@ from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
     load_network,
-    number_of_cores,
+    number_of_workers,
     open_pictures,
     positive,
 )
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             predictor.preprocessing,
             logits_of(predictor.categories),
             batch=arguments.batch,
-            workers=arguments.workers or number_of_cores(),
+            workers=number_of_workers(arguments),
             progress=bar.update,
         )
     print_problems("prune", report.unreadable)

@@ -1,6 +1,6 @@
 """Average precision as COCO defines it: torchmetrics calls COCO's own code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ def evaluate_detector(
     Source: COCO's ``cocoeval``; at most 100 boxes of a picture count.
     """
     check_metrics()
-    return score(data, detect(model, data, Share(0, 1), batch=batch, workers=workers, progress=progress))
+    return score(data, list(detect(model, data, Share(0, 1), batch=batch, workers=workers, progress=progress)))
 
 
 @dataclass(frozen=True)
@@ -113,24 +113,20 @@ def detect(
     batch: int,
     workers: int,
     progress: "Callable[[int], object] | None" = None,
-) -> list[Detections | UnreadPicture]:
+) -> Iterator[Detections | UnreadPicture]:
     """What a detector finds in a process's share of the pictures; other arguments as `evaluate_detector`."""
     device = next(model.parameters()).device
     model.eval()
     keys = share.of(len(data.pictures), batch)
-    found: list[Detections | UnreadPicture] = []
     for samples in batches_by_key(CocoValidationPictures(data.pictures), keys, list, workers):
         readable = [sample for sample in samples if not isinstance(sample, tuple)]
-        found += [UnreadPicture(*sample) for sample in samples if isinstance(sample, tuple)]
+        yield from (UnreadPicture(*sample) for sample in samples if isinstance(sample, tuple))
         if readable:
             predicted = model([sample.image.to(device) for sample in readable])
-            found += [
-                Detections(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
-                for sample, each in zip(readable, predicted, strict=True)
-            ]
+            for sample, each in zip(readable, predicted, strict=True):
+                yield Detections(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
         if progress is not None:
             progress(len(samples))
-    return found
 
 
 def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores:

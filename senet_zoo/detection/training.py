@@ -23,7 +23,7 @@ from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.models import build
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.training.batches import Share, batches_by_key
+from senet_zoo.training.batches import Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.distributed import check_machine, launched
 from senet_zoo.training.optimizers import SGD, Group
@@ -177,7 +177,8 @@ class Detection(Task[list[Sample], DetectionResult]):
     def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
         config, recipe, pictures = self.config, self.recipe, self.train.pictures
         keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
-        return batches_by_key(CocoTrainingPictures(pictures, recipe.flip, config.seed), keys, list, config.workers)
+        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed)
+        return resumable(batches_by_key(augmented, keys, list, config.workers))
 
     def optimizer(self, phase: str) -> torch.optim.Optimizer:
         return SGD(momentum=self.recipe.momentum).build(groups_of(self.detector, self.recipe))
@@ -240,7 +241,7 @@ class Detection(Task[list[Sample], DetectionResult]):
         from accelerate.utils import gather_object
 
         size = max(1, self.recipe.batch // self.share.ranks)
-        found = detect(self.detector, self.val, self.share, batch=size, workers=self.config.workers)
+        found = list(resumable(detect(self.detector, self.val, self.share, batch=size, workers=self.config.workers)))
         return score(self.val, gather_object(found))
 
 
@@ -263,7 +264,7 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     """
     check_machine(config)
     check_metrics()
-    refuse_finished(config.folder)
+    refuse_finished(config)
     train, val = read_coco(config.data, "train"), read_coco(config.data, "val")
     check_classes(val, train.classes)
     with launched(config) as accelerator:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.loader import Samples, WorkerError, shared, start_worker, watched
 from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
@@ -26,7 +27,6 @@ Key = tuple[int, int]  # epoch, index of a picture
 Unreadable = tuple[tuple[int, str], ...]  # index of a picture, and why it cannot be read
 MOST_NEIGHBOURS = 100  # pictures tried instead of an unreadable one
 Picture = TypeVar("Picture")
-Samples = TypeVar("Samples")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def batches_by_key(
 
     Raises:
         DataError: too many pictures in a row cannot be read.
-        TrainingError: a worker ended.
+        WorkerError: a worker ended, or shared memory is full.
     """
     loader = DataLoader(
         pictures,
@@ -124,6 +124,7 @@ def batches_by_key(
         num_workers=workers,
         collate_fn=partial(_collate, collate),
         pin_memory=pin,
+        worker_init_fn=start_worker,
         # Forked where that is safe, so that nothing is sent to the workers but the keys; they touch no GPU.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         generator=torch.Generator(),  # otherwise the workers' seed is drawn from torch's own
@@ -134,25 +135,21 @@ def batches_by_key(
         yield batch
 
 
-def watched(loader: Iterable[Samples]) -> Iterator[Samples]:
-    """The batches of a loader of torch's.
+def resumable(batches: Iterable[Samples]) -> Iterator[Samples]:
+    """The batches of a run, which says that it can go on if a worker ends.
 
     Raises:
-        TrainingError: one of its workers ended.
+        TrainingError: a worker ended, or shared memory is full.
     """
     try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise TrainingError(
-            f"a process that prepares pictures ended ({error}). Run the same command again, with fewer workers or more "
-            "shared memory (/dev/shm); it goes on from the last checkpoint"
-        ) from error
+        yield from batches
+    except WorkerError as error:
+        raise TrainingError(f"{error}. The run goes on from its last checkpoint") from error
 
 
 def _collate(collate: Callable[[list[Any]], Samples], pictures: list[Any]) -> Samples | DataError:
-    return next((picture for picture in pictures if isinstance(picture, DataError)), None) or collate(pictures)
+    wrong = next((picture for picture in pictures if isinstance(picture, DataError)), None)
+    return wrong or shared(collate(pictures))
 
 
 @dataclass(frozen=True)
@@ -209,8 +206,13 @@ class TrainingPictures(Dataset[Sample | DataError]):
 def training_batches(
     pictures: TrainingPictures, keys: StepSampler, workers: int, *, pin: bool = False
 ) -> Iterator[LabelledBatch]:
-    """The batches of ``keys``; arguments and errors as `batches_by_key`."""
-    return batches_by_key(pictures, keys, _labelled_batch, workers, pin=pin)
+    """The batches of ``keys``; arguments as `batches_by_key`.
+
+    Raises:
+        DataError: too many pictures in a row cannot be read.
+        TrainingError: a worker ended, or shared memory is full.
+    """
+    return resumable(batches_by_key(pictures, keys, _labelled_batch, workers, pin=pin))
 
 
 def _labelled_batch(samples: list[Sample]) -> LabelledBatch:

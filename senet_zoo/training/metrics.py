@@ -16,7 +16,7 @@ from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.training.batches import Share, watched
+from senet_zoo.training.batches import Share, resumable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -145,7 +145,7 @@ def validate(
     loss = torch.zeros((), device=device)
     unreadable: list[int] = []
     mine = range(share.rank, len(data), share.ranks)
-    for each in watched(load_batches(data, preprocessing.transforms(), batch, workers, mine)):
+    for each in resumable(load_batches(data, preprocessing.transforms(), batch, workers, mine)):
         unreadable += [index for index, _ in each.unreadable]
         if not each.indices:
             continue
