@@ -1,12 +1,16 @@
 """Several processes that share a piece of work, started by ``torchrun`` or ``accelerate launch``."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
 from importlib import import_module
 from traceback import clear_frames
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
@@ -14,6 +18,8 @@ import torch.distributed as dist
 from senet_zoo.errors import TrainingError, UsageError
 
 _RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_SCHEME = "senet-zoo"
+_groups = itertools.count()  # process groups that this process has made
 
 
 def processes() -> int:
@@ -40,6 +46,33 @@ def keep_default_group_free() -> None:
     destruction, and a thread of gloo that wants the interpreter while it shuts down aborts the process.
     """
     import_module("torch.distributed.nn.functional")
+
+
+def new_rendezvous() -> str:
+    """The ``init_method`` of a default process group that has a part of the store to itself.
+
+    All groups of a process that ``torchrun`` started meet in one store, the launcher's. A second group would find the
+    addresses of the first one there, and wait for processes that no longer listen. Processes that share work make
+    their groups in the same order, so that the same number is the same group in all of them.
+    """
+    _register()
+    return f"{_SCHEME}://{next(_groups)}"
+
+
+@cache
+def _register() -> None:
+    from torch.distributed.rendezvous import register_rendezvous_handler
+
+    register_rendezvous_handler(_SCHEME, _meet)
+
+
+def _meet(url: str, timeout: timedelta) -> Iterator[tuple[Any, int, int]]:
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
+    found = urlsplit(url)
+    for store, rank, world in rendezvous(f"env://?{found.query}", timeout=timeout):
+        yield PrefixStore(f"group {found.netloc}", store), rank, world
 
 
 def release_group(error: BaseException) -> None:
@@ -108,7 +141,7 @@ def joined_ranks() -> Iterator[Ranks]:
         return
     keep_default_group_free()
     with _connection_errors():
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", init_method=new_rendezvous())
     try:
         yield current_ranks()
     except BaseException as error:

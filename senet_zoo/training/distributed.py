@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.support.distributed import keep_default_group_free, processes, release_group
+from senet_zoo.support.distributed import keep_default_group_free, new_rendezvous, processes, release_group
 from senet_zoo.training.checkpoints import last_good
 from senet_zoo.training.config import Precision, RunConfig, TrainConfig
 
@@ -189,7 +189,7 @@ def launched(config: RunConfig, trackers: tuple[str, ...] = (), *, shards: bool 
                 log_with=list(trackers) or None,
                 project_dir=config.folder,
                 gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # whatever the launcher says
-                kwargs_handlers=[InitProcessGroupKwargs(timeout=TIMEOUT)],
+                kwargs_handlers=[InitProcessGroupKwargs(init_method=new_rendezvous(), timeout=TIMEOUT)],
             )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             raise UsageError("DeepSpeed trains no network of this zoo: launch without it, or with --use_fsdp")

@@ -118,6 +118,17 @@ def test_a_network_in_shards_walks_down_the_same_curve_goes_on_and_is_saved_whol
         torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
 
 
+BEFORE = "fit(config(Path(sys.argv[2]), Path(sys.argv[3] + '-before')), Curve())"
+TWICE = SCRIPT.replace("fit(config(", f"{BEFORE}\nfit(config(")
+
+
+def test_two_runs_of_one_process_do_not_meet_where_the_other_left(colours: Path, tmp_path: Path) -> None:
+    ended = run_together(TWICE, *words(colours, tmp_path / "run", 0))
+    assert [each.status for each in ended] == [0, 0], ended
+    assert senet_zoo.from_pretrained(tmp_path / "run-before").num_classes == 2
+    assert senet_zoo.from_pretrained(tmp_path / "run").num_classes == 2
+
+
 def test_what_shards_cannot_have_is_refused(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in {**meeting, "ACCELERATE_USE_FSDP": "true"}.items():
