@@ -412,7 +412,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     """
     check_machine(config, config.trackers)
     check_options(config)
-    refuse_finished(config.folder)
+    refuse_finished(config)
     if config.license is not None:
         check_license(config.license)
     train, val = train_and_val(

@@ -10,7 +10,7 @@ import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 METRICS, RUN = "metrics.csv", "run.json"
+STAGING = "finished"  # below the checkpoints: where the files of the finished folder are written first
 LOSSES_KEPT = 20  # steps between two looks at the loss on a GPU, which waits for it
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -343,9 +344,9 @@ class Run(Generic[Batch, Result]):
 
     def _finish(self, result: Result) -> None:
         """Write the files apart, move them into the output folder when all are there, and remove the checkpoints."""
-        staging, output = self.folder / "finished", self.config.folder
+        staging, output = self.folder / STAGING, self.config.folder
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
         try:
-            shutil.rmtree(staging, ignore_errors=True)
             described = self.task.save(staging, result)
             (staging / METRICS).write_text(as_csv(self.task.history))
             text = json.dumps({**self.task.identity, **described}, indent=2, ensure_ascii=False)
@@ -353,21 +354,41 @@ class Run(Generic[Batch, Result]):
             # The tensors last: without them the folder is no model.
             for path in sorted(staging.iterdir(), key=lambda path: path.name == TENSORS):
                 path.replace(output / path.name)
-            shutil.rmtree(self.folder)
+            remove_checkpoints(self.folder)
         except (OSError, WeightsUnavailable) as error:
             raise TrainingError(
                 f"what was trained could not be written to {output}: {error}. Its checkpoints are still there: make "
                 "room and run the same command again"
             ) from error
+        finally:
+            if any(staging.glob("*")):
+                shutil.rmtree(staging, ignore_errors=True)
 
 
-def refuse_finished(output: Path) -> None:
-    """Refuse a folder that holds a network, or is a file.
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a finished run; the empty `STAGING` says that it is finished, and goes last."""
+    for path in folder.iterdir():
+        if path.name != STAGING:
+            path.unlink()
+    (folder / STAGING).rmdir()
+    folder.rmdir()
+
+
+def refuse_finished(config: RunConfig) -> None:
+    """Refuse an output folder that holds a network, or is a file.
+
+    Checkpoints that a run was killed over removing are removed.
 
     Raises:
         UsageError: it does, or is.
     """
+    output, staging = config.folder, config.checkpoints / STAGING
     if (output / TENSORS).exists():
+        with suppress(OSError):  # another process of the run was quicker
+            if not any(staging.iterdir()):
+                remove_checkpoints(config.checkpoints)
+        with suppress(OSError):  # not empty, or not there
+            config.checkpoints.rmdir()
         raise UsageError(f"{output} holds a finished run ({TENSORS}); choose another output folder, or remove it")
     if output.exists() and not output.is_dir():
         raise UsageError(f"a run's output is a folder, and {output} is a file; choose another")

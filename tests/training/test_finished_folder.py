@@ -6,9 +6,11 @@ import io
 import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import senet_zoo
+from senet_zoo.errors import UsageError
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE
@@ -35,3 +37,32 @@ def test_the_folder_holds_a_network_that_knows_its_classes_and_how_it_came_about
     assert result.confusion == ((4, 0), (0, 4))
     assert len(re.findall(r"^epoch \d/5: loss", stream.getvalue(), re.M)) == 5
     assert "learning rate 0.05 at a batch of 8" in stream.getvalue()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.usefixtures("without_plots")
+@pytest.mark.parametrize("call", ["unlink", "rmdir"])
+def test_a_kill_over_the_last_removal_is_tidied_by_the_next_run(
+    call: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(FINETUNE, epochs=1, batch=8, head_epochs=0)
+    config = TrainConfig(str(colours), "se_resnet20", tmp_path / "run", recipe, size=16, workers=0, device="cpu")
+    original = getattr(Path, call)
+
+    def kill(path: Path, *words: bool, **options: bool) -> None:
+        if path.parent.name == "checkpoints" and (tmp_path / "run" / "model.safetensors").exists():
+            raise Killed
+        original(path, *words, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, kill)
+        with pytest.raises(Killed):
+            fit(config, Progress(io.StringIO()))
+    assert (tmp_path / "run" / "checkpoints").exists()
+    with pytest.raises(UsageError, match="holds a finished run"):
+        fit(config, Progress(io.StringIO()))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert senet_zoo.from_pretrained(tmp_path / "run").num_classes == 2
