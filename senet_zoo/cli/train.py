@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from senet_zoo.cli import detection
 from senet_zoo.cli.output import percent, print_json
-from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive
+from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive, whole
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--patience", type=positive, metavar="N", help="end after N epochs without a better accuracy, and keep the best"
     )
-    group.add_argument("--seed", type=_whole, default=0, metavar="N", help="of everything random; default: 0")
+    group.add_argument("--seed", type=whole, default=0, metavar="N", help="of everything random; default: 0")
     group.add_argument("--license", metavar="SPDX", help="of the saved network, such as apache-2.0")
     group = parser.add_argument_group("where and how fast")
     group.add_argument("--device", metavar="NAME", help="cpu or cuda; default: a GPU if there is one")
@@ -100,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fused", choices=FUSED, default="off", help="residual units end in one operation; auto: where that is faster"
     )
     group.add_argument("--sync-norm", action="store_true", help="batch norms measure all processes' pictures; on GPUs")
-    group.add_argument("--workers", type=_whole, default=2, metavar="N", help="processes that decode; default: 2")
+    group.add_argument("--workers", type=whole, default=2, metavar="N", help="processes that decode; default: 2")
     group.add_argument(
         "--checkpoint-steps", type=positive, metavar="N", help="keep a checkpoint every N steps, besides every epoch"
     )
@@ -123,7 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
             needed = "DATA" if name == "data" else f"--{name}"
             raise UsageError(f"training needs {needed}; senet-zoo train --help has examples")
     _say_start(arguments)
-    result: Any = detection.fit(arguments) if of_detector else _fit(arguments)
+    with _interruptible(Path(arguments.output)):
+        result: Any = detection.fit(arguments) if of_detector else _fit(arguments)
     if os.environ.get("RANK", "0") != "0":  # the first process prints
         return 0
     if arguments.json:
@@ -151,6 +154,31 @@ def _say_start(arguments: argparse.Namespace) -> None:
         size = "" if arguments.size in (None, made_for) else f", made for {made_for} pixels"
         way_out = f"; --pretrained starts from {known[0]}{size}"
     print(f"{model} starts from random weights{way_out}", file=sys.stderr)
+
+
+@contextmanager
+def _interruptible(output: Path) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a run like an error, so that nothing half-written stays, and say how it goes on."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except (KeyboardInterrupt, _Terminated) as interruption:
+        if os.environ.get("RANK", "0") == "0":
+            from senet_zoo.training.checkpoints import last_good
+
+            found = last_good(output.expanduser() / "checkpoints")
+            print(f"senet-zoo train: interrupted. {found} The same command goes on from there", file=sys.stderr)
+        raise SystemExit(143 if isinstance(interruption, _Terminated) else 130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """SIGTERM."""
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise _Terminated
 
 
 def _recipe_values(arguments: argparse.Namespace) -> dict[str, object]:
@@ -214,9 +242,3 @@ def _print_result(result: "TrainResult") -> None:
     if result.unreadable:
         print(f"{len(result.unreadable)} pictures could not be read and were skipped")
     print(f"use it:\n  {result.predict}")
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0, got {text!r}")
-    return int(text)

@@ -1,6 +1,10 @@
 """``senet-zoo train``."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,26 @@ def test_json_is_the_whole_result_and_an_unreadable_picture_is_status_1(
     assert result["unreadable"] == ["warm/5.png"]
     assert [row["epoch"] for row in result["history"]] == [1, 2]
     assert err.count("warm/5.png") == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_cleanly_and_the_same_command_goes_on(
+    number: signal.Signals, status: int, short: list[str], tmp_path: Path
+) -> None:
+    words = [*short, "--epochs", "10000", "--checkpoint-steps", "1", "--workers", "1"]
+    run = [sys.executable, "-m", "senet_zoo", *words]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoints, end = tmp_path / "my run" / "checkpoints", time.monotonic() + 120
+    while not list(checkpoints.glob("*.json")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith(f"senet-zoo train: interrupted. The last good checkpoint is {checkpoints}/")
+    assert err.splitlines()[-1].endswith("The same command goes on from there")
+    assert not [path.name for path in (tmp_path / "my run").rglob("*.part")]
 
 
 def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
