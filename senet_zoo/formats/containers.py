@@ -21,7 +21,8 @@ from senet_zoo.formats.dialects.paddle import PADDLE
 from senet_zoo.formats.paddle import read_paddle
 from senet_zoo.formats.pickles import Bystander
 from senet_zoo.formats.prefixes import select
-from senet_zoo.formats.torch_save import MOST_BYTES, SavedFile, StoredTensor, read_torch
+from senet_zoo.formats.torch_pickle import StoredTensor
+from senet_zoo.formats.torch_save import MOST_BYTES, SavedFile, read_torch
 
 __all__ = ["MOST_BYTES", "Contents", "read_container"]
 

@@ -20,7 +20,8 @@ from torch import nn
 
 from senet_zoo.errors import SenetZooError, WeightsCorrupted, WeightsMismatch, WeightsUnsafe
 from senet_zoo.formats.containers import read_container
-from senet_zoo.formats.torch_save import MOST_DIRECTORY_BYTES, StoredTensor, read_torch
+from senet_zoo.formats.torch_pickle import StoredTensor
+from senet_zoo.formats.torch_save import MOST_DIRECTORY_BYTES, read_torch
 
 BASE = torch.arange(24, dtype=torch.float32)
 TENSORS = {
