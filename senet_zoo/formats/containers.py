@@ -38,6 +38,7 @@ _OTHERS = {
     "a TensorFlow graph": (b"", (".pb",)),
     "a GGUF file": (b"GGUF", (".gguf",)),
     "a NumPy array": (b"\x93NUMPY", (".npy",)),
+    "a checkpoint of TensorFlow or MindSpore": (b"", (".ckpt", ".index", ".meta")),
     "packed by gzip": (b"\x1f\x8b", ()),
     "packed by xz": (b"\xfd7zXZ", ()),
     "packed by 7z": (b"7z\xbc\xaf", ()),
@@ -143,6 +144,11 @@ def _require_known_kind(path: Path, start: bytes) -> None:
     if kind is not None:
         raise WeightsMismatch(
             f"{path} is {kind}, which is not read. Load it with its own library and save the tensors in one of: {_READ}"
+        )
+    told_elsewhere = len(start) < 16 or start.lstrip()[:1] == b"<" or start.startswith(b"version ")
+    if not told_elsewhere and not _is_safetensors(start):
+        raise WeightsCorrupted(
+            f"{path} starts with {start[:12]!r}, which is none of: {_READ}. Name the right file, or fetch it again"
         )
 
 

@@ -49,8 +49,15 @@ _GATE = re.compile(r"\.se\.fc[12]\.weight")
 _MATRIX = re.compile(rf"{_GATE.pattern}|^classifier\.weight|^head\.layers\.\d+\.weight")
 
 
+# Words of our modules have no underscore, and heads have no layer called fc, unlike those of timm's ByobNet.
+_NATIVE = re.compile(
+    r"(?:classifier|(?:stem|head(?!\.fc\.)|stages\.\d+\.\d+)(?:\.[a-z]+\d*|\.\d+)+)"
+    r"\.(?:weight|bias|running_mean|running_var|num_batches_tracked)"
+)
+
+
 def _native(keys: Collection[str]) -> Names:
-    return {key: key for key in keys if re.match(r"(stem|stages|head|classifier)\.", key)}
+    return {key: key for key in keys if _NATIVE.fullmatch(key)}
 
 
 NATIVE = Dialect("native", "senet_zoo", _native)
@@ -139,10 +146,12 @@ def recognise(keys: Collection[str]) -> Dialect:
     known = {dialect: len(keys) - len(dialect.unknown(keys)) for dialect in DIALECTS.values()}
     best = max(known, key=lambda dialect: known[dialect])
     unknown = sorted(best.unknown(keys))
-    counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in known.items() if n) or "none"
+    near = {dialect: n for dialect, n in known.items() if 10 * n > known[best]}
+    counts = ", ".join(f"{dialect.name} ({dialect.used_by}): {n}" for dialect, n in near.items()) or "none"
+    hint = _hint(unknown) or f" Give a file whose names are of {', '.join(DIALECTS)}"
     raise WeightsMismatch(
         f"tensor names must all be of one dialect; of these {len(keys)} are known: {counts}. {best.name} does not know "
-        f"{_few(unknown)}.{_hint(unknown)} Give a file whose names are of {', '.join(DIALECTS)}"
+        f"{_few(unknown)}.{hint}"
     )
 
 
@@ -231,7 +240,20 @@ def _as_native(native: str, value: _V) -> _V:
     return value.flatten(1) if isinstance(value, Tensor) else (shape[0], prod(shape[1:]))
 
 
+_MADE_BY = {
+    r".*\.weight_[gv]|.*\.parametrizations\..*": "parametrize or weight_norm; save it once they are removed",
+    r".*\.weight_(?:orig|u|mask)": "prune or spectral_norm; save the network after their remove()",
+    r".*_packed_params.*|.*\.(?:scale|zero_point)": "a quantised network; give the float weights that it was made from",
+    r".*\.lora_.*|.*\.base_layer\..*": "PEFT's LoRA; save the network with the adapters merged",
+}
+"""What writes names that no network has, by a pattern of them."""
+
+
 def _hint(keys: Collection[str], dialect: Dialect | None = None) -> str:
+    for pattern, sentence in _MADE_BY.items():
+        found = next((key for key in keys if re.fullmatch(pattern, key)), None)
+        if found is not None:
+            return f" Names such as {found[:120]} are of {sentence}."
     for prefix, writer in (
         ("module.", "DataParallel"),
         ("_orig_mod.", "torch.compile"),
