@@ -1,7 +1,7 @@
 """Facts of networks: of one, and of several side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
-from senet_zoo.weights.config import read_config
+from senet_zoo.weights.config import FolderConfig, saved_config
+from senet_zoo.weights.create import is_place
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import Metric
 
@@ -32,7 +33,7 @@ class ModelInfo:
         doc: what it is, and where it differs from others.
         defined_in: file of its family, inside the package.
         se: its gate, or the variant that was asked for; None for a plain twin.
-        input_size: side of the pictures that it was made for, in pixels.
+        input_size: side of the pictures that it was made, or trained, for, in pixels.
         parameters: trainable values.
         multiply_adds: of convolutions and fully connected layers, for one picture of ``input_size``.
         gates: how many gates it has.
@@ -42,6 +43,7 @@ class ModelInfo:
         feature_channels: channels of the deepest map of each stride, as `ConvNet.features` gives them.
         weights: published checkpoints of this function, the default first.
         widths: channels of the stem's map and of each stage's, where some were removed; None for the model's own.
+        config: what a saved folder says of its network, classes, preprocessing and licence among it; None for a model.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ModelInfo:
     feature_channels: dict[int, int]
     weights: tuple["WeightsRow", ...]
     widths: Widths | None = None
+    config: FolderConfig | None = None
 
 
 def model_info(name: str, se: SE | None = None) -> ModelInfo:
@@ -87,25 +90,33 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     own = spec.se == model.se
     weights = load_manifest().rows(model.name) if own else ()
     aliases = tuple(alias for alias, target in registry.ALIASES.items() if own and target == model.name)
-    return _info(model, on_meta(spec), None, aliases, weights)
+    return _info(model, on_meta(spec), spec.input_size, None, aliases, weights)
 
 
 def saved_info(folder: str | Path) -> ModelInfo:
-    """Facts about the network of a folder of `save_pretrained`: its variant, its classes and its widths.
+    """Facts about the network of a folder of `save_pretrained`: its variant, classes, widths, licence and accuracy.
+
+    Costs are of a picture of the size that the folder states, where it states one.
+
+    Args:
+        folder: the folder, or ``hf://org/name@revision``.
 
     Raises:
         WeightsNotFound: there is no ``config.json``.
         ManifestError: it breaks a rule.
         UnknownModelError: its architecture is none of the zoo's.
     """
-    config = read_config(Path(folder).expanduser())
+    config = saved_config(folder)
     net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)
-    return _info(registry.find(config.architecture), net, config.widths, aliases=(), weights=())
+    size = config.preprocessing.size if config.preprocessing else net.spec.input_size
+    info = _info(registry.find(config.architecture), net, size, config.widths, aliases=(), weights=())
+    return replace(info, config=config)
 
 
 def _info(
     model: Model,
     net: ConvNet,
+    size: int,
     widths: Widths | None,
     aliases: tuple[str, ...],
     weights: tuple["WeightsRow", ...],
@@ -118,9 +129,9 @@ def _info(
         doc=model.doc,
         defined_in=model.defined_in,
         se=spec.se,
-        input_size=spec.input_size,
+        input_size=size,
         parameters=cost.parameters(net),
-        multiply_adds=cost.multiply_adds(net),
+        multiply_adds=cost.multiply_adds(net, size),
         gates=len(found),
         gate_parameters=sum(cost.parameters(gate) for gate in found.values()),
         gate_weights=cost.se_parameters(net),
@@ -136,7 +147,7 @@ class Accuracy:
     """The best top-1 accuracy of a network's published weights.
 
     Args:
-        weights: ``model.tag``.
+        weights: ``model.tag``, or the saved folder.
         metric: accuracy in percent, on which pictures, of which size, and who measured it.
     """
 
@@ -149,7 +160,7 @@ class Compared:
     """What one network has and costs, and each figure's ratio to the first network's.
 
     Args:
-        name: of the model.
+        name: of the model, or its saved folder.
         size: side of the picture, in pixels.
         parameters: trainable values.
         multiply_adds: of convolutions and fully connected layers, for one picture.
@@ -177,7 +188,7 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
     """Facts of several networks, in the order of their names; nothing is downloaded, and no weights are made.
 
     Args:
-        names: models or aliases.
+        names: models, aliases, or saved folders.
         size: side of the picture; by default each network's own.
 
     Raises:
@@ -191,17 +202,17 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
     if not names:
         raise UsageError("compare takes at least one name of a model, got none")
     rows: list[Compared] = []
-    for model in [registry.find(name) for name in names]:
-        net = on_meta(model.spec())
+    for compared in [_network(name) for name in names]:
+        net = compared.net
         try:
-            counted = cost.count(net, size)
+            counted = cost.count(net, compared.size if size is None else size)
         except UsageError as e:
-            raise UsageError(f"{model.name}: {e}") from e
+            raise UsageError(f"{compared.name}: {e}") from e
         found = gates(net).values()
         learnt = cost.parameters(net)
         rows.append(
             Compared(
-                name=model.name,
+                name=compared.name,
                 size=counted.size,
                 parameters=learnt,
                 multiply_adds=counted.multiply_adds,
@@ -211,17 +222,38 @@ def compare(names: Sequence[str], size: int | None = None) -> tuple[Compared, ..
                 parameters_ratio=learnt / (rows[0].parameters if rows else learnt),
                 multiply_adds_ratio=counted.multiply_adds / (rows[0] if rows else counted).multiply_adds,
                 activation_memory_ratio=counted.activation_memory / (rows[0] if rows else counted).activation_memory,
-                accuracy=_best(model.name),
+                accuracy=compared.accuracy,
             )
         )
     return tuple(rows)
 
 
-def _best(model: str) -> Accuracy | None:
+@dataclass(frozen=True)
+class _Network:
+    name: str
+    net: ConvNet
+    size: int
+    accuracy: Accuracy | None
+
+
+def _network(name: str) -> _Network:
+    """What is compared under that name, without memory for its weights."""
+    if not is_place(name):
+        model = registry.find(name)
+        net = on_meta(model.spec())
+        known = [(row.name, metric) for row in load_manifest().rows(model.name) for metric in row.metrics]
+        return _Network(model.name, net, net.spec.input_size, _best(known))
+    config = saved_config(name)
+    net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)
+    size = config.preprocessing.size if config.preprocessing else net.spec.input_size
+    measured = config.provenance.metrics if config.provenance else ()
+    return _Network(name, net, size, _best([(name, metric) for metric in measured]))
+
+
+def _best(metrics: Sequence[tuple[str, Metric]]) -> Accuracy | None:
     known = [
-        (metric.value, Accuracy(weights.name, metric))
-        for weights in load_manifest().rows(model)
-        for metric in weights.metrics
+        (metric.value, Accuracy(name, metric))
+        for name, metric in metrics
         if metric.name == "top1" and metric.value is not None
     ]
     return max(known, key=lambda pair: pair[0])[1] if known else None

@@ -23,7 +23,9 @@ EXAMPLE = "senet-zoo compare se_resnet50 resnet50 se_resnext50_32x4d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help="models; the first is what the others are measured by")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="models or saved folders; the first is what the others are measured by"
+    )
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the picture; default: each one's own")
 
 
@@ -66,7 +68,8 @@ def _column(row: "Compared", *, first: bool) -> tuple[str, ...]:
     if row.accuracy is not None:
         metric = row.accuracy.metric
         who = "us" if metric.measured_by_us else metric.who.partition(",")[0]
-        tag = row.accuracy.weights.partition(".")[2]
+        weights = row.accuracy.weights
+        tag = "its own" if weights == row.name else weights.partition(".")[2]
         accuracy = (f"{metric.value:.2f}%", tag, f"{metric.dataset}, {metric.size} px", who)
     return (
         row.name,

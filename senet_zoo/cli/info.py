@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import print_json
@@ -11,7 +10,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
-    from senet_zoo import ModelInfo
+    from senet_zoo import ModelInfo, Preprocessing
     from senet_zoo.weights.rows import Metric, Source, WeightsRow
 
 SUMMARY = "print what is known of a model and its weights"
@@ -37,6 +36,9 @@ senet-zoo info se_resnet50
   senet-zoo info ./slim"""
 
 
+MOST_LISTED = 20  # classes of a saved network that are named
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[.TAG]", help="a model, one of its checkpoints, or a saved folder")
     parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
@@ -45,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo import get_weights, model_info
     from senet_zoo.weights import variant
+    from senet_zoo.weights.create import is_place
 
-    if "/" in arguments.name or Path(arguments.name).is_dir():
+    if is_place(arguments.name):
         return _folder(arguments)
     model, _, tag = arguments.name.partition(".")
     if tag and arguments.se is not None:
@@ -80,7 +83,7 @@ def _folder(arguments: argparse.Namespace) -> int:
         print_json(info)
         return 0
     print(f"{visible(arguments.name)}\n  {info.name}: {_first_line(info.doc)}\n")
-    _print_facts(_model_facts(info), indent="  ")
+    _print_facts(_model_facts(info) + _config_facts(info), indent="  ")
     return 0
 
 
@@ -105,6 +108,29 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
     ]
 
 
+def _config_facts(info: "ModelInfo") -> list[tuple[str, str]]:
+    """What a saved folder says of its network."""
+    config = info.config
+    if config is None:
+        return []
+    names, p, provenance = config.categories or (), config.preprocessing, config.provenance
+    listed = f": {', '.join(names)}" if 0 < len(names) <= MOST_LISTED else ""
+    unnamed = "" if names else ", without names"
+    metrics = provenance.metrics if provenance else ()
+    return [
+        ("classes", f"{config.num_classes}{unnamed}{listed}" if config.num_classes else "none: pooled features"),
+        ("pictures", "not known" if p is None else _pictures(p)),
+        *((metric.name, _metric(metric)) for metric in metrics),
+        *([] if metrics else [("accuracy", "not known")]),
+        ("licence", (provenance and provenance.license) or "not chosen"),
+        *([("trained from", provenance.base)] if provenance and provenance.base else []),
+    ]
+
+
+def _pictures(p: "Preprocessing") -> str:
+    return f"shorter side to {p.resize} px ({p.interpolation.value}), centre {p.size}x{p.size}"
+
+
 def _weights_of_gates(info: "ModelInfo") -> str:
     if info.formula is None:
         return f"{info.gate_weights:,} without biases"
@@ -113,11 +139,9 @@ def _weights_of_gates(info: "ModelInfo") -> str:
 
 
 def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:
-    p = row.preprocessing
-    resize = f"shorter side to {p.resize} px ({p.interpolation.value}), centre {p.size}x{p.size}"
     return [
         ("labels", f"{row.labels}, {row.num_classes} classes"),
-        ("pictures", resize),
+        ("pictures", _pictures(row.preprocessing)),
         *((metric.name, _metric(metric)) for metric in row.metrics),
         ("licence", f"{row.license or 'not known'}, according to {row.license_source}"),
         ("origin", row.origin or "this project"),
@@ -150,7 +174,7 @@ def _source_facts(source: "Source") -> list[tuple[str, str]]:
 def _print_facts(facts: list[tuple[str, str]], indent: str) -> None:
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        print(f"{indent}{name:{width}}  {value}")
+        print(f"{indent}{name:{width}}  {visible(value)}")
 
 
 def _first_line(doc: str) -> str:

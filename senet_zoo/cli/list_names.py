@@ -1,59 +1,112 @@
-"""``senet-zoo list``: names of models or of weights."""
+"""``senet-zoo list``: the models, or the weights, with what they cost and how well they do."""
 
 import argparse
+import csv
 import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import on_terminal, print_json, print_table
+from senet_zoo.cli.output import on_terminal, print_json, print_problem, print_table
 from senet_zoo.cli.parser import near_misses
+from senet_zoo.errors import UsageError
 
-SUMMARY = "print the names of models or of weights"
+if TYPE_CHECKING:
+    from senet_zoo.analysis.listing import ListedModel
+
+SUMMARY = "print the models or the weights, and what they cost"
 DESCRIPTION = """\
-Print the names of models, or of weights, in natural order.
-No match is exit status 1."""
-EXAMPLE = "senet-zoo list 'se_resnet*' --pretrained"
+Print models, or weights, in natural order: names in a pipe, a table on a
+terminal. PATTERN is a part of a name (SE-ResNet50), or shell wildcards in
+quotes; names that timm uses count. No match is exit status 1.
+
+--columns takes, with commas between: name, top1, dataset, parameters,
+multiply_adds, file_size, picture, license, labels, weights; in a pipe their
+values are whole. top1 is the best accuracy that is known, in percent; picture
+and px are a side in pixels; --json has every column."""
+EXAMPLE = """\
+senet-zoo list 'se_resnet*' --pretrained
+  senet-zoo list --weights --sort top1
+  senet-zoo list mobile --columns name,parameters,multiply_adds"""
+
+# Of each column: its head, and a row's cell.
+COLUMNS: Mapping[str, tuple[str, "Callable[[ListedModel], str]"]] = {
+    "name": ("name", lambda row: row.name),
+    "top1": ("top-1", lambda row: "-" if row.top1 is None else f"{row.top1:.2f}"),
+    "dataset": ("on", lambda row: row.dataset or "-"),
+    "parameters": ("params", lambda row: f"{row.parameters / 1e6:.1f} M"),
+    "multiply_adds": ("mult-adds", lambda row: f"{row.multiply_adds / 1e9:.2f} G"),
+    "file_size": ("file", lambda row: "-" if row.file_size is None else f"{row.file_size / 2**20:.1f} MiB"),
+    "picture": ("px", lambda row: str(row.picture)),
+    "license": ("licence", lambda row: row.license or ("not known" if row.weights else "-")),
+    "labels": ("labels", lambda row: row.labels or "-"),
+    "weights": ("weights", lambda row: ", ".join(name.partition(".")[2] for name in row.weights) or "-"),
+}
+USUAL = ("name", "top1", "parameters", "multiply_adds", "file_size", "picture", "license")
+RIGHT = frozenset(["top1", "parameters", "multiply_adds", "file_size", "picture"])  # aligned at their ends
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "pattern", nargs="?", default="*", metavar="PATTERN", help="shell wildcards, in quotes; default: all"
+        "pattern", nargs="?", default="*", metavar="PATTERN", help="a part of a name, or wildcards; default: all"
     )
     parser.add_argument("--pretrained", action="store_true", help="only models with published weights")
-    parser.add_argument("--weights", action="store_true", help="names of weights (model.tag) instead of models")
+    parser.add_argument("--weights", action="store_true", help="weights (model.tag) instead of models")
+    parser.add_argument("--sort", metavar="COLUMN", help="the best accuracy first, otherwise the smallest")
+    parser.add_argument("--columns", metavar="NAME,...", help="those printed; in a pipe with tabs between")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from senet_zoo import list_models, list_weights
+    from senet_zoo.analysis.listing import list_rows
 
-    if arguments.weights:
-        names, all_names = list_weights(arguments.pattern), list_weights()
-    else:
-        names, all_names = list_models(arguments.pattern, pretrained=arguments.pretrained), list_models()
+    wanted = _columns(arguments)
+    rows = list_rows(arguments.pattern, pretrained=arguments.pretrained, weights=arguments.weights, sort=arguments.sort)
     if arguments.json:
-        print_json(names)
-    elif on_terminal() and names:
-        _print_tables(names, of_weights=arguments.weights)
-    else:
-        print("".join(f"{name}\n" for name in names), end="")
-    if not names:
-        near = near_misses(arguments.pattern, all_names)
-        print(
-            f"senet-zoo list: no name matches {arguments.pattern!r}{near or '; the wildcards are * ?'}", file=sys.stderr
-        )
+        print_json(rows)
+    elif arguments.columns is None and not on_terminal():
+        print("".join(f"{row.name}\n" for row in rows), end="")
+    elif rows and on_terminal():
+        _print_table(rows, wanted)
+    elif rows:
+        writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+        writer.writerows([_plain(getattr(row, column)) for column in wanted] for row in rows)
+    if not rows:
+        from senet_zoo import list_models, list_weights
+
+        near = near_misses(arguments.pattern, list_weights() if arguments.weights else list_models())
+        print_problem("list", f"no name matches {arguments.pattern!r}{near or '; the wildcards are * ?'}")
         return 1
     return 0
 
 
-def _print_tables(names: list[str], *, of_weights: bool) -> None:
-    from senet_zoo import get_weights, list_weights
+def _columns(arguments: argparse.Namespace) -> list[str]:
+    if arguments.columns is None:
+        return [*USUAL[:-1], "weights"] if not arguments.weights else list(USUAL)
+    columns = [column.strip() for column in arguments.columns.split(",")]
+    for column in columns:
+        if column not in COLUMNS:
+            raise UsageError(
+                f"no column is named {column!r}{near_misses(column, COLUMNS) or '; they are ' + ', '.join(COLUMNS)}"
+            )
+    return columns
 
-    if of_weights:
-        rows = [get_weights(name).row for name in names]
-        print_table(
-            ("weights", "labels", "picture", "licence"),
-            [(row.name, row.labels, f"{row.preprocessing.size} px", row.license or "not known") for row in rows],
-        )
-        return
-    tags: dict[str, list[str]] = {}
-    for model, tag in (name.split(".", 1) for name in list_weights()):
-        tags.setdefault(model, []).append(tag)
-    print_table(("model", "weights"), [(name, ", ".join(tags.get(name, ["-"]))) for name in names])
+
+def _print_table(rows: "list[ListedModel]", columns: list[str]) -> None:
+    cells = []
+    for column in columns:
+        head, cell = COLUMNS[column]
+        lines = [head, *map(cell, rows)]
+        if column == "weights" and len(columns) > 1:  # of several tags the default, so that the table stays narrow
+            lines = [_shortened(line) for line in lines]
+        width = max(map(len, lines))
+        cells.append([line.rjust(width) if column in RIGHT else line for line in lines])
+    table = list(zip(*cells, strict=True))
+    print_table(table[0], table[1:])
+
+
+def _plain(value: object) -> object:
+    return "-" if value is None else ",".join(value) if isinstance(value, tuple) else value
+
+
+def _shortened(tags: str) -> str:
+    first, *others = tags.split(", ")
+    return f"{first} +{len(others)}" if others else first

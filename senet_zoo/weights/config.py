@@ -162,6 +162,29 @@ def read_config(folder: Path) -> FolderConfig:
     return parse_config(read_json(path), str(path))
 
 
+def saved_config(folder: str | Path) -> FolderConfig:
+    """What ``config.json`` says in a saved folder, or in a hub's repository.
+
+    Args:
+        folder: the folder, or ``hf://org/name@revision``.
+
+    Raises:
+        WeightsNotFound: there is none, or of no network of the zoo.
+        ManifestError: it breaks a rule.
+    """
+    if not str(folder).startswith(HUB):
+        return read_config(Path(folder).expanduser())
+    config = config_beside(folder)
+    if config is None:
+        raise WeightsNotFound(
+            f"a saved model has a {CONFIG} that says which network its tensors belong to, but {folder} has none of "
+            "this zoo; name the model",
+            python=f": create_model(NAME, weights={str(folder)!r})",
+            command_line=f": --model NAME --weights {folder}",
+        )
+    return config
+
+
 def parse_config(data: object, where: str) -> FolderConfig:
     """What a parsed ``config.json`` says, every field checked.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError, WeightsError, WeightsNotFound
+from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
@@ -18,14 +18,12 @@ from senet_zoo.support.files import atomic_file, disk_error
 from senet_zoo.weights.card import CARD, model_card
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import (
-    CONFIG,
     HUB,
     TENSORS,
     FolderConfig,
     Provenance,
     check_license,
-    config_beside,
-    read_config,
+    saved_config,
     write_config,
 )
 from senet_zoo.weights.create import create_model
@@ -149,19 +147,8 @@ def from_pretrained(
         WeightsError: a file is missing or damaged, holds another network's tensors, or could not be had.
         ManifestError: ``config.json`` breaks a rule.
     """
-    address = str(folder)
-    if address.startswith(HUB):
-        config = config_beside(address)
-        if config is None:
-            raise WeightsNotFound(
-                f"a saved model has a {CONFIG} that says which network its tensors belong to, but {address} has none "
-                f"of this zoo; name the model",
-                python=f": create_model(NAME, weights={address!r})",
-                command_line=f": --model NAME --weights {address}",
-            )
-        return create_model(config.architecture, weights=address, device=device, dtype=dtype)
-    path = Path(folder).expanduser()
-    return create_model(read_config(path).architecture, weights=path, device=device, dtype=dtype)
+    place = folder if str(folder).startswith(HUB) else Path(folder).expanduser()
+    return create_model(saved_config(place).architecture, weights=place, device=device, dtype=dtype)
 
 
 def parameters_of(model: ConvNet) -> int:

@@ -1,11 +1,13 @@
 """``list`` and ``info`` print what the zoo knows."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 import senet_zoo
 from senet_zoo.cli import main
+from senet_zoo.weights.rows import Metric
 
 
 def out_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -20,7 +22,81 @@ def test_list_prints_plain_names_in_a_pipe(capsys: pytest.CaptureFixture[str]) -
     assert out_of(capsys, "list", "se_*").splitlines() == senet_zoo.list_models("se_*")
     assert out_of(capsys, "list", "--pretrained").splitlines() == senet_zoo.list_models(pretrained=True)
     assert out_of(capsys, "list", "--weights", "se_resnet50*").splitlines() == senet_zoo.list_weights("se_resnet50*")
-    assert json.loads(out_of(capsys, "list", "--json")) == senet_zoo.list_models()
+    assert [row["name"] for row in json.loads(out_of(capsys, "list", "--json"))] == senet_zoo.list_models()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("SE-ResNet50", ["se_resnet50", "se_resnet50b", "se_resnet50d"]),
+        ("se_resnet5?", ["se_resnet50", "se_resnet56"]),
+        ("SE_ResNet5?", ["se_resnet50", "se_resnet56"]),
+        ("legacy_senet154", ["senet154"]),
+        ("legacy_se*50", ["se_resnet50"]),
+    ],
+)
+def test_a_bare_word_is_a_part_of_a_name(pattern: str, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert out_of(capsys, "list", pattern).splitlines() == names
+
+
+def test_columns_and_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = out_of(capsys, "list", "--weights", "--sort", "top1", "--columns", "name,top1,labels").splitlines()
+    rows = [line.split("\t") for line in lines]
+    assert {row[0] for row in rows} == set(senet_zoo.list_weights())
+    known = [float(row[1]) for row in rows if row[1] != "-"]
+    assert known == sorted(known, reverse=True)
+    assert [row[1] for row in rows[len(known) :]] == ["-"] * (len(rows) - len(known))
+    parameters = [row["parameters"] for row in json.loads(out_of(capsys, "list", "--sort", "parameters", "--json"))]
+    assert parameters == sorted(parameters)
+    for words in (["--sort", "speed"], ["--columns", "name,to1"]):
+        assert main(["list", *words]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_json_has_what_is_known_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = json.loads(out_of(capsys, "list", "--weights", "se_resnet20.cifar10", "--json"))
+    info = senet_zoo.model_info("se_resnet20")
+    assert (row["parameters"], row["multiply_adds"]) == (info.parameters, info.multiply_adds)
+    assert row["top1"] == max(metric.value for metric in info.weights[0].metrics if metric.name == "top1")
+    assert (row["picture"], row["license"], row["labels"]) == (32, "apache-2.0", "cifar10")
+    assert row["file_size"] == info.weights[0].sources[0].size
+
+
+def test_the_widest_table_fits_100_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for words in (["list"], ["list", "--weights"]):
+        assert max(map(len, out_of(capsys, *words).splitlines())) <= 100
+
+
+def test_info_and_compare_of_a_saved_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run1"
+    senet_zoo.save_pretrained(
+        senet_zoo.create_model("se_mobilenet", num_classes=2),
+        folder,
+        categories=("left", "ri\x1bght"),
+        preprocessing=senet_zoo.Preprocessing(size=128, resize=146),
+        license="mit",
+        metrics=(Metric("top1", 91.5, "photographs val", 128, "me", measured_by_us=True),),
+    )
+    out = out_of(capsys, "info", str(folder))
+    for fact in ("128x128 pixels", r"2: left, ri\x1bght", "91.50% on photographs val", "mit", "centre 128x128"):
+        assert fact in out
+    document = json.loads(out_of(capsys, "info", str(folder), "--json"))
+    assert document["config"]["num_classes"] == 2
+    assert document["input_size"] == 128
+    rows = json.loads(out_of(capsys, "compare", str(folder), "se_mobilenet", "--json"))
+    assert [row["size"] for row in rows] == [128, 224]
+    assert rows[0]["accuracy"]["metric"]["value"] == 91.5
+    assert rows[0]["multiply_adds"] == document["multiply_adds"]
+    assert "91.50%" in out_of(capsys, "compare", str(folder), "se_mobilenet")
+
+
+def test_info_of_a_folder_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["info", "./nowhere"], ["compare", "./nowhere", "se_resnet20"]):
+        assert main(words) == 1
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert "there is no nowhere/config.json" in err
 
 
 def test_list_on_a_terminal_shows_which_weights_there_are(
@@ -28,12 +104,14 @@ def test_list_on_a_terminal_shows_which_weights_there_are(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     head, *rows = out_of(capsys, "list", "se_resnet50").splitlines()
-    assert head.split() == ["model", "weights"]
-    assert [row.split()[0] for row in rows] == ["se_resnet50"]
+    assert head.split() == ["name", "top-1", "params", "mult-adds", "file", "px", "weights"]
+    assert [row.split()[0] for row in rows] == ["se_resnet50", "se_resnet50b", "se_resnet50d"]
+    assert "77.65" in rows[0]
     assert "caffe_in1k" in rows[0]
+    assert "ra2_in1k +3" in rows[1]
     head, *rows = out_of(capsys, "list", "--weights", "se_resnet20").splitlines()
-    assert head.split() == ["weights", "labels", "picture", "licence"]
-    assert rows[0].split()[:2] == ["se_resnet20.cifar10", "cifar10"]
+    assert head.split() == ["name", "top-1", "params", "mult-adds", "file", "px", "licence"]
+    assert rows[0].split()[:3] == ["se_resnet20.cifar10", "92.14", "0.3"]
 
 
 def test_no_match_is_status_1_with_near_misses(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,6 @@ import pickle
 import re
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from networks import distinct_tiny, key_list, others_slow, picked, randomise, ti
 from torch import fx, nn
 
 from senet_zoo.analysis import cost
+from senet_zoo.analysis.listing import GOLDEN as GOLDEN_FILE
 from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.layers import initialise
@@ -24,7 +24,7 @@ from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
 # parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
 # keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.
-GOLDEN = {row["name"]: row for row in csv.DictReader((Path(__file__).parent / "golden.csv").read_text().splitlines())}
+GOLDEN = {row["name"]: row for row in csv.DictReader(GOLDEN_FILE.read_text().splitlines())}
 GATED = [name for name, model in MODELS.items() if model.se is not None]
 TINY = distinct_tiny()
 every_model = pytest.mark.parametrize("name", MODELS)

@@ -1,0 +1,157 @@
+"""The models or the checkpoints of the zoo as rows of one table: accuracy, cost, size, picture, licence."""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from senet_zoo.analysis import cost
+from senet_zoo.errors import UsageError
+from senet_zoo.networks import registry
+from senet_zoo.networks.network import on_meta
+from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.rows import WeightsRow
+
+GOLDEN = Path(__file__).parent / "golden.csv"
+"""Parameters and multiply-adds of every model at its own size, which tests hold the networks to."""
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model and its best checkpoint, or one checkpoint.
+
+    Args:
+        name: ``model``, or ``model.tag`` of a checkpoint.
+        top1: the best accuracy that is known, in percent; None where none is.
+        dataset: that it was measured on.
+        parameters: trainable values.
+        multiply_adds: of convolutions and fully connected layers, for one picture of ``picture``.
+        file_size: of the checkpoint's first file whose size is known, or of the default one, in bytes.
+        picture: side of the pictures that it was made for, in pixels.
+        license: SPDX name of the checkpoint, or of the default one; None where it is not known or there is none.
+        labels: what the classes are; None for a model.
+        weights: its checkpoints, the default first.
+    """
+
+    name: str
+    top1: float | None
+    dataset: str | None
+    parameters: int
+    multiply_adds: int
+    file_size: int | None
+    picture: int
+    license: str | None
+    labels: str | None
+    weights: tuple[str, ...]
+
+
+SORTS: Mapping[str, Callable[[ListedModel], tuple[object, ...]]] = {
+    "name": lambda row: (registry.natural_order(row.name),),
+    "top1": lambda row: (row.top1 is None, -(row.top1 or 0.0)),
+    "parameters": lambda row: (row.parameters,),
+    "multiply_adds": lambda row: (row.multiply_adds,),
+    "file_size": lambda row: (row.file_size is None, row.file_size),
+    "picture": lambda row: (row.picture,),
+    "license": lambda row: (row.license or "~",),
+}
+"""Orders of rows: the best accuracy first, otherwise the smallest."""
+
+
+def list_rows(
+    pattern: str = "*", *, pretrained: bool = False, weights: bool = False, sort: str | None = None
+) -> list[ListedModel]:
+    """Rows of the models, or of the checkpoints, whose names match; nothing is downloaded.
+
+    Args:
+        pattern: shell wildcards; or a part of the name, in any case, with ``-`` for ``_``. Aliases count.
+        pretrained: only models with published weights.
+        weights: checkpoints instead of models.
+        sort: one of `SORTS`; by default natural order of the models, each one's default checkpoint first.
+
+    Raises:
+        UsageError: another order.
+
+    Example:
+        >>> [row.name for row in list_rows("SE-ResNet2")]
+        ['se_resnet20', 'se_resnet200']
+    """
+    if sort is not None and sort not in SORTS:
+        raise UsageError(f"rows are sorted by one of {', '.join(SORTS)}, got {sort!r}")
+    manifest = load_manifest()
+    rows = []
+    for model in registry.matching_names("*"):
+        known = manifest.rows(model)
+        if weights:
+            rows += [_checkpoint(row) for row in known if _matches(pattern, row.name, model)]
+        elif _matches(pattern, model) and (known or not pretrained):
+            rows.append(_model(model, known))
+    return rows if sort is None else sorted(rows, key=SORTS[sort])
+
+
+def _matches(pattern: str, *names: str) -> bool:
+    wanted = pattern.lower().replace("-", "_")
+    aliases = [alias for alias, model in registry.ALIASES.items() if model == names[-1]]
+    if any(wildcard in wanted for wildcard in "*?["):
+        return any(fnmatchcase(name, wanted) for name in (*names, *aliases))
+    return any(wanted in name for name in (*names, *aliases))
+
+
+def _model(name: str, known: tuple[WeightsRow, ...]) -> ListedModel:
+    rows = [_checkpoint(row) for row in known]
+    best = max((row for row in rows if row.top1 is not None), key=lambda row: row.top1 or 0.0, default=None)
+    figures = _golden()[name]
+    return ListedModel(
+        name,
+        top1=None if best is None else best.top1,
+        dataset=None if best is None else best.dataset,
+        parameters=figures.parameters,
+        multiply_adds=figures.multiply_adds,
+        file_size=rows[0].file_size if rows else None,
+        picture=registry.MODELS[name].spec().input_size,
+        license=rows[0].license if rows else None,
+        labels=None,
+        weights=tuple(row.name for row in rows),
+    )
+
+
+def _checkpoint(row: WeightsRow) -> ListedModel:
+    metrics = [metric for metric in row.metrics if metric.name == "top1" and metric.value is not None]
+    best = max(metrics, key=lambda metric: metric.value or 0.0, default=None)
+    sizes = [source.size for source in row.sources if source.size is not None]
+    return ListedModel(
+        row.name,
+        top1=None if best is None else best.value,
+        dataset=None if best is None else best.dataset,
+        parameters=row.parameters,
+        multiply_adds=_multiply_adds(row.model, row.preprocessing.size, row.num_classes),
+        file_size=sizes[0] if sizes else None,
+        picture=row.preprocessing.size,
+        license=row.license,
+        labels=row.labels,
+        weights=(row.name,),
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    parameters: int
+    multiply_adds: int
+
+
+@cache
+def _golden() -> Mapping[str, _Figures]:
+    with GOLDEN.open(newline="", encoding="utf-8") as file:
+        return {
+            row["name"]: _Figures(int(row["parameters"]), int(row["multiply_adds"])) for row in csv.DictReader(file)
+        }
+
+
+@cache
+def _multiply_adds(model: str, size: int, classes: int) -> int:
+    """For pictures of ``size``; those of the model's own size and classes are known."""
+    spec = registry.MODELS[model].spec()
+    if (size, classes) == (spec.input_size, spec.num_classes):
+        return _golden()[model].multiply_adds
+    return cost.multiply_adds(on_meta(spec, num_classes=classes), size)
