@@ -2,10 +2,11 @@
 
     python benchmarks/startup.py [--models se_resnet50 senet154] [--rounds 5] [--output FILE]
 
-Every figure is one fresh process's. Both sides load the same safetensors file (timm's tensors), page cache warm, byte
-code cached. The rate is of whole processes, from start to exit, one picture each; the other columns are medians of
-seconds inside them. ``from random`` is a process of its own. Memory is what loading adds to the resident pages,
-file-backed ones included, in a process that does nothing else.
+Every figure is one fresh process's. All load the same safetensors file (timm's tensors), page cache warm, byte code
+cached; we copy its tensors, and map them (SENET_ZOO_MMAP=1) in a row of its own. The rate is of whole processes, from
+start to exit, one picture each; the other columns are medians of seconds inside them. ``from random`` is a process of
+its own. Memory is what loading adds to the resident pages, file-backed ones included, in a process that does nothing
+else.
 """
 
 import argparse
@@ -34,6 +35,11 @@ PEERS = {ours: theirs for theirs, ours in ALIASES.items() if timm.is_model(their
 LIBRARIES = {
     # how a library is imported, a network made from a file, and one from random
     "senet_zoo": ("from senet_zoo import create_model", "create_model({ours!r}, weights={file!r})", "{ours!r}"),
+    "senet_zoo, mapped": (
+        "import os; os.environ['SENET_ZOO_MMAP'] = '1'; from senet_zoo import create_model",
+        "create_model({ours!r}, weights={file!r})",
+        "{ours!r}",
+    ),
     "timm": (
         "from timm import create_model",
         "create_model({theirs!r}, checkpoint_path={file!r}).eval()",
@@ -70,7 +76,7 @@ model = {create}
 total = sum(float(p.sum()) for p in model.parameters())
 print(json.dumps({{"memory": resident("VmHWM") - start}}))
 """
-SMALL = {"senet_zoo": "se_resnet20", "timm": "resnet10t"}
+SMALL = {"senet_zoo": "se_resnet20", "senet_zoo, mapped": "se_resnet20", "timm": "resnet10t"}
 
 
 def main() -> None:
@@ -86,7 +92,7 @@ def main() -> None:
 
 
 def measure(model: str, rounds: int) -> BenchmarkReport:
-    """Both libraries in turns, one network."""
+    """All of them in turns, one network."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         save_file(timm.create_model(PEERS[model]).state_dict(), file)

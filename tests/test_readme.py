@@ -31,12 +31,14 @@ INSTALLS = ["pip install . && senet-zoo predict samples/", "pip install '.[test]
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights where the README would download: its blocks are run without a network."""
+    """A kit of random weights where the README would download: its blocks are run without a network."""
     folder = tmp_path_factory.mktemp("weights")
+    sums = []
     for model, tag in (("se_resnet50", "caffe_in1k"),):
-        file = folder / model / tag / "model.safetensors"
-        file.parent.mkdir(parents=True)
-        safetensors.write(file, create_model(model).state_dict(), {"model": model})
+        name = f"{model}/{tag}/model.safetensors"
+        (folder / name).parent.mkdir(parents=True)
+        sums.append(f"{safetensors.write(folder / name, create_model(model).state_dict(), {'model': model})}  {name}\n")
+    (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
 
 

@@ -10,20 +10,30 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from math import prod
+from mmap import ACCESS_COPY, mmap
 from os import fstat
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor
 
 from senet_zoo.errors import WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
-from senet_zoo.support.files import FileState, atomic_file, disk_error, state_of
+from senet_zoo.support import settings
+from senet_zoo.support.files import FileState, atomic_file, disk_error, open_file, state_of
 from senet_zoo.support.json_fields import no_duplicates
+from senet_zoo.support.memory import enough_memory
 
-DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8}
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+}
+DTYPE_BYTES = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 MOST_HEADER_BYTES = 2**20  # SENet-154 needs 0.15 MB
 MOST_TENSORS = 5000  # SENet-154 has 1200
 MOST_DIMENSIONS = 8
@@ -46,11 +56,13 @@ class Header:
         tensors: by name.
         metadata: texts by name, which the file says of itself.
         state: what the file was like when it was checked; None where it lies elsewhere.
+        starts: where the bytes of each tensor begin in the file.
     """
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
     state: FileState | None = field(default=None, compare=False)
+    starts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -71,18 +83,9 @@ def check(path: Path, size: int | None = None) -> Header:
         WeightsCorrupted: truncated, too long, or no safetensors file at all; the message says what it looks like.
         WeightsUnsafe: a pickle, or a header made to exhaust memory or time.
     """
-    if path.is_dir():
-        raise WeightsNotFound(f"weights must be one safetensors file, but {path} is a folder; name the file inside")
-    try:
-        with path.open("rb") as file:
-            stat = fstat(file.fileno())
-            return replace(_check(file, path, stat.st_size, size), state=state_of(stat))
-    except FileNotFoundError as e:
-        raise WeightsNotFound(f"weights must be an existing safetensors file, but there is no {path}") from e
-    except OSError as e:
-        raise WeightsUnavailable(
-            f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
-        ) from e
+    with open_file(path, "one safetensors file") as file:
+        found = fstat(file.fileno())
+        return replace(_check(file, path, found.st_size, size), state=state_of(found))
 
 
 def check_start(start: bytes, path: Path, size: int) -> Header:
@@ -100,7 +103,11 @@ def check_start(start: bytes, path: Path, size: int) -> Header:
 
 
 def read(path: Path, header: Header, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The tensors of a checked file, on the CPU, mapped into memory: a page is read when it is first used.
+    """The tensors of a checked file, on the CPU.
+
+    They are copied, so that they stay what they are whatever happens to the file. With ``SENET_ZOO_MMAP=1`` they are
+    mapped into memory instead: a page is read when it is first used, and who writes to the file changes them.
+    `benchmarks/startup.py` measures both.
 
     Args:
         path: the file that was checked.
@@ -109,20 +116,55 @@ def read(path: Path, header: Header, names: Collection[str] | None = None) -> di
 
     Raises:
         WeightsCorrupted: the file changed since it was checked.
+        WeightsUnavailable: there is too little memory.
     """
+    wanted = {name: header.tensors[name] for name in (header.tensors if names is None else names)}
+    take = _mapped if settings.maps_weights() else _copied
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in (header.tensors if names is None else names)}
-        same = state_of(path.stat()) == header.state
-    except (SafetensorError, OSError) as e:
-        raise WeightsCorrupted(
-            f"{path} changed between the check and the reading of its tensors: {e}; try again"
-        ) from e
-    if not same:
-        raise WeightsCorrupted(
-            f"{path} changed between the check and the reading of its tensors: another process wrote it; try again"
+        with open_file(path, "one safetensors file") as file, enough_memory(f"the tensors of {path}"):
+            # The descriptor that is read from is that of the checked file, whatever its name means by now.
+            _require_unchanged(file, path, header)
+            tensors = take(file, wanted, header)
+            _require_unchanged(file, path, header)
+    except (WeightsNotFound, WeightsUnavailable) as e:
+        if isinstance(e.__cause__, MemoryError | RuntimeError):
+            raise
+        raise _changed(path, str(e)) from e
+    return tensors
+
+
+def _copied(file: BinaryIO, wanted: Mapping[str, TensorInfo], header: Header) -> dict[str, Tensor]:
+    tensors = {}
+    for name, info in wanted.items():
+        tensor = tensors[name] = torch.empty(info.shape, dtype=DTYPES[info.dtype])
+        if tensor.numel():
+            content = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type] # NumPy 1
+            file.seek(header.starts[name])
+            if file.readinto(content) != len(content):  # type: ignore[attr-defined]
+                raise _changed(Path(file.name), "it has become shorter")
+    return tensors
+
+
+def _mapped(file: BinaryIO, wanted: Mapping[str, TensorInfo], header: Header) -> dict[str, Tensor]:
+    content = mmap(file.fileno(), 0, access=ACCESS_COPY)  # the tensors keep it open
+    tensors = {}
+    for name, info in wanted.items():
+        dtype, count = DTYPES[info.dtype], prod(info.shape)
+        tensors[name] = (
+            torch.frombuffer(content, dtype=dtype, count=count, offset=header.starts[name]).reshape(info.shape)
+            if count
+            else torch.empty(info.shape, dtype=dtype)
         )
     return tensors
+
+
+def _require_unchanged(file: BinaryIO, path: Path, header: Header) -> None:
+    if state_of(fstat(file.fileno())) != header.state:
+        raise _changed(path, "another process wrote it")
+
+
+def _changed(path: Path, how: str) -> WeightsCorrupted:
+    return WeightsCorrupted(f"{path} changed between the check and the reading of its tensors: {how}; try again")
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -186,7 +228,11 @@ def _check(file: BinaryIO, path: Path, actual: int, size: int | None) -> Header:
         )
     read = {name: _tensor(entry, name, path) for name, entry in entries.items()}
     _check_contiguous([offsets for _, offsets in read.values()], actual - 8 - length, path, actual)
-    return Header(MappingProxyType({name: info for name, (info, _) in read.items()}), MappingProxyType(metadata))
+    return Header(
+        MappingProxyType({name: info for name, (info, _) in read.items()}),
+        MappingProxyType(metadata),
+        starts=MappingProxyType({name: 8 + length + begin for name, (_, (begin, _)) in read.items()}),
+    )
 
 
 def _tensor(entry: object, name: str, path: Path) -> tuple[TensorInfo, tuple[int, int]]:

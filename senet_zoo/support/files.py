@@ -13,7 +13,14 @@ from shutil import disk_usage
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from senet_zoo.errors import ExportError, WeightsCorrupted, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.errors import (
+    ExportError,
+    UsageError,
+    WeightsCorrupted,
+    WeightsNotFound,
+    WeightsUnavailable,
+    WeightsUnsafe,
+)
 
 ABANDONED = 86400.0
 """Seconds after which a part that nobody writes to belongs to a process that was killed."""
@@ -109,16 +116,94 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, is no regular file, or has a name that no file can have.
     """
-    # A pipe without a writer opens at once only so; reading a regular file is not changed by it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        descriptor = os.open(path, flags)
+        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (whoever asked for it closes it)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"no file can have this name ({error})") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise OSError(errno.EINVAL, "it is no regular file but a folder, a pipe or a device")
-    return os.fdopen(descriptor, "rb")
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe without a writer opens at once only so; reading a regular file is not changed by it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` and ``~name`` replaced by home folders.
+
+    Raises:
+        UsageError: there is no such user, this user has no home folder, or no file can have such a name.
+    """
+    try:
+        os.fsencode(path)
+        if "\0" in str(path):
+            raise UsageError(f"a path holds no NUL, got {str(path)[:120]!r}")
+        return Path(path).expanduser()
+    except RuntimeError as e:
+        raise UsageError(
+            f"{str(path)[:120]!r} names a home folder that this machine does not know; set HOME, or give the whole path"
+        ) from e
+    except UnicodeEncodeError as e:
+        raise UsageError(f"no file can be named {str(path)[:120]!r}: {e.reason}") from e
+
+
+def stat_of(path: Path) -> os.stat_result | None:
+    """What the system says of a file or folder; None where there is none.
+
+    Raises:
+        WeightsUnavailable: the system does not say, as below a folder that this user may not enter.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as e:
+        raise WeightsUnavailable(
+            f"{str(path)[:400]} cannot be looked at: {getattr(e, 'strerror', None) or e}; check the permissions of its "
+            f"folders, or name another place"
+        ) from e
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; raises as `stat_of`."""
+    found = stat_of(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file, or a link to one; raises as `stat_of`."""
+    found = stat_of(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+@contextmanager
+def open_file(path: Path, kind: str) -> Iterator[BinaryIO]:
+    """Open a plain file to read; nothing that blocks or never ends, such as a pipe or a device, is opened.
+
+    What goes wrong while the block reads is raised in the same types.
+
+    Args:
+        path: the file.
+        kind: what it should be, for messages: ``a safetensors file``.
+
+    Raises:
+        WeightsNotFound: there is no file, or something that is none.
+        WeightsUnavailable: the system does not let it be read.
+    """
+    if is_folder(path):
+        raise WeightsNotFound(f"weights must be {kind}, but {path} is a folder; name the file inside")
+    try:
+        with open_regular(path) as file:
+            yield file
+    except FileNotFoundError as e:
+        raise WeightsNotFound(f"weights must be {kind}, but there is no {path}") from e
+    except OSError as e:
+        raise WeightsUnavailable(
+            f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
+        ) from e
 
 
 def read_whole(path: Path, kind: str) -> bytes:
@@ -134,19 +219,11 @@ def read_whole(path: Path, kind: str) -> bytes:
         WeightsCorrupted: it is empty.
         WeightsUnsafe: it has more than 2 GiB.
     """
-    if path.is_dir():
-        raise WeightsNotFound(f"weights must be {kind}, but {path} is a folder; name the file inside")
-    try:
-        size = path.stat().st_size
+    with open_file(path, kind) as file:
+        size = os.fstat(file.fileno()).st_size
         if size > MOST_BYTES:
             raise WeightsUnsafe(f"{kind} may have {MOST_BYTES} bytes at most, but {path} has {size}; it is not opened")
-        content = path.read_bytes()
-    except FileNotFoundError as e:
-        raise WeightsNotFound(f"weights must be {kind}, but there is no {path}") from e
-    except OSError as e:
-        raise WeightsUnavailable(
-            f"{path} cannot be read: {e.strerror}; check the file's permissions and its disk"
-        ) from e
+        content = file.read(size)
     if not content:
         raise WeightsCorrupted(f"{path} must be {kind}, but is empty; fetch it again")
     return content
@@ -157,21 +234,23 @@ class FileState:
     """What changes when another process replaces a file or writes to it.
 
     Args:
+        device: the disk that it lies on; inodes are numbers of one disk.
         inode: another one where another file took its place.
         size: in bytes.
         mtime_ns: when it was last written to; programs such as rsync and tar set it at will.
         ctime_ns: when anything of it last changed, its times included; no program sets it.
     """
 
+    device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
 
 
-def state_of(stat: os.stat_result) -> FileState:
+def state_of(found: os.stat_result) -> FileState:
     """The state of a file, from what ``stat`` says of it."""
-    return FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _free(folder: Path) -> int | str:

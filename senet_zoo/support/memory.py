@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from senet_zoo.errors import WeightsUnavailable
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT = 1 << 30
 """Bytes of freed memory that the process keeps after `keep_freed_memory`."""
@@ -23,6 +25,24 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Give it its typed error if the system has no memory for what the block takes.
+
+    Raises:
+        WeightsUnavailable: it has not; PyTorch says so by a plain RuntimeError.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as e:
+        text = str(e)
+        if isinstance(e, RuntimeError) and "allocate memory" not in text and "not enough memory" not in text:
+            raise
+        raise WeightsUnavailable(
+            f"there is too little memory for {what}; close other programs, or load on a machine with more"
+        ) from e
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What the zoo's cache keeps: stamps of files whose sha256 was checked, and pins.
 
 A file is hashed once; its stamp holds until the file changes. A pin is the exact file that a hub or a release once
-answered with where the manifest names none, so that later loads get the same.
+answered with where the manifest names none, so that later loads get the same. Both are believed only where nobody but
+this user and the system's administrator can have written them.
 """
 
 import hashlib
@@ -9,14 +10,20 @@ import json
 import logging
 import os
 import re
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
+from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsNotFound, WeightsUnavailable
 from senet_zoo.support import settings
-from senet_zoo.support.files import FileState, atomic_file, remove_abandoned, state_of
+from senet_zoo.support.files import FileState, atomic_file, open_file, remove_abandoned, state_of
 from senet_zoo.weights.rows import COMMIT, SHA256
 
+_MOST_NOTE_BYTES = 2**16
+_log = logging.getLogger("senet_zoo")
 _stamped_here: set[str] = set()  # where the cache cannot be written, this process remembers
 
 
@@ -53,55 +60,72 @@ def verify(
         WeightsCorrupted: the file is another one than published.
         WeightsUnavailable: it cannot be read; another process may have removed it.
     """
+    with _opened(path) as file:
+        state, _ = _verify(file, path, (sha256,), size, stamped)
+    return VerifiedFile(path, sha256, revision, state)
+
+
+def verify_one_of(path: Path, sha256s: Collection[str], *, stamped: bool = True) -> VerifiedFile:
+    """`verify` for a file that may be any one of several, such as what different hubs publish of one checkpoint."""
+    with _opened(path) as file:
+        state, sha256 = _verify(file, path, tuple(sorted(sha256s)), None, stamped)
+    return VerifiedFile(path, sha256, None, state)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        return VerifiedFile(path, sha256, revision, _verify(path, sha256, size, stamped))
-    except OSError as e:
-        raise WeightsUnavailable(
-            f"{path} cannot be read: {e.strerror}; if it is not there, another process removed it: try again"
-        ) from e
+        with open_file(path, "a file") as file:
+            yield file
+    except WeightsNotFound as e:
+        raise WeightsUnavailable(f"{e}; if it was there, another process removed it: try again") from e
 
 
-def _verify(path: Path, sha256: str, size: int | None, stamped: bool) -> FileState:
-    state = state_of(path.stat())  # before it is hashed: what takes its place meanwhile is not what was hashed
-    check_size(path, size)
+def _verify(
+    file: BinaryIO, path: Path, sha256s: tuple[str, ...], size: int | None, stamped: bool
+) -> tuple[FileState, str]:
+    """What the file is like, and which of the hashes it has."""
+    # All of it through one descriptor: what takes the place of the name meanwhile is not what is hashed.
+    state = state_of(os.fstat(file.fileno()))
+    _require_size(path, state.size, size)
     mode = settings.verify_mode()
-    if mode == "never" or (mode == "once" and stamped and _is_stamped(path, sha256, state)):
-        return state
-    actual = digest(path)
-    if actual != sha256:
+    if mode == "never" and len(sha256s) == 1:
+        return state, sha256s[0]
+    known = [each for each in sha256s if mode == "once" and stamped and _is_stamped(path, each, state)]
+    if known:
+        return state, known[0]
+    actual = digest(file)
+    if actual not in sha256s:
         raise WeightsCorrupted(
-            f"the sha256 of {path} must be {sha256}, but is {actual} ({path.stat().st_size} bytes): a proxy, a disk or "
-            f"another program altered it; delete it and fetch it again"
+            f"the sha256 of {path} must be {' or '.join(sha256s)}, but is {actual} ({state.size} bytes): a proxy, a "
+            f"disk or another program altered it; delete it and fetch it again"
         )
-    if stamped:
-        _stamp(path, sha256, state)
-    return state
+    if stamped and state_of(os.fstat(file.fileno())) == state:  # else whoever opens it next finds it changed
+        _stamp(path, actual, state)
+    return state, actual
 
 
-def check_size(path: Path, size: int | None) -> None:
-    """Check a file's size, where it is known.
-
-    Raises:
-        WeightsCorrupted: it has another one.
-    """
-    actual = path.stat().st_size
+def _require_size(path: Path, actual: int, size: int | None) -> None:
     if size is not None and actual != size:
         raise WeightsCorrupted(f"{path} must have {size} bytes, but has {actual}; delete it and fetch it again")
 
 
-def digest(path: Path) -> str:
+def digest(file: Path | BinaryIO) -> str:
     """The sha256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return digest(opened)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # a file has readinto
 
 
 def _stamp(path: Path, sha256: str, state: FileState) -> None:
     """Remember that ``path``, in that state, has ``sha256``. A cache that cannot be written is no failure."""
-    note = _note(path, state)
-    _stamped_here.add(sha256 + note)
+    note = _note(path, sha256, state)
+    _stamped_here.add(note)
     try:
         with atomic_file(_stamp_file(path, sha256)) as file:
             file.write(note.encode())
+            _forbid_others(file)
     except OSError:
         return
 
@@ -110,7 +134,7 @@ def tidy() -> None:
     """Remove what killed processes left in any folder of the cache: nobody may write to that folder again."""
     try:
         folders = list(settings.zoo_cache().iterdir())
-    except OSError:
+    except (OSError, UsageError):  # without a home there is no cache either
         return
     for folder in folders:
         remove_abandoned(folder)
@@ -118,25 +142,45 @@ def tidy() -> None:
 
 def _is_stamped(path: Path, sha256: str, state: FileState) -> bool:
     """Whether ``path`` had ``sha256`` when it was last hashed, and has not changed since."""
-    note = _note(path, state)
-    if sha256 + note in _stamped_here:
-        return True
+    note = _note(path, sha256, state)
+    return note in _stamped_here or _own_text(_stamp_file(path, sha256)) == note
+
+
+def _note(path: Path, sha256: str, state: FileState) -> str:
+    return json.dumps({"path": os.path.realpath(path), "sha256": sha256, **asdict(state)})
+
+
+def _own_text(path: Path) -> str | None:
+    """What stands in a small file that nobody else can have written; None of others, and of what cannot be read.
+
+    A shared cache is no reason to believe who shares it: another user's file, one that everybody may write to, and one
+    in a folder of such kind proves nothing.
+    """
     try:
-        return _stamp_file(path, sha256).read_text() == note
+        with path.open("rb") as file:
+            states = (os.fstat(file.fileno()), path.parent.stat(), path.parent.parent.stat())
+            if all(map(_is_ours, states)):
+                return file.read(_MOST_NOTE_BYTES).decode()
     except (OSError, UnicodeDecodeError):
-        return False
+        pass
+    return None
 
 
-def _note(path: Path, state: FileState) -> str:
-    return json.dumps({"path": os.path.realpath(path), **asdict(state)})
+def _is_ours(found: os.stat_result) -> bool:
+    if not hasattr(os, "geteuid"):
+        return True  # Windows keeps each user's folders apart by other means
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & stat.S_IWOTH
+
+
+def _forbid_others(file: BinaryIO) -> None:
+    """Let nobody else write to a file, whatever the user's umask."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(file.fileno(), 0o644)
 
 
 def _stamp_file(path: Path, sha256: str) -> Path:
     folder = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
     return settings.zoo_cache() / "verified" / f"{sha256}-{folder}.json"
-
-
-_log = logging.getLogger("senet_zoo")
 
 
 @dataclass(frozen=True)
@@ -159,7 +203,7 @@ class Pin:
 def load_pin(what: str) -> Pin | None:
     """The pin that was kept for ``what``; None where there is none, or an unreadable one."""
     try:
-        data = json.loads(_file(what).read_text())
+        data = json.loads(_own_text(_file(what)) or "")
         pin = Pin(what=data["what"], revision=data["revision"], sha256=data["sha256"], size=data["size"])
         sound = (
             pin.what == what
@@ -177,6 +221,7 @@ def store_pin(pin: Pin) -> None:
     try:
         with atomic_file(_file(pin.what)) as file:
             file.write(json.dumps(asdict(pin), sort_keys=True).encode())
+            _forbid_others(file)
     except OSError as e:
         _log.info("%s is not remembered: %s", pin.what, e)
 

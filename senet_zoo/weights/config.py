@@ -14,7 +14,7 @@ from senet_zoo.formats.metadata import LABELS, FileMetadata, Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.widths import Widths
-from senet_zoo.support.files import atomic_file, disk_error
+from senet_zoo.support.files import atomic_file, disk_error, expanded, is_file
 from senet_zoo.support.json_fields import (
     BAD,
     WIDTHS,
@@ -152,7 +152,7 @@ def read_config(folder: Path) -> FolderConfig:
         UnknownModelError: its architecture is none of the zoo's.
     """
     path = folder / CONFIG
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsNotFound(
             f"a saved model is a folder with {TENSORS} and {CONFIG}, but there is no {path}; without it, name the "
             "model",
@@ -250,8 +250,8 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
         # The tensors come first: they settle which commit a name means, and the config is read at the same one.
         commit = locate_hub(repo, revision).revision
         return None if commit is None else config_at(repo, commit)
-    path = Path(weights).expanduser() / CONFIG
-    data = read_json(path) if path.is_file() else None
+    path = expanded(weights) / CONFIG
+    data = read_json(path) if is_file(path) else None
     return parse_config(data, str(path)) if _is_known(data) else None
 
 

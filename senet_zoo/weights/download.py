@@ -20,8 +20,9 @@ from senet_zoo.errors import (
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import DIALECTS, Dialect, recognise
 from senet_zoo.support import settings
+from senet_zoo.support.files import expanded, is_file, is_folder
 from senet_zoo.weights import huggingface, release
-from senet_zoo.weights.cache import VerifiedFile, digest, tidy, verify
+from senet_zoo.weights.cache import VerifiedFile, tidy, verify, verify_one_of
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.rows import (
     HubFile,
@@ -168,8 +169,8 @@ def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:
         return located.path, located.dialect
     if "://" in text:
         raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {text!r}")
-    path = Path(weights).expanduser()
-    return (path / "model.safetensors" if path.is_dir() else path), None
+    path = expanded(weights)
+    return (path / "model.safetensors" if is_folder(path) else path), None
 
 
 def find_local(source: Source) -> VerifiedFile | None:
@@ -219,24 +220,48 @@ def _from_package(source: PackageFile) -> VerifiedFile:
 
 
 def _from_folder(row: WeightsRow, folder: Path) -> VerifiedCheckpoint | None:
-    known = {source.sha256: source.dialect for source in row.sources if isinstance(source, HubFile | PackageFile)}
+    """The file of the user's own folder, if it has one: vouched for by the manifest, a hub's record or a kit's sums."""
+    known = {
+        source.sha256: source.dialect
+        for source in row.sources
+        if not isinstance(source, ReleaseFile) and source.sha256 is not None
+    }
     named = folder / row.model / row.tag / "model.safetensors"
-    for path in (named, *(folder / f"{sha256}.safetensors" for sha256 in known if sha256)):
-        if not path.is_file():
+    for path in (named, *(folder / f"{sha256}.safetensors" for sha256 in known)):
+        if not is_file(path):
             continue
-        header = safetensors.check(path)
-        sha256 = digest(path)
-        dialect = DIALECTS[known[sha256]] if sha256 in known else None
-        if dialect is None:
-            all_known = all(not isinstance(source, ReleaseFile) and source.sha256 for source in row.sources)
-            if path != named or all_known:
-                expected = " or ".join(sorted(filter(None, known)))
-                raise WeightsCorrupted(f"the sha256 of {path} must be {expected}, but is {sha256}; copy the file again")
-            _log.warning("%s: the manifest knows no sha256 to check %s against; it has %s", row.name, path, sha256)
-            dialect = recognise(header.tensors)
-        source = f"SENET_ZOO_WEIGHTS_DIR ({path})"
-        return VerifiedCheckpoint(path, dialect, header, source=source, sha256=sha256, revision=None)
+        accepted = {path.stem} if path != named else {*known, *_recorded(row, folder)}
+        if not accepted:
+            raise WeightsCorrupted(
+                f"weights are used where their sha256 is known, and nothing names that of {path}: neither the "
+                f"manifest, nor an earlier download, nor a kit's SHA256SUMS in {folder}. Where there is a network, "
+                f"senet-zoo download {row.name} --to DIR makes such a kit; a file that you trust is loaded by "
+                f"weights={str(path)!r}"
+            )
+        try:
+            file = verify_one_of(path, accepted)
+        except WeightsCorrupted as e:
+            raise WeightsCorrupted(f"{e}: copy the file again") from e
+        dialect = DIALECTS[known[file.sha256]] if file.sha256 in known else None
+        return _opened(file, dialect, f"SENET_ZOO_WEIGHTS_DIR ({path})")
     return None
+
+
+def _recorded(row: WeightsRow, folder: Path) -> set[str]:
+    """What else is known of a row whose sources do not all have a sha256 in the manifest."""
+    from senet_zoo.weights import kit  # which itself downloads
+
+    found: set[str | None] = set()
+    for source in row.sources:
+        match source:
+            case HubFile(sha256=None):
+                found.add(huggingface.recorded_sha256(source))
+            case ReleaseFile():
+                found.add(release.recorded_sha256(source))
+            case _:
+                continue
+        found.add(kit.sum_of(row, folder))
+    return {sha256 for sha256 in found if sha256 is not None}
 
 
 def _opened(file: VerifiedFile, dialect: Dialect | None, source: str) -> VerifiedCheckpoint:

@@ -35,6 +35,11 @@ def find_cached(source: HubFile) -> VerifiedFile | None:
     return _verified(known, Path(path))
 
 
+def recorded_sha256(source: HubFile) -> str | None:
+    """The sha256 of a file, where the manifest names it or the hub named it before."""
+    return _with_pin(source).sha256
+
+
 def download(source: HubFile) -> VerifiedFile:
     """The file from the hub, verified; one that is not as published is downloaded once more.
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsUnavailable
-from senet_zoo.support.files import atomic_file, disk_error
+from senet_zoo.support.files import atomic_file, disk_error, expanded, is_file, is_folder, stat_of
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.download import VerifiedCheckpoint, locate
@@ -44,7 +44,7 @@ def download_to(name: str, folder: str | Path) -> VerifiedCheckpoint:
         WeightsError: the checkpoint could not be had, or the disk did not take it; no half-written file is left, and
             what was in the kit stays.
     """
-    row, target = get_weights(name).row, Path(folder).expanduser()
+    row, target = get_weights(name).row, expanded(folder)
     rows, sums = _read_kit(target)
     located = locate(row)
     path = target / path_of(row)
@@ -68,8 +68,8 @@ def path_of(row: WeightsRow) -> str:
 
 def is_kit(folder: Path) -> bool:
     """Whether a folder is a kit, be it one whose sums are missing; a saved model's folder is none."""
-    with_manifest = (folder / FILENAME).is_file() and not (folder / "model.safetensors").exists()
-    return folder.is_dir() and (with_manifest or (folder / SUMS).is_file())
+    with_manifest = is_file(folder / FILENAME) and stat_of(folder / "model.safetensors") is None
+    return is_folder(folder) and (with_manifest or is_file(folder / SUMS))
 
 
 def read_rows(folder: Path) -> tuple[WeightsRow, ...]:
@@ -81,10 +81,19 @@ def read_rows(folder: Path) -> tuple[WeightsRow, ...]:
     return tuple(row for rows in load_manifest(folder / FILENAME).models.values() for row in rows)
 
 
+def sum_of(row: WeightsRow, folder: Path) -> str | None:
+    """The sha256 that a folder's sums name for a checkpoint; None where it has no sums, or they do not name it.
+
+    Raises:
+        WeightsCorrupted, WeightsUnavailable: as `read_sums`.
+    """
+    return read_sums(folder).get(path_of(row)) if is_file(folder / SUMS) else None
+
+
 def _read_kit(folder: Path) -> tuple[dict[str, WeightsRow], dict[str, str]]:
     """The rows of a kit by their names, and its sums; both empty where there is none."""
-    rows = read_rows(folder) if (folder / FILENAME).exists() else ()
-    sums = read_sums(folder) if (folder / SUMS).exists() else {}
+    rows = read_rows(folder) if is_file(folder / FILENAME) else ()
+    sums = read_sums(folder) if is_file(folder / SUMS) else {}
     foreign = sorted(set(sums) - {path_of(row) for row in rows} - {FILENAME})
     if foreign:
         raise UsageError(
@@ -119,7 +128,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         WeightsUnavailable: the system does not let them be read.
     """
     path = folder / SUMS
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsCorrupted(f"a kit must hold {SUMS}, but there is no {path}; copy the kit again")
     try:
         with path.open("rb") as file:

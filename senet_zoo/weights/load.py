@@ -20,6 +20,7 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import MOST_HIDDEN, SE, NetworkSpec
+from senet_zoo.support.files import expanded
 from senet_zoo.support.memory import uncollected
 
 _log = logging.getLogger("senet_zoo")
@@ -209,7 +210,7 @@ def read_checkpoint(file: str | Path, prefix: str | None = None) -> Checkpoint:
             f"a checkpoint is read from a file, got the address {file}; download it first, or give an hf:// address to "
             f"create_model(weights=...)"
         )
-    path = Path(file).expanduser()
+    path = expanded(file)
     contents = read_container(path, prefix)
     infinite = []
     for name, tensor in contents.tensors.items():

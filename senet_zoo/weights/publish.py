@@ -27,6 +27,7 @@ from senet_zoo.errors import (
 )
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support import settings
+from senet_zoo.support.files import expanded
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD, model_card
 from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, read_config
@@ -149,7 +150,7 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
         WeightsError: a file is missing or damaged, or holds another network's tensors.
         ManifestError: ``config.json`` breaks a rule.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     config = read_config(path)
     checkpoint = open_checkpoint(path / TENSORS)
     sha256 = digest(checkpoint.path)

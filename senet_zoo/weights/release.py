@@ -35,6 +35,12 @@ def find_cached(source: ReleaseFile) -> VerifiedFile | None:
     return verify(path, pin.sha256, pin.size)
 
 
+def recorded_sha256(source: ReleaseFile) -> str | None:
+    """The sha256 of the converted file, where this machine converted the release before."""
+    pin = cache.load_pin(_pin_name(source))
+    return None if pin is None else pin.sha256
+
+
 def download(source: ReleaseFile) -> VerifiedFile:
     """The release's tensors as a safetensors file: downloaded, hash checked, read by `read_container`, written.
 

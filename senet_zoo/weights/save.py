@@ -14,7 +14,7 @@ from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.widths import Widths
-from senet_zoo.support.files import atomic_file, disk_error
+from senet_zoo.support.files import atomic_file, disk_error, expanded
 from senet_zoo.weights.card import CARD, model_card
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import (
@@ -83,7 +83,7 @@ def save_pretrained(
     if license is not None:
         check_license(license)
     entry, widths = architecture_of(model.spec)
-    target = Path(folder).expanduser()
+    target = expanded(folder)
     timm = target_of("timm", entry, model.spec.se) if widths is None else None
     tensors = model.state_dict()
     if timm is not None:
@@ -147,7 +147,7 @@ def from_pretrained(
         WeightsError: a file is missing or damaged, holds another network's tensors, or could not be had.
         ManifestError: ``config.json`` breaks a rule.
     """
-    place = folder if str(folder).startswith(HUB) else Path(folder).expanduser()
+    place = folder if str(folder).startswith(HUB) else expanded(folder)
     return create_model(saved_config(place).architecture, weights=place, device=device, dtype=dtype)
 
 

@@ -14,6 +14,7 @@ from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.support.files import expanded, stat_of
 from senet_zoo.weights import kit
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights, split_name
@@ -84,7 +85,7 @@ def verify(target: str | Path, *, model: str | None = None) -> Verification:
         UsageError: ``target`` names both a file and published weights, or ``model`` is given for the latter or a kit.
     """
     if _is_kit(target, model):
-        return _verify_kit(Path(target).expanduser())
+        return _verify_kit(expanded(target))
     verification, _ = _check_tensors(_request(target, model))
     return verification
 
@@ -106,7 +107,7 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
     """
     if not _is_kit(target, model):
         return _with_function(_request(target, model))
-    folder = Path(target).expanduser()
+    folder = expanded(target)
     whole = _verify_kit(folder)
     if not whole.ok:
         return whole
@@ -159,7 +160,7 @@ class _Network:
 
 
 def _is_kit(target: str | Path, model: str | None) -> bool:
-    if not kit.is_kit(Path(target).expanduser()):
+    if not kit.is_kit(expanded(target)):
         return False
     if model is not None:
         raise UsageError(
@@ -170,7 +171,7 @@ def _is_kit(target: str | Path, model: str | None) -> bool:
 
 def _request(target: str | Path, model: str | None) -> _Request:
     text = str(target)
-    if "/" in text or text.endswith(".safetensors") or Path(text).expanduser().exists():
+    if "/" in text or text.endswith(".safetensors") or stat_of(expanded(text)) is not None:
         config = config_beside(target)
         name, tag = split_name(model) if model else (config.architecture if config else None, None)
         return _Request(text, lambda: _find_own(target), name, get_weights(str(model)).row if tag else None, config)

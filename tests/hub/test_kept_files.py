@@ -39,9 +39,9 @@ def test_an_alteration_under_the_old_times_is_noticed(hub, published, content):
 def test_a_file_replaced_while_it_is_hashed_is_neither_loaded_nor_stamped(hub, published, content, monkeypatch):
     digest = verified.digest
 
-    def slow(path: Path) -> str:
-        sha256 = digest(path)
-        replace(path, spoilt(content))
+    def slow(file) -> str:
+        sha256 = digest(file)
+        replace(Path(file.name), spoilt(content))
         return sha256
 
     with monkeypatch.context() as patch:
@@ -60,9 +60,9 @@ def test_a_file_replaced_after_it_was_verified_is_not_read(hub, published, conte
 
 
 def test_a_file_removed_while_it_is_checked_has_its_error(hub, published, monkeypatch):
-    def removed(path: Path) -> str:
-        path.unlink()
-        return path.read_text()
+    def removed(file) -> str:
+        Path(file.name).unlink()
+        return Path(file.name).read_text()
 
     monkeypatch.setattr(verified, "digest", removed)
     with pytest.raises(WeightsUnavailable, match="another process removed it: try again"):

@@ -198,7 +198,8 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         manifest = {"manifest_version": 1, "models": {name: {"default": "mine", "weights": {"mine": tagged}}}}
         (tmp_path / "private.json").write_text(json.dumps(manifest))
         file = tmp_path / "weights" / name / "mine" / "model.safetensors"
-        safetensors.write(file, model.state_dict(), {})
+        sha256 = safetensors.write(file, model.state_dict(), {})
+        (tmp_path / "weights" / "SHA256SUMS").write_text(f"{sha256}  {name}/mine/model.safetensors\n")
         monkeypatch.setenv("SENET_ZOO_MANIFEST", str(tmp_path / "private.json"))
         monkeypatch.setenv("SENET_ZOO_WEIGHTS_DIR", str(tmp_path / "weights"))
         return file
@@ -219,7 +220,7 @@ def test_a_check_that_fails_names_the_greatest_deviation_and_its_reason(private)
         assert "greatest deviation" in found
         assert " is " in found
         assert "the classes are in another order" in found
-    safetensors.write(file, right.state_dict(), {})
+    private(right, "se_resnet20", fingerprint(right, row.preprocessing))
     assert verify_deep("se_resnet20.mine").ok
 
 
