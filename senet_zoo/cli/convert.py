@@ -8,8 +8,8 @@ from senet_zoo.support.terminal import visible
 SUMMARY = "turn any library's checkpoint into safetensors"
 DESCRIPTION = """\
 Read a checkpoint of any library that the zoo knows (timm, Cadene, torchvision,
-pytorchcv, mmpretrain, moskomule, NVIDIA, segmentation_models.pytorch,
-PaddleClas, and the authors' own Caffe), check that its tensors are exactly a
+pytorchcv, transformers, MONAI, mmpretrain, moskomule, NVIDIA,
+segmentation_models.pytorch, PaddleClas, and the authors' own Caffe), check that its tensors are exactly a
 network's, and write them as safetensors.
 
 The network is found by the tensors' names and shapes. Where they fit several,
@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prefix", metavar="TEXT", help="what the network's names start with, such as net.; found where it can be"
     )
     parser.add_argument(
-        "--to", choices=("timm", "cadene", "torchvision"), help="write that library's names instead of the zoo's"
+        "--to",
+        choices=("timm", "cadene", "monai", "torchvision"),
+        help="write that library's names instead of the zoo's",
     )
 
 

@@ -139,7 +139,7 @@ def convert(
         file: to read.
         out: to write, ending in ``.safetensors``; one that is there is replaced, whole or not at all.
         model: the network's name, needed only where names and shapes of the tensors fit several.
-        to: ``timm``, ``cadene`` or ``torchvision`` for the names of that library; by default the zoo's own.
+        to: ``timm``, ``cadene``, ``monai`` or ``torchvision`` for the names of that library; by default the zoo's own.
         se: the gate of ``model``, where shapes do not tell it; None for the reduction and biases that they show.
         prefix: as in `load_checkpoint`.
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from senet_zoo.formats.dialects import DIALECTS, Dialect, translate_back
+from senet_zoo.formats.dialects import DIALECTS, MONAI, Dialect, translate_back
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
@@ -24,6 +24,7 @@ _SHARED = {
     **{name: name for name in ("densenet121", "densenet169", "densenet201", "inception_v3")},
 }
 _CADENE = ("se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d", "senet154")
+_MONAI = ("SEResNet50", "SEResNet101", "SEResNet152", "SEResNext50", "SEResNext101", "SENet154")
 
 TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -36,6 +37,7 @@ TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             **{name: name for name in ("inception_v4", "inception_resnet_v2")},
         },
         "cadene": {name: name for name in _CADENE},
+        "monai": dict(zip(_CADENE, _MONAI, strict=True)),
         "torchvision": {
             **_SHARED,
             **{name: name for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "alexnet")},
@@ -67,7 +69,8 @@ def target_of(library: str, entry: Model, se: SE | None) -> Target | None:
         se: the gate that it carries; None for a plain twin.
     """
     theirs = TARGETS[library].get(entry.name)
-    dialects = [DIALECTS[name] for name in entry.published_as if DIALECTS[name].foreign is not None]
+    writable = [DIALECTS[name] for name in entry.published_as if DIALECTS[name].foreign is not None]
+    dialects = [dialect for dialect in writable if (dialect is MONAI) == (library == MONAI.name)]
     return Target(theirs, dialects[0]) if theirs is not None and se == entry.se and dialects else None
 
 

@@ -97,6 +97,7 @@ CASES = {
     "pytorchcv resnet18": of_pytorchcv("resnet18", "resnet18b"),
     "pytorchcv seresnet18": of_pytorchcv("seresnet18", "se_resnet18b"),
     "pytorchcv seresnet50b": of_pytorchcv("seresnet50b", "se_resnet50b", doubt=STRIDE),
+    "pytorchcv resneta50b": of_pytorchcv("resneta50b", "resnet50d", doubt=STRIDE),
     "pytorchcv seresnext50_32x4d": of_pytorchcv("seresnext50_32x4d", "se_resnext50b_32x4d"),
     "pytorchcv sepreresnet18": of_pytorchcv("sepreresnet18", "se_preresnet18"),
     "pytorchcv preresnet50": of_pytorchcv("preresnet50", "preresnet50", doubt=STRIDE),
@@ -264,6 +265,10 @@ def test_every_target_is_a_network_of_that_library_and_of_ours() -> None:
     known = {
         "timm": timm.list_models(),
         "torchvision": torchvision.models.list_models(),
+        "monai": [
+            "SENet154",
+            *(f"SE{net}" for net in ("ResNet50", "ResNet101", "ResNet152", "ResNext50", "ResNext101")),
+        ],
         "cadene": [name.replace("legacy_se", "se_") for name in timm.list_models("legacy_*")] + ["senet154"],
     }
     assert set(known) == set(TARGETS)

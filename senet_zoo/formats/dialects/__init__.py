@@ -22,16 +22,19 @@ from senet_zoo.formats.dialects.pytorchcv import PYTORCHCV
 from senet_zoo.formats.dialects.residual import (
     CADENE,
     MMPRETRAIN,
+    MONAI,
     MOSKOMULE,
     NVIDIA,
     TIMM_MNASNET,
     TIMM_RESNET,
+    TRANSFORMERS,
 )
 from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
     "CADENE",
     "DIALECTS",
+    "MONAI",
     "NATIVE",
     "TIMM_RESNET",
     "Dialect",
@@ -73,6 +76,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             MMPRETRAIN,
             MOSKOMULE,
             NVIDIA,
+            MONAI,
+            TRANSFORMERS,
             TORCHVISION_CHAIN,
             TORCHVISION_DENSENET,
             TORCHVISION_INCEPTION,
@@ -172,7 +177,7 @@ def translate(values: Mapping[str, _V], dialect: Dialect) -> dict[str, _V]:
 
 
 def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collection[str] = ()) -> dict[str, Tensor]:
-    """Tensors under the names of another library, gates as the 1x1 convolutions that it has.
+    """Tensors under the names of another library, gates as the 1x1 convolutions or matrices that it has.
 
     Args:
         values: all tensors of a network, under the zoo's names.
@@ -190,8 +195,9 @@ def translate_back(values: Mapping[str, Tensor], dialect: Dialect, pools: Collec
         raise UsageError(
             f"{dialect.used_by}: no such network has tensors for {_few(without)}; leave the zoo's own names"
         )
+    convolved = not dialect.linear_gates
     return {
-        names[native]: value[:, :, None, None] if _GATE.search(native) and value.ndim == 2 else value
+        names[native]: value[:, :, None, None] if convolved and _GATE.search(native) and value.ndim == 2 else value
         for native, value in values.items()
     }
 

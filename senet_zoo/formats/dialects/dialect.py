@@ -35,6 +35,7 @@ class Dialect:
         ambiguity: from a file's shapes to another network of the same library that has the same names and shapes but
             is another function, in words; None where there is none.
         auxiliary: whether a tensor belongs to an auxiliary classifier, which only training has; those are left out.
+        linear_gates: whether it keeps a gate's layers as matrices where it is written; most have 1x1 convolutions.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dialect:
     foreign: Callable[[Collection[str], Collection[str]], Names] | None = None
     ambiguity: Callable[[Mapping[str, Shape]], str | None] = _unambiguous
     auxiliary: Callable[[str], bool] = _none
+    linear_gates: bool = False
 
     def names(self, keys: Collection[str]) -> Mapping[str, str]:
         """From all names in a file to those of the zoo, ``{foreign: native}``, without those that it does not know."""

@@ -23,6 +23,7 @@ _RESIDUAL = [
     *_STEM,
     conv_bn(f"{_UNIT}.body.conv{{n}}", f"{_OURS}.branch.conv{{n}}"),
     conv_bn(f"{_UNIT}.identity_conv", f"{_OURS}.shortcut"),
+    conv_bn(f"{_UNIT}.identity_block.conv", f"{_OURS}.shortcut"),  # behind the D form's average pool
     Rule(f"{_UNIT}.se.conv{{n}}.{{wb}}", f"{_OURS}.se.fc{{n}}.{{wb}}"),
     *_HEAD,
 ]

@@ -83,13 +83,53 @@ def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     return theirs and f"under the same names and shapes, timm's {theirs} maps by an average or a blur"
 
 
+# With the classifier, or the backbone alone, as in mmdetection and mmsegmentation.
 _MMPRETRAIN_RULES = [
-    *[Rule(f"backbone.{rule.foreign}", rule.native) for rule in _PLAIN_STEM],
     *[
-        Rule(f"backbone.{rule.foreign}", rule.native)
-        for rule in _blocks("se_layer", [("conv1.conv", "fc1"), ("conv2.conv", "fc2")])
+        Rule(f"{before}{rule.foreign}", rule.native)
+        for before in ("backbone.", "")
+        for rule in (*_PLAIN_STEM, *_blocks("se_layer", [("conv1.conv", "fc1"), ("conv2.conv", "fc2")]))
     ],
     Rule("head.fc.{wb}", "classifier.{wb}"),
+]
+
+
+def _adn(theirs: str, ours: str) -> list[Rule]:
+    """MONAI's convolution and the batch norm behind it."""
+    return [Rule(f"{theirs}.conv.weight", f"{ours}.conv.weight"), Rule(f"{theirs}.adn.N.{{bn}}", f"{ours}.bn.{{bn}}")]
+
+
+_MONAI_RULES = [
+    Rule("layer0.conv{n+1}.weight", "stem.{n}.conv.weight"),
+    Rule("layer0.bn{n+1}.{bn}", "stem.{n}.bn.{bn}"),
+    *_adn("layer{l+1}.{b}.conv{n}", "stages.{l}.{b}.branch.conv{n}"),
+    *_adn("layer{l+1}.{b}.project", "stages.{l}.{b}.shortcut"),
+    Rule("layer{l+1}.{b}.se_layer.fc.0.{wb}", "stages.{l}.{b}.se.fc1.{wb}"),
+    Rule("layer{l+1}.{b}.se_layer.fc.2.{wb}", "stages.{l}.{b}.se.fc2.{wb}"),
+    Rule("last_linear.{wb}", "classifier.{wb}"),
+]
+
+
+def _layer(theirs: str, ours: str) -> list[Rule]:
+    """A convolution of transformers and the batch norm behind it."""
+    return [
+        Rule(f"{theirs}.convolution.weight", f"{ours}.conv.weight"),
+        Rule(f"{theirs}.normalization.{{bn}}", f"{ours}.bn.{{bn}}"),
+    ]
+
+
+# With the classifier, or without, where nothing stands before the names.
+_TRANSFORMERS_RULES = [
+    *[
+        rule
+        for before in ("resnet.", "")
+        for rule in (
+            *_layer(f"{before}embedder.embedder", "stem.0"),
+            *_layer(f"{before}encoder.stages.{{l}}.layers.{{b}}.layer.{{n}}", "stages.{l}.{b}.branch.conv{n+1}"),
+            *_layer(f"{before}encoder.stages.{{l}}.layers.{{b}}.shortcut", "stages.{l}.{b}.shortcut"),
+        )
+    ],
+    Rule("classifier.1.{wb}", "classifier.{wb}"),
 ]
 
 
@@ -106,6 +146,10 @@ CADENE = Dialect(
 TIMM_RESNET = Dialect(
     "timm_resnet", "timm resnet*, seresnet*, senet154; torchvision resnet*", _from_timm, _to_timm, _ambiguity
 )
+MONAI = Dialect("monai", "MONAI SENet154, SEResNet*, SEResNext*", *two_way(_MONAI_RULES), linear_gates=True)
+"""Source: https://github.com/Project-MONAI/MONAI, monai/networks/nets/senet.py and blocks/squeeze_and_excitation.py."""
+TRANSFORMERS = Dialect("transformers", "transformers ResNet", partial(forward, _TRANSFORMERS_RULES))
+"""Source: https://github.com/huggingface/transformers, src/transformers/models/resnet/modeling_resnet.py."""
 MMPRETRAIN = Dialect("mmpretrain", "mmpretrain resnet, se-resnet", partial(forward, _MMPRETRAIN_RULES))
 MOSKOMULE = Dialect(
     "moskomule",

@@ -44,9 +44,11 @@ from senet_zoo.networks.families.family import Depths, Family, four_stages, grou
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-RELEASED = Family(published_as=("cadene", "caffe"))
-B_FORM = Family(published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle"))
-D_FORM = Family(published_as=("timm_resnet", "paddle"))
+RELEASED = Family(published_as=("cadene", "caffe", "monai"))
+B_FORM = Family(
+    published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers")
+)
+D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle"))
 
 _PROJECTION = Projection()
 _D_STEM = DeepStem((32, 32, 64))

@@ -20,7 +20,8 @@ from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv", "moskomule"))
+# chenyaofo's pytorch-cifar-models and moskomule's plain twins have torchvision's names, as timm's have.
+FAMILY = Family(published_as=("pytorchcv", "moskomule", "timm_resnet"))
 
 
 @FAMILY.register("se_resnet20", "resnet20")
