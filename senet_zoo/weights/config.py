@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 HUB = "hf://"
+# By these transformers finds the classes of `senet_zoo.integrations.transformers`.
+MODEL_TYPE, PROCESSOR_TYPE = "senet_zoo", "SenetZooImageProcessor"
+PROCESSOR = "preprocessor_config.json"
 LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
 _BASE = rf"{MODEL_NAME}\.{TAG}"
 
@@ -200,6 +203,8 @@ def parse_config(data: object, where: str) -> FolderConfig:
 
 
 def _from_own(data: object, where: str) -> FolderConfig:
+    if isinstance(data, Mapping) and data.get("model_type") == MODEL_TYPE:
+        data = {name: value for name, value in data.items() if name != "model_type"}
     config = read_as(FolderConfig, data, where, {"timm": None})
     model = registry.find(config.architecture)
     if (model.se is None) != (config.se is None):
@@ -298,16 +303,33 @@ def config_inside(config: FolderConfig, metadata: FileMetadata) -> FolderConfig 
 
 
 def write_config(folder: Path, config: FolderConfig) -> None:
-    """Write the ``config.json`` of a folder, whole or not at all.
+    """Write the ``config.json`` of a folder, and what transformers needs beside it, each whole or not at all.
 
     Raises:
         WeightsUnavailable: the disk did not take it.
     """
+    processor = processor_json(config)
     try:
         with atomic_file(folder / CONFIG) as file:
             file.write(json.dumps(_as_json(config), indent=2, ensure_ascii=False).encode() + b"\n")
+        if processor is None:
+            (folder / PROCESSOR).unlink(missing_ok=True)  # of an earlier save
+        else:
+            with atomic_file(folder / PROCESSOR) as file:
+                file.write(processor)
     except OSError as e:
         raise disk_error(e, folder, "the path") from e
+
+
+def processor_json(config: FolderConfig) -> bytes | None:
+    """``preprocessor_config.json``, in which transformers looks for the preprocessing; None where it needs none.
+
+    That is where the preprocessing is not known, or ``config.json`` is in timm's form, which says it.
+    """
+    if config.preprocessing is None or config.timm is not None:
+        return None
+    written = {"image_processor_type": PROCESSOR_TYPE, "preprocessing": as_json(config.preprocessing)}
+    return json.dumps(written, indent=2).encode() + b"\n"
 
 
 def check_license(name: str) -> None:
@@ -324,4 +346,5 @@ def _as_json(config: FolderConfig) -> dict[str, object]:
     values = as_json(config)
     widths = values.pop("widths")
     changed = {} if widths is None else {"widths": widths}
-    return {"architecture": values.pop("architecture"), "se": values.pop("se"), **changed, **values}
+    first = {"model_type": MODEL_TYPE, "architecture": values.pop("architecture"), "se": values.pop("se")}
+    return {**first, **changed, **values}

@@ -30,7 +30,16 @@ from senet_zoo.support import settings
 from senet_zoo.support.files import expanded
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD, model_card
-from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, read_config
+from senet_zoo.weights.config import (
+    CONFIG,
+    HUB,
+    PROCESSOR,
+    TENSORS,
+    FolderConfig,
+    Provenance,
+    processor_json,
+    read_config,
+)
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
 from senet_zoo.weights.hub_errors import http_library, utilities
@@ -161,6 +170,9 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
     card = _card(path, config, model, repo)
     _check_fingerprint(path, config, model)
     files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
+    processor = processor_json(config)
+    if processor is not None:
+        files[PROCESSOR] = processor
     config = replace(config, provenance=replace(config.provenance or Provenance(sha256), license=licence))
     row, no_row = _row(checkpoint, config, model, repo, tag, sha256)
     return Plan(repo, tag, MappingProxyType(files), sha256, row, no_row)

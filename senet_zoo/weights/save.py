@@ -46,7 +46,8 @@ def save_pretrained(
 
     It holds ``model.safetensors``, ``config.json`` with the network's fingerprint, and ``README.md``, a model card;
     each the same bytes for the same network every time. Where timm has the same function, names and config are written
-    so that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it too.
+    so that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it too. transformers reads it as
+    `senet_zoo.integrations.transformers` says.
 
     Args:
         model: a network of the zoo, variants included.

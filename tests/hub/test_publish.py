@@ -73,7 +73,8 @@ def test_a_variant_comes_back_from_a_hub_as_the_same_function_on_another_machine
 ):
     done = push_to_hub(folder, REPO, tag="v1.0")
     assert open_hub.head(REPO) == done.commit == open_hub.tags[REPO]["v1.0"]
-    assert set(open_hub.repos[REPO][done.commit]) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    names = {".gitattributes", "README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    assert set(open_hub.repos[REPO][done.commit]) == names
     assert len(open_hub.repos[REPO]) == 2, "one commit after the first, empty one"
     fresh_cache(monkeypatch, tmp_path)
     x = torch.randn(2, 2, 32, 32)

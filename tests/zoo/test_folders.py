@@ -294,3 +294,20 @@ def test_a_count_that_is_not_whole_is_refused(count: Any) -> None:
     model = senet_zoo.create_model("se_resnet20")
     with pytest.raises(UsageError, match="num_classes must be a whole number, got"):
         model.reset_classifier(count)
+
+
+def test_a_folder_says_to_transformers_what_it_is(tmp_path):
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", pretrained=True), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("model_type") == "senet_zoo"
+    processor = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert processor == {"image_processor_type": "SenetZooImageProcessor", "preprocessing": config["preprocessing"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert senet_zoo.from_pretrained(tmp_path).weights.architecture == "se_resnet20", "as folders of 0.1.0 are"
+
+
+@pytest.mark.parametrize("name", ["se_resnet18", "se_resnet20"])
+def test_no_preprocessing_of_an_earlier_save_stays_behind(tmp_path, name):
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", pretrained=True), tmp_path)
+    senet_zoo.save_pretrained(senet_zoo.create_model(name, num_classes=3), tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
