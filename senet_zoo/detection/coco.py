@@ -1,6 +1,7 @@
 """Pictures with boxes from a folder in COCO's format: what of it can be used, what cannot, and both as tensors.
 
-Three layouts are known, and found by themselves; SPLIT is train or val (also valid, or test where there is no val):
+Three layouts are known, and found by themselves; SPLIT is train or val by any of their usual names, or test where there
+is no val:
 
 - COCO's own: ``annotations/instances_SPLIT2017.json`` (any year, or none) and pictures in ``SPLIT2017/``;
 - pictures and ``annotations.json`` in ``SPLIT/``, the pictures perhaps in ``SPLIT/images/``;
@@ -12,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeGuard
 
 import torch
@@ -20,13 +21,16 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from senet_zoo.data.pictures import read_picture
+from senet_zoo.data.splits import split_of
 from senet_zoo.errors import DataError, PictureError
+from senet_zoo.support.files import open_regular
 from senet_zoo.training.batches import Key, Share, Unreadable, read_near
 from senet_zoo.training.randomness import generator_of, order_of_epoch
 
 Split = Literal["train", "val"]
-SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "test")}
+SPLITS_FOR: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "test")}  # the first that is there
 ANNOTATIONS = ("annotations.json", "_annotations.coco.json")  # names of an annotations file beside its pictures
+MOST_PIXELS = 10**6  # of a picture's side; JPEG has 65,535
 Box = tuple[float, float, float, float]
 
 
@@ -74,21 +78,24 @@ def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:
     Raises:
         DataError: there is none, or there are two.
     """
-    for name in SPLIT_NAMES[split]:
-        own = sorted((root / "annotations").glob(f"instances_{name}*.json"))
-        own = [
-            path for path in own if path.stem.removeprefix(f"instances_{name}").isdecimal() or path.stem.endswith(name)
-        ]
-        if len(own) > 1:
-            names = ", ".join(path.name for path in own)
-            raise DataError(f"{root / 'annotations'} must have one file of annotations for {name}, and has {names}")
-        if own:
-            return own[0], root / own[0].stem.removeprefix("instances_")
-        for file in ANNOTATIONS:
-            path = root / name / file
-            if path.is_file():
-                inner = root / name / "images"
-                return path, inner if inner.is_dir() else root / name
+    for part in SPLITS_FOR[split]:
+        base = root / "annotations"
+        stems = {path: path.stem.removeprefix("instances_") for path in sorted(base.glob("instances_*.json"))}
+        found = [(path, root / stem) for path, stem in stems.items() if split_of(stem) == part]
+        if not found:
+            base = root
+            folders = [path for path in sorted(root.glob("*/")) if split_of(path.name) == part]
+            found = [
+                (path / file, path / "images" if (path / "images").is_dir() else path)
+                for path in folders
+                for file in ANNOTATIONS
+                if _is_file(path / file)
+            ]
+        if len(found) > 1:
+            names = ", ".join(str(path.relative_to(base)) for path, _ in found)
+            raise DataError(f"{base} must have one file of annotations for {part}, and has {names}")
+        if found:
+            return found[0]
     raise DataError(
         f"a COCO folder must have annotations/instances_{split}*.json with pictures in {split}*/, or "
         f"{split}/{ANNOTATIONS[0]} or {split}/{ANNOTATIONS[1]} beside the pictures; {root} has none of them"
@@ -109,8 +116,9 @@ def read_coco(folder: str | Path, split: Split) -> CocoData:
     root = Path(folder).expanduser()
     path, pictures = find_annotations(root, split)
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            data = json.loads(file.read())
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} must be a JSON file in COCO's format, and cannot be read: {error}") from error
     return _Reader(path, pictures).read(data)
 
@@ -134,6 +142,7 @@ class _Reader:
     def __init__(self, path: Path, pictures: Path) -> None:
         self.path, self.pictures = path, pictures
         self.skipped: Counter[str] = Counter()
+        self.ids: set[int | str] = set()  # of the pictures so far
 
     def read(self, data: object) -> CocoData:
         if not isinstance(data, dict):
@@ -165,7 +174,9 @@ class _Reader:
         for entry in self._list(data, "categories"):
             key, name = entry.get("id"), entry.get("name")
             if type(key) is not int or not isinstance(name, str) or not name.strip():
-                raise DataError(f"{self.path}: a category must have a whole number as id, and a name, got {entry}")
+                raise DataError(
+                    f"{self.path}: a category must have a whole number as id, and a name, got {str(entry)[:200]}"
+                )
             if key in names or name in names.values():
                 raise DataError(f"{self.path}: each category must stand once, and {name!r} (id {key}) stands twice")
             names[key] = name
@@ -188,9 +199,13 @@ class _Reader:
         if not isinstance(name, str) or not isinstance(key, int | str) or not (_is_side(width) and _is_side(height)):
             self._count("pictures without id, file name, width or height")
             return None
+        if key in self.ids:
+            self._count("pictures whose id another has")
+            return None
+        self.ids.add(key)
         mine = boxes.pop(key, [])
         path = self.pictures / name
-        if not path.resolve().is_relative_to(self.pictures.resolve()) or not path.is_file():
+        if not _is_below(name) or not _is_file(path):
             self._count("pictures whose file is not there")
             self._count("boxes of such pictures", len(mine))
             return None
@@ -227,7 +242,7 @@ class _Reader:
             self._count("boxes cut at their picture's edge")
         area = entry.get("area")
         known = float(area) if _is_number(area) and area > 0 else (cut[2] - cut[0]) * (cut[3] - cut[1])
-        return cut, numbers[category], known, bool(entry.get("iscrowd", 0))
+        return cut, numbers[category], known, entry.get("iscrowd") == 1
 
     def _count(self, reason: str, number: int = 1) -> None:
         if number:
@@ -240,11 +255,27 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of some hundred digits
+        return False
 
 
 def _is_side(value: object) -> TypeGuard[int]:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= MOST_PIXELS
+
+
+def _is_below(name: str) -> bool:
+    """Whether a name stays in the folder; a link there may lead elsewhere, because its owner made it."""
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have, or a folder that this user may not enter
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Folders in COCO's format: how they may be laid out, and what of a bad one is left out or refused."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,12 +75,24 @@ def first(data: dict[str, Any]) -> dict[str, Any]:
         (lambda data: first(data).update(bbox=[5, 5, 0, 10]), {"boxes without area": 1}),
         (lambda data: first(data).update(bbox=[5, 5, 9, -1]), {"boxes without area": 1}),
         (lambda data: first(data).update(bbox=[5, 5, 9, None]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(bbox=[0, 0, 10**400, 5]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(bbox=[0, 0, float("inf"), 5]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(bbox=[10**4299, 0, 5, 5]), {"boxes that are not four finite numbers": 1}),
+        (lambda data: first(data).update(area=10**400), {}),
         (lambda data: first(data).update(bbox=[1, 2]), {"boxes that are not four finite numbers": 1}),
         (lambda data: first(data).update(bbox=[-5, 2, 20, 20]), {"boxes cut at their picture's edge": 1}),
         (lambda data: first(data).update(category_id=99), {"boxes of an unknown category": 1}),
         (lambda data: first(data).update(category_id="1"), {"boxes of an unknown category": 1}),
         (lambda data: first(data).update(image_id=99), {"boxes of no picture in the file": 1}),
         (lambda data: data["images"][0].pop("width"), {"pictures without id, file name, width or height": 1}),
+        (
+            lambda data: data["images"][0].update(width=10**400),
+            {"pictures without id, file name, width or height": 1},
+        ),
+        (lambda data: data["images"][1].update(id=data["images"][0]["id"]), {"pictures whose id another has": 1}),
+        (lambda data: data["images"][0].update(file_name="a\0b.png"), {"pictures whose file is not there": 1}),
+        (lambda data: data["images"][0].update(file_name="n" * 5000), {"pictures whose file is not there": 1}),
+        (lambda data: data["images"][0].update(file_name="/dev/null"), {"pictures whose file is not there": 1}),
         (lambda data: data["images"][0].update(file_name="../val/00000.png"), {"pictures whose file is not there": 1}),
     ],
 )
@@ -140,3 +153,53 @@ def test_files_that_are_not_coco_are_refused(folder: Path, tmp_path: Path) -> No
     (folder / "annotations/instances_val.json").write_text("[]")
     with pytest.raises(DataError, match="must hold a JSON object"):
         read_coco(folder, "val")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"images": [' + "[" * 100_000, '{"a": ' + "8" * 5000 + "}", ""])
+def test_json_that_no_reader_takes_is_refused(folder: Path, text: str) -> None:
+    (folder / "annotations/instances_train.json").write_text(text)
+    with pytest.raises(DataError, match="must be a JSON file in COCO's format, and cannot be read"):
+        read_coco(folder, "train")
+
+
+@pytest.mark.parametrize(("train", "val"), [("Train", "Validation"), ("training", "valid"), ("TRAIN", "Testing")])
+@pytest.mark.parametrize("beside", [True, False])
+def test_parts_are_found_by_their_usual_names(folder: Path, tmp_path: Path, train: str, val: str, beside: bool) -> None:
+    other = tmp_path / "other"
+    for ours, name in (("train", train), ("val", val)):
+        shutil.copytree(folder / ours, other / name)
+        target = other / (f"{name}/_annotations.coco.json" if beside else f"annotations/instances_{name}2017.json")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(folder / f"annotations/instances_{ours}.json", target)
+        if not beside:
+            (other / name).rename(other / f"{name}2017")
+    assert (len(read_coco(other, "train").pictures), len(read_coco(other, "val").pictures)) == (8, 4)
+
+
+def test_two_folders_for_one_part_are_named(folder: Path) -> None:
+    for name in ("valid", "Validation"):
+        shutil.copytree(folder / "val", folder / name)
+        shutil.copy(folder / "annotations/instances_val.json", folder / name / "annotations.json")
+    (folder / "annotations/instances_val.json").unlink()
+    with pytest.raises(DataError, match=r"one file of annotations for val, and has Validation/.*, valid/"):
+        read_coco(folder, "val")
+
+
+def test_pictures_may_be_links_to_elsewhere(folder: Path, tmp_path: Path) -> None:
+    (folder / "train").rename(tmp_path / "store")
+    (folder / "train").mkdir()
+    for path in (tmp_path / "store").iterdir():
+        (folder / "train" / path.name).symlink_to(path)
+    data = read_coco(folder, "train")
+    assert (len(data.pictures), data.skipped) == (8, {})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_picture_and_no_file_of_annotations(folder: Path) -> None:
+    (folder / "train/00000.png").unlink()
+    os.mkfifo(folder / "train/00000.png")
+    assert read_coco(folder, "train").skipped["pictures whose file is not there"] == 1
+    (folder / "annotations/instances_train.json").unlink()
+    os.mkfifo(folder / "annotations/instances_train.json")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_coco(folder, "train")
