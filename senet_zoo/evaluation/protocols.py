@@ -128,20 +128,42 @@ class MultiScale:
         return views
 
 
+SIDE, RESIZED = 224, 256  # the papers' crops and the shorter side that they are cut from
+SCALES = (256, 288, 320, 352)  # at crops of 224 pixels
+
+
+def _ten(own: Preprocessing) -> Crops:
+    # Cut from a picture of their own size, ten crops would be two.
+    return TenCrop(own.size, own.resize if own.resize > own.size else round(own.size * RESIZED / SIDE))
+
+
+def _multi_scale(own: Preprocessing) -> Crops:
+    return MultiScale(own.size, tuple(round(own.size * scale / SIDE) for scale in SCALES))
+
+
 PROTOCOLS: Mapping[str, Callable[[Preprocessing], Crops]] = MappingProxyType(
     {
         "own": lambda own: CentreCrop(own.size, own.resize),
-        "center224": lambda _: CentreCrop(224, 256),
-        "center320": lambda _: CentreCrop(320, 320),
-        "ten": lambda own: TenCrop(own.size, own.resize),
-        "multi144": lambda _: MultiScale(),
+        "center224": lambda own: _fixed("center224", own, 224, 256),
+        "center320": lambda own: _fixed("center320", own, 320, 320),
+        "ten": _ten,
+        "multi144": _multi_scale,
     }
 )
-"""By their names on the command line; ``own`` and ``ten`` have the sizes of the weights' preprocessing.
+"""By their names on the command line; ``own``, ``ten`` and ``multi144`` have the size of the weights' preprocessing.
 
 Source: Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, table 8, for both sizes of the centre crop; He et
 al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, table 5, for the shorter side of 320.
 """
+
+
+def _fixed(name: str, own: Preprocessing, size: int, resize: int) -> Crops:
+    if size > 2 * own.size:
+        raise UsageError(
+            f"{name} shows crops of {size} pixels, more than twice the {own.size} that these weights are made for: "
+            "choose own, ten or multi144, which follow the weights' size"
+        )
+    return CentreCrop(size, resize)
 
 
 def protocol(name: str, preprocessing: Preprocessing) -> Crops:
@@ -152,7 +174,7 @@ def protocol(name: str, preprocessing: Preprocessing) -> Crops:
         preprocessing: what the weights were trained with.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or its crops are more than twice as large as those of the weights.
     """
     if name not in PROTOCOLS:
         raise UsageError(f"a protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")

@@ -89,7 +89,8 @@ def test_names_mean_what_the_papers_did_and_the_weights_ask() -> None:
     assert protocol("center224", own) == CentreCrop(224, 256)
     assert protocol("center320", own) == CentreCrop(320, 320)
     assert protocol("ten", own) == TenCrop(299, 352)
-    assert protocol("multi144", own) == MultiScale(224, (256, 288, 320, 352))
+    assert protocol("multi144", own) == MultiScale(299, (342, 384, 427, 470))
+    assert protocol("multi144", Preprocessing(size=224, resize=256)) == MultiScale(224, (256, 288, 320, 352))
     assert tuple(protocols.PROTOCOLS) == command.PROTOCOLS
     with pytest.raises(UsageError, match="multi144, got 'center'"):
         protocol("center", own)
@@ -104,3 +105,15 @@ def test_squares_that_do_not_fit_are_refused() -> None:
         MultiScale(224, (256, 200))
     with pytest.raises(UsageError, match="at least one"):
         MultiScale(224, ())
+
+
+def test_crops_follow_the_size_of_small_networks() -> None:
+    own = Preprocessing(size=32, resize=32)
+    assert protocol("ten", own) == TenCrop(32, 37)
+    assert protocol("multi144", own) == MultiScale(32, (37, 41, 46, 50))
+    picture = photograph(32, 32)
+    crops = {crop.tobytes() for crop in protocol("ten", own).views(picture, Interpolation.BILINEAR)}
+    assert len(crops) == 10
+    for name, size in (("center224", 224), ("center320", 320)):
+        with pytest.raises(UsageError, match=f"{name} shows crops of {size} pixels, more than twice the 32 .*multi144"):
+            protocol(name, own)
