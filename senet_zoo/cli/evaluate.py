@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli import detection
-from senet_zoo.cli.output import print_json, print_problems, print_table, progress_bar
+from senet_zoo.cli.output import TimeAhead, print_json, print_problems, print_table, progress_bar
 from senet_zoo.cli.parser import (
     add_data_options,
     add_network_options,
@@ -29,8 +29,10 @@ as ImageNet; hf:owner/name; or, with --labels, a flat folder of pictures or an
 uncompressed tar such as ILSVRC2012_img_val.tar. Classes are found among the
 network's by name or by WordNet synset; they may be some of them.
 
-Without --protocol the pictures are resized and cut as the weights ask. Under
-torchrun the processes share the pictures, each counted once.
+Without --protocol the pictures are resized and cut as the weights ask; ten and
+multi144 follow the weights' size, and center224 and center320 refuse networks
+for pictures less than half as large. Under torchrun the processes share the
+pictures, each counted once.
 
 With --task detection, DATA is a folder in COCO's format, --weights the folder
 of a trained detector, and AP and AP@0.5 are printed.
@@ -81,7 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         data = open_pictures(arguments)
         predictor = load_network(arguments, device_of_rank(arguments.device))
         crops = protocol(arguments.protocol, predictor.preprocessing)
-        with progress_bar(len(range(ranks.rank, len(data), ranks.world)), hidden=ranks.rank > 0) as bar:
+        mine = len(range(ranks.rank, len(data), ranks.world))
+        with progress_bar(mine, hidden=ranks.rank > 0) as bar:
+            # A bar shows the time ahead itself.
+            ahead = TimeAhead(
+                mine, f"{len(data)} pictures" + (f", {crops.count} crops each" if crops.count > 1 else "")
+            )
+            progress = ahead.update if bar.disable and ranks.rank == 0 else bar.update
             evaluation = evaluate(
                 predictor.model,
                 data,
@@ -91,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
                 combine=Combine(arguments.combine),
                 batch=arguments.batch,
                 workers=number_of_workers(arguments),
-                progress=bar.update,
+                progress=progress,
             )
     if ranks.rank == 0:
         print_problems("evaluate", [each.error for each in evaluation.unreadable])

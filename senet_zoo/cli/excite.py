@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.analysis.excitation import Report, check_folder, choose_classes, excite, name_classes, write_report
     from senet_zoo.data.labelled import first_of_each_class
+    from senet_zoo.data.picture_paths import decoded
     from senet_zoo.evaluation import logits_of
 
     check_folder(arguments.output)
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=bar.update,
         )
     print_problems("excite", found.unreadable)
-    report = Report(predictor.name, arguments.data, found, names, chosen, arguments.channels)
+    report = Report(decoded(predictor.name), decoded(arguments.data), found, names, chosen, arguments.channels)
     files = write_report(arguments.output, report)
     _print(arguments, report, files)
     return 1 if found.unreadable else 0

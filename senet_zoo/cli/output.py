@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, TextIO
 
@@ -55,6 +56,39 @@ def print_problems(command: str, problems: Iterable[object]) -> None:
     """One line of each."""
     for problem in problems:
         print_problem(command, problem)
+
+
+LONG = 60.0  # seconds of work that are announced
+
+
+class TimeAhead:
+    """Says once, when the second batch is done, how long the rest will take, if that is long.
+
+    Args:
+        total: number of pictures.
+        what: of them all, such as ``10000 pictures, 144 crops each``.
+        clock: gives seconds.
+    """
+
+    def __init__(self, total: int, what: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._total, self._what, self._clock = total, what, clock
+        self._done = self._first = 0
+        self._start: float | None = None
+
+    def update(self, pictures: int) -> None:
+        """Count a batch."""
+        self._done += pictures
+        if self._start is None:  # workers start with the first batch
+            self._start, self._first = self._clock(), self._done
+        elif self._first and self._done > self._first:
+            left = (self._total - self._done) * (self._clock() - self._start) / (self._done - self._first)
+            self._first = 0
+            if left > LONG:
+                print(f"{self._what}: about {_duration(left)} ahead", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
 
 
 def progress_bar(total: int, *, hidden: bool = False) -> Any:

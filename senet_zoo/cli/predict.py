@@ -48,7 +48,8 @@ is said on standard error.
 Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
 
 A picture that cannot be read is skipped and named on standard error; the exit
-status is then 1."""
+status is then 1. What a folder holds besides pictures is counted there in one
+line. HEIC is read where pillow-heif is: pip install 'senet-zoo[heif]'."""
 EXAMPLE = """\
 senet-zoo predict samples/
   senet-zoo predict --model se_resnet50 --top 3 holiday.jpg

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from senet_zoo.analysis.pruning import PruneReport, Pruning
     from senet_zoo.data.labelled import Labelled
 
+MOST_CALIBRATED = 1000  # pictures, unless another number is named
+
 SUMMARY = "drop gates or channels that a network can do without"
 DESCRIPTION = """\
 Make a network smaller by what its gates say over calibration pictures; save it
@@ -41,8 +43,8 @@ layer that writes, scales or reads them. The share is rounded down to a multiple
 of 1 / reduction. Fine-tune the network afterwards. It needs torch-pruning:
 pip install 'senet-zoo[prune]'.
 
-DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it, drawn at
-random, are not measured on; with --calibrate-on they are drawn from other data,
+DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it (1000, or
+half of a small set), drawn at random, are not measured on; with --calibrate-on they are drawn from other data,
 and all of DATA is measured. Latency is that of one picture, both networks
 timed in turn.
 
@@ -68,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--threshold", type=float, metavar="X", help="gates whose spread is under it")
     which.add_argument("--channels", type=float, metavar="SHARE", help="a share of the sums' channels, such as 0.25")
     group = parser.add_argument_group("the data")
-    group.add_argument("--calibrate", type=positive, default=1000, metavar="N", help="pictures; default: 1000")
+    group.add_argument(
+        "--calibrate", type=positive, metavar="N", help="pictures; default: 1000, or half of DATA where that is fewer"
+    )
     group.add_argument("--calibrate-on", metavar="DATA", help="other data for it, such as training pictures")
     add_data_options(group)
 
@@ -116,11 +120,12 @@ def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
 
     data = open_pictures(arguments)
     if arguments.calibrate_on is None:
-        return calibration_split(data, arguments.calibrate)
+        return calibration_split(data, arguments.calibrate or min(MOST_CALIBRATED, len(data) // 2))
     if arguments.calibrate_on == arguments.data:
         raise UsageError("--calibrate-on takes other pictures than those measured on: leave it out to divide DATA")
     other = open_data(arguments.calibrate_on, root=arguments.root, download=arguments.download)
-    return other if len(other) <= arguments.calibrate else calibration_split(other, arguments.calibrate)[0], data
+    count = arguments.calibrate or MOST_CALIBRATED
+    return other if len(other) <= count else calibration_split(other, count)[0], data
 
 
 def _stages(text: str) -> tuple[int, ...]:

@@ -24,8 +24,9 @@ read: tensors, config.json with class names and preprocessing, a card,
 metrics.csv, training curves and a confusion matrix.
 
 DATA is a folder with a subfolder of pictures for each class, or with train and
-val above them; or an .npz, a data set's name such as CIFAR10, or
-hf:owner/name. Without val, a tenth of each class is measured on.
+val above them, by any of their usual names (Training, valid, ...); or an .npz,
+a data set's name such as CIFAR10, or hf:owner/name. Without val, a tenth of
+each class is measured on.
 
 The same command goes on where it was interrupted. Several processes train one
 network together under torchrun --nproc-per-node 4 -m senet_zoo train ..., or

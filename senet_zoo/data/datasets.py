@@ -2,18 +2,22 @@
 
 import logging
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
+from stat import S_ISDIR
 
 from senet_zoo.data.folders import class_folders, flat_folder, tar_file
 from senet_zoo.data.huggingface_datasets import PREFIX, huggingface_dataset
 from senet_zoo.data.labelled import DataSource, Labelled, relabelled, stratified_split
 from senet_zoo.data.npz import npz_files
+from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES
 from senet_zoo.data.splits import Split
 from senet_zoo.data.torchvision_datasets import DATASETS, torchvision_dataset
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.support.settings import zoo_cache
 
 _log = logging.getLogger("senet_zoo")
+PACKED = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".gz", ".7z", ".rar")
 
 
 def open_data(
@@ -65,7 +69,10 @@ def train_and_val(
     source = _find(address, None, None, root, download)
     train = source.open("train" if source.splits else None)
     if len(train.classes) < 2:
-        raise DataError(f"there must be two classes to tell apart, and {address} has {len(train.classes)}")
+        raise DataError(
+            f"there must be two classes to tell apart, and {address} has {len(train.classes)}, {train.classes[0]}: "
+            "give the folder that holds a subfolder for each class"
+        )
     if "val" not in source.splits:
         return stratified_split(train, share, seed)
     val = relabelled(source.open("val"), train.classes)
@@ -79,25 +86,69 @@ def train_and_val(
     return train, val
 
 
+class Kind(Enum):
+    """What lies at a path."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    NOTHING = "nothing"
+
+
+def _at(address: str) -> tuple[Path, Kind]:
+    """The path that an address may be, and what lies there.
+
+    Raises:
+        DataError: this user may not look there.
+    """
+    try:
+        path = Path(address).expanduser()
+        mode = path.stat().st_mode
+    except PermissionError as error:
+        raise DataError(
+            f"data must lie where this user may read it, and {address} does not: {error.strerror}"
+        ) from error
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, or a user who does not exist
+        return Path(address[:200].replace("\0", "")), Kind.NOTHING
+    return path, Kind.FOLDER if S_ISDIR(mode) else Kind.FILE
+
+
+def _describe_file(path: Path) -> str:
+    """What a file is that is no labelled data, and what to do with it."""
+    if path.suffix.lower() in SUFFIXES | HEIF_SUFFIXES:
+        return (
+            "one picture, and classes are compared or measured here: give a folder with a subfolder of pictures for "
+            "each class. For one picture, `senet-zoo predict` gives its class, and model.excitations(x) in Python what "
+            "the gates say of it"
+        )
+    if any(path.name.lower().endswith(end) for end in PACKED):
+        return "packed: unpack it, and give the folder"
+    return (
+        "a file, and data must be a folder with a subfolder of pictures for each class, an .npz, an uncompressed .tar "
+        "with a file of labels, hf:owner/name, or a name of torchvision's"
+    )
+
+
 def _find(address: str, labels: Path | None, classes: Path | None, root: Path | None, download: bool) -> DataSource:
-    path = Path(address).expanduser()
+    path, kind = _at(address)
     if address.startswith(PREFIX):
         found = huggingface_dataset(address)
     elif address in DATASETS:
         found = torchvision_dataset(address, root or zoo_cache() / "data", download)
     elif path.suffix.lower() == ".npz":
         found = npz_files(str(path))
-    elif path.suffix.lower() == ".tar" and path.is_file():
+    elif path.suffix.lower() == ".tar" and kind is Kind.FILE:
         if labels is None:
             raise DataError(
                 f"{address} does not say what its pictures show: name a file of labels (--labels, or labels=), such as "
                 "the ground truth of the ILSVRC development kit with its synsets (--classes, or classes=)"
             )
         return tar_file(path, labels, classes)
-    elif path.is_dir():
+    elif kind is Kind.FOLDER:
         if labels is not None:
             return flat_folder(path, labels, classes)
         found = class_folders(path)
+    elif kind is Kind.FILE:
+        raise DataError(f"{address} is {_describe_file(path)}")
     else:
         near = get_close_matches(address, DATASETS, n=3)
         raise DataError(

@@ -9,6 +9,7 @@ import numpy as np
 from senet_zoo.data.labelled import ArrayReader, DataSource, Labelled
 from senet_zoo.data.splits import Split
 from senet_zoo.errors import DataError
+from senet_zoo.support.files import open_regular
 
 
 def npz_files(pattern: str) -> DataSource:
@@ -17,7 +18,7 @@ def npz_files(pattern: str) -> DataSource:
     Each holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) of whole numbers, and ``classes``, the names in the
     order of the labels, equal in all files.
     """
-    paths = [Path(pattern)] if Path(pattern).is_file() else [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - an absolute pattern
+    paths = [Path(pattern)] if Path(pattern).exists() else [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - an absolute pattern
     if not paths:
         raise DataError(f"an .npz of labelled pictures must exist, and nothing lies at {pattern}: check the path")
 
@@ -37,7 +38,7 @@ def npz_files(pattern: str) -> DataSource:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             images, labels, classes = (file[name] for name in ("images", "labels", "classes"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(

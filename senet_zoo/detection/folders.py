@@ -67,7 +67,7 @@ def save_pretrained(detector: nn.Module, folder: str | Path, config: DetectorCon
     }
     try:
         with atomic_file(target / CONFIG) as file:
-            file.write(json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
+            file.write(json.dumps(values, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
     except OSError as error:
         raise disk_error(error, target, "the path") from error
     metadata = {"format": "pt", "model": config.backbone, "detector": config.kind.value}

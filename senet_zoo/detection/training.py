@@ -322,5 +322,6 @@ def _scaled_recipe(config: DetectionConfig, pictures: int, ranks: int, progress:
     if config.epochs is not None:
         recipe = recipe.lasting(max(1, config.epochs * pictures // batch))
     rate = recipe.rate * batch / recipe.batch if config.rate is None else config.rate
-    progress.say(f"{recipe.steps} steps of {batch} pictures, learning rate {rate:.4g}")
+    of = f", {batch // ranks} in each of {ranks} processes" if ranks > 1 else ""
+    progress.say(f"{recipe.steps} steps of {batch} pictures{of}, learning rate {rate:.4g}")
     return replace(recipe, batch=batch, rate=rate)

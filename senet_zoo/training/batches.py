@@ -49,6 +49,15 @@ class Share:
         return [list(mine[start : start + batch]) for start in range(0, len(mine), batch)]
 
 
+def describe_share(share: Share, batch: int, device: str) -> str:
+    """How many processes work, and how many pictures of a step each sees, in one line."""
+    ranks, pieces = share.ranks, share.pieces
+    each = batch // ranks
+    seen = f"1 process on {device} sees" if ranks == 1 else f"{ranks} processes work, {device} is one's; each sees"
+    of = f"all {batch}" if ranks == 1 else f"{each} of the {batch}"
+    return f"{seen} {of} pictures of a step" + (f", in {pieces} pieces of {each // pieces}" if pieces > 1 else "")
+
+
 class StepSampler(Sampler[list[Key]]):
     """The pictures of one process, piece by piece, from a step to the end of the run.
 

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -13,15 +13,17 @@ from torch import Tensor, nn
 
 from senet_zoo.data.datasets import train_and_val
 from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.picture_paths import decoded
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.evaluation.tables import plot_confusion
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
     LabelledBatch,
     Share,
     StepSampler,
     TrainingPictures,
+    describe_share,
     training_batches,
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
@@ -108,6 +110,31 @@ def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Prog
     return replace(recipe, batch=batch, rate=rate)
 
 
+def require_learnable(network: ConvNet, sides: Collection[int], pictures: int) -> None:
+    """Refuse, before work begins, pictures that are too small, or too few at once, for a network to learn from.
+
+    Args:
+        network: the network to train.
+        sides: of the pictures, in pixels.
+        pictures: that one process shows it at once.
+
+    Raises:
+        UsageError: a layer cannot take them.
+    """
+    meta = on_meta(network.spec, num_classes=network.num_classes, in_channels=network.in_channels).train()
+    for side in sides:
+        try:
+            meta(torch.empty(pictures, network.in_channels, side, side, device="meta"))
+        except torch.OutOfMemoryError:
+            return  # of a step, which is cut where it happens
+        except (RuntimeError, ValueError) as error:
+            raise UsageError(
+                f"{network.spec.name} must be able to learn from {pictures} pictures of {side} pixels at once, and "
+                f"cannot ({str(error).splitlines()[0]}): take larger pictures (--size), or more at once (a larger "
+                "--batch, fewer --pieces)"
+            ) from error
+
+
 def balance(data: Labelled) -> Tensor:
     """Weights under which every class counts alike, and 1 on average over the pictures. Shape: (classes,)."""
     counts = torch.bincount(torch.tensor(data.labels), minlength=len(data.classes))
@@ -147,6 +174,9 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.recipe = scaled_recipe(config, len(train), share.ranks * pieces, progress)
         self.network = start(config, self.recipe, train.classes)  # as it is measured and saved: whole, plain norms
         self.preprocessing = preprocessing_of(config, self.network)
+        sides = {self.recipe.side(epoch, self.preprocessing.size) for epoch in range(self.recipe.epochs)}
+        require_learnable(self.network, sides, self.recipe.batch // (share.ranks * pieces))
+        progress.say(describe_share(share, self.recipe.batch, str(accelerator.device)))
         self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
         self.per_epoch = len(train) // self.recipe.batch
         steps = self.recipe.epochs * self.per_epoch
@@ -341,7 +371,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
         metric = Metric(
             name="top1",
             value=round(result.val_top1, 2),
-            dataset=f"{Path(self.config.data).name} val ({result.val_pictures} pictures)",
+            dataset=f"{decoded(Path(self.config.data).name)} val ({result.val_pictures} pictures)",
             size=self.preprocessing.size,
             who="senet-zoo train, after training" + (", which chose the epoch by it" if self.config.patience else ""),
             measured_by_us=True,

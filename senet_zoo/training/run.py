@@ -350,7 +350,8 @@ class Run(Generic[Batch, Result]):
             described = self.task.save(staging, result)
             (staging / METRICS).write_text(as_csv(self.task.history))
             text = json.dumps({**self.task.identity, **described}, indent=2, ensure_ascii=False)
-            (staging / RUN).write_text(text + "\n")
+            # A path that is not UTF-8 has surrogates, and their escapes are JSON's own.
+            (staging / RUN).write_bytes(text.encode(errors="backslashreplace") + b"\n")
             # The tensors last: without them the folder is no model.
             for path in sorted(staging.iterdir(), key=lambda path: path.name == TENSORS):
                 path.replace(output / path.name)

@@ -127,6 +127,11 @@ def _class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int
         categories = sorted(categories, key=categories.__getitem__)
     if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
         raise UsageError(f"categories must be class names, one a logit, got {str(categories)[:200]!r}")
+    odd = next(
+        (name for name in categories if name.encode(errors="replace") != name.encode(errors="surrogatepass")), None
+    )
+    if odd is not None:
+        raise UsageError(f"categories must be text that UTF-8 can spell, and {odd!r} is a name of bytes: rename it")
     if len(categories) != num_classes:
         raise UsageError(f"categories must name each logit: {num_classes} of them, got {len(categories)}")
     return tuple(map(str, categories))

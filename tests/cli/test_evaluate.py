@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import tqdm
 
 from senet_zoo.cli import main
 from senet_zoo.cli.evaluate import LABEL_ORDERS
+from senet_zoo.cli.output import TimeAhead
 from senet_zoo.evaluation import label_matching
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -120,3 +122,54 @@ def test_classes_that_the_network_does_not_know_are_listed(
 
 def test_the_orders_of_labels_are_those_of_the_library() -> None:
     assert LABEL_ORDERS == label_matching.LABEL_ORDERS
+
+
+def test_ten_crops_of_small_pictures_are_ten_and_large_ones_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--protocol", "multi144", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] >= 80
+    assert main([*words, "--protocol", "center224"]) == 2
+    assert "center224 shows crops of 224 pixels, more than twice the 32" in capsys.readouterr().err
+
+
+def test_long_work_says_once_how_long_it_will_be(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([100.0, 117.0])
+    ahead = TimeAhead(10_000, "10000 pictures, crops of each: 144", lambda: next(seconds))
+    for _ in range(5):
+        ahead.update(1)
+    assert capsys.readouterr().err == "10000 pictures, crops of each: 144: about 47 hours ahead\n"
+    seconds = iter([0.0, 0.5])
+    ahead = TimeAhead(100, "100 pictures", lambda: next(seconds))
+    ahead.update(1)
+    ahead.update(1)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("photo.png", "is one picture.*senet-zoo predict.*excitations"),
+        ("set.zip", "is packed: unpack it"),
+        ("set.tar.gz", "is packed: unpack it"),
+        ("set.parquet", "is a file, and data must be a folder"),
+        ("n" * 5000, "nothing lies there"),
+        ("~nosuchuser/x", "nothing lies there"),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "excite", "prune"])
+def test_a_file_that_is_no_data_is_named_for_what_it_is(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    name: str,
+    rule: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name != "n" * 5000 and not name.startswith("~"):
+        Path(name).touch()
+    more = {"excite": ["-o", "gates"], "prune": ["-o", "slim", "--stages", "4"]}.get(command, [])
+    assert main([command, name, *more]) == 1
+    assert re.search(rule, capsys.readouterr().err)
+    assert not Path("gates").exists()

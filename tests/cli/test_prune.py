@@ -146,3 +146,17 @@ def test_data_is_not_measured_on_what_it_calibrates(data: Path, capsys: pytest.C
     assert list(calibration_split(whole, 25)[0].names) == list(drawn.names)
     assert main(words(data, "--stages", "4", "--calibrate-on", str(data))) == 2
     assert "other pictures than those measured on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("pictures", "calibrated"), [(12, 6), (3, 1)])
+def test_the_number_to_calibrate_on_shrinks_to_the_data(
+    data: Path, capsys: pytest.CaptureFixture[str], pictures: int, calibrated: int
+) -> None:
+    with np.load(data) as file:
+        kept = {name: file[name] if name == "classes" else file[name][:pictures] for name in file}
+    np.savez(data, **kept)
+    assert main([*words(data, "--stages", "4"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert (report["calibrated_on"], report["measured_on"]) == (calibrated, pictures - calibrated)
+    assert main(words(data, "--stages", "4", "--calibrate", "1000")) == 2
+    assert f"at most {pictures - 1} can calibrate, got 1000" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import TrainingError
-from senet_zoo.training.batches import Share, StepSampler, TrainingPictures, training_batches
+from senet_zoo.training.batches import Share, StepSampler, TrainingPictures, describe_share, training_batches
 from senet_zoo.training.randomness import order_of_epoch, seed_of, seeded
 from senet_zoo.training.recipes import MODERN
 
@@ -100,3 +100,15 @@ def test_a_worker_that_ends_is_an_error_of_the_run(colours: Path) -> None:
     pictures = TrainingPictures(data, MODERN, Preprocessing(16, 16), seed=4)
     with pytest.raises(TrainingError, match=r"prepares pictures ended .*fewer workers"):
         next(training_batches(pictures, StepSampler(len(data), 6, 1, 4, Share(0, 1, 1)), 1))
+
+
+@pytest.mark.parametrize(
+    ("share", "line"),
+    [
+        (Share(0, 1), "1 process on cpu sees all 64 pictures of a step"),
+        (Share(0, 1, 4), "1 process on cpu sees all 64 pictures of a step, in 4 pieces of 16"),
+        (Share(2, 4, 2), "4 processes work, cpu is one's; each sees 16 of the 64 pictures of a step, in 2 pieces of 8"),
+    ],
+)
+def test_a_run_says_how_many_processes_work_and_what_each_sees(share: Share, line: str) -> None:
+    assert describe_share(share, 64, "cpu") == line

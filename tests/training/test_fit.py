@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import resource
 import shutil
@@ -324,3 +325,31 @@ def test_a_classifier_is_kept_only_for_the_very_classes_it_knows(colours: Path, 
     assert torch.equal(
         start(again, SHORT, ("dry", "wet")).classifier.weight, start(again, SHORT, ("dry", "wet")).classifier.weight
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "size", "rule"),
+    [
+        ("se_resnet50", 1, 32, "learn from 1 pictures of 32 pixels at once.*more at once"),
+        ("se_inception_v3", 2, 32, "learn from 2 pictures of 32 pixels at once.*--size"),
+    ],
+)
+def test_pictures_that_a_network_cannot_learn_from_are_refused_before_work_begins(
+    colours: Path, tmp_path: Path, model: str, batch: int, size: int, rule: str
+) -> None:
+    with pytest.raises(UsageError, match=rule):
+        run(colours, tmp_path / "run", model=model, batch=batch, size=size)
+
+
+def test_names_that_are_not_utf_8_are_trained_on_and_saved(tmp_path: Path) -> None:
+    data = tmp_path / os.fsdecode(b"bl\xe4tter")
+    try:
+        paint(data, 3)
+        (data / "cold").rename(data / os.fsdecode(b"eich\xe9"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    result, said = run(data, tmp_path / "run", dataclasses.replace(SHORT, epochs=1), batch=1)
+    assert result.classes == ("eich\\xe9", "warm")
+    assert senet_zoo.from_pretrained(tmp_path / "run").weights.categories == result.classes
+    assert "1 process on cpu sees all 1 pictures of a step" in said
+    assert json.loads((tmp_path / "run/run.json").read_text())["data"] == str(data)
