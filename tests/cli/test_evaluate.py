@@ -96,7 +96,7 @@ def test_a_flat_folder_with_a_file_of_labels(tmp_path: Path, capsys: pytest.Capt
     ("more", "status", "complaint"),
     [
         (["--label-order", "ilsvrc2017"], 2, "ImageNet's 1000 classes"),
-        (["--weights", "x.safetensors"], 1, "must be an existing safetensors file"),
+        (["--weights", "x.safetensors"], 1, "must be one safetensors file"),
         (["--confusion", "who.pdf"], 2, "written as .csv or .png"),
         (["--protocol", "center"], 2, "invalid choice"),
         (["--split", "val"], 1, "no parts"),

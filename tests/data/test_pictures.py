@@ -257,7 +257,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
     for path in (tmp_path / "a.png", Path("/dev/zero"), tmp_path):
-        with pytest.raises(PictureError, match="no regular file|directory"):
+        with pytest.raises(PictureError, match=r"no regular file|directory"):
             read_picture(path)
     assert [path.name for path in find_pictures(tmp_path)] == ["a.png", "b.png"]
 
