@@ -44,7 +44,9 @@ class SenetZooError(Exception):
 
 
 def _without_passwords(text: str) -> str:
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    """Neither the password of an address nor a token, which a server may have sent back."""
+    text = re.sub(r"(?<=://)[^/\s]*@", "", text)
+    return re.sub(r"\b((?i:bearer|basic) [^\s,;]+|hf_[A-Za-z0-9]{4,})", "TOKEN", text)
 
 
 class UsageError(SenetZooError, ValueError):

@@ -77,15 +77,16 @@ def private_manifest() -> Path | None:
 
 def hub_endpoint() -> str | None:
     """Address of the hub without a slash at the end; None for huggingface_hub's own."""
-    address = os.environ.get("SENET_ZOO_HUB", "").rstrip("/")
-    if "@" in address.partition("://")[2].partition("/")[0]:  # clients would write it into their logs
-        raise UsageError("SENET_ZOO_HUB must hold no name and password: write the address alone, and set HF_TOKEN")
-    return address or None
+    for name in ("SENET_ZOO_HUB", "HF_ENDPOINT"):
+        if "@" in os.environ.get(name, "").partition("://")[2].partition("/")[0]:  # clients would log it
+            raise UsageError(f"{name} must hold no name and password: write the address alone, and set HF_TOKEN")
+    return os.environ.get("SENET_ZOO_HUB", "").rstrip("/") or None
 
 
 def hub_token() -> str | bool | None:
-    """The token for the hub; a login that was saved for one hub never goes to another."""
-    if hub_endpoint() is None:
+    """The token for the hub; the login that ``hf auth login`` saved goes to https://huggingface.co alone."""
+    address = hub_endpoint() or os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    if address in ("", "https://huggingface.co"):
         return None
     return os.environ.get("HF_TOKEN") or False
 

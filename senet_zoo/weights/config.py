@@ -176,7 +176,7 @@ def saved_config(folder: str | Path) -> FolderConfig:
         ManifestError: it breaks a rule.
     """
     if not str(folder).startswith(HUB):
-        return read_config(Path(folder).expanduser())
+        return read_config(expanded(folder))
     config = config_beside(folder)
     if config is None:
         raise WeightsNotFound(

@@ -15,6 +15,7 @@ from senet_zoo.formats.containers import MOST_BYTES
 from senet_zoo.formats.safetensors import Header
 from senet_zoo.support import settings
 from senet_zoo.weights.hub_errors import explain_hub, http_library, utilities
+from senet_zoo.weights.hub_limits import MOST_ANSWER_BYTES, limited
 from senet_zoo.weights.huggingface import endpoint
 from senet_zoo.weights.release import announced_size
 from senet_zoo.weights.rows import COMMIT, SHA256, HubFile, ReleaseFile, require_hub_file
@@ -192,13 +193,15 @@ def _download(repo: str, revision: str, filename: str) -> Path:
         "token": settings.hub_token(),
         "library_name": "senet_zoo",
     }
-    size = getattr(hf_hub_download(repo, filename, dry_run=True, **known), "file_size", None)
+    label = _label(repo, revision, filename)
+    seen = limited(lambda: hf_hub_download(repo, filename, dry_run=True, **known), what=label, most=MOST_ANSWER_BYTES)
+    size = getattr(seen, "file_size", None)
     if size is None or size > MOST_TEXT_BYTES:
-        raise WeightsUnsafe(
-            f"{_label(repo, revision, filename)} may have {MOST_TEXT_BYTES} bytes at most, but has {size}; it is not "
-            f"fetched"
-        )
-    return Path(str(hf_hub_download(repo, filename, force_download=True, **known)))
+        raise WeightsUnsafe(f"{label} may have {MOST_TEXT_BYTES} bytes at most, but has {size}; it is not fetched")
+    fetched = limited(
+        lambda: hf_hub_download(repo, filename, force_download=True, **known), what=label, most=MOST_TEXT_BYTES
+    )
+    return Path(str(fetched))
 
 
 def _is_as_committed(path: Path, repo: str, revision: str, filename: str) -> bool:
@@ -212,7 +215,13 @@ def _is_as_committed(path: Path, repo: str, revision: str, filename: str) -> boo
 
 def _announced_hash(repo: str, revision: str, filename: str) -> str:
     try:
-        info = _client().get_paths_info(repo, [filename], revision=revision)
+        info = limited(
+            lambda: _client().get_paths_info(repo, [filename], revision=revision),
+            what=_label(repo, revision, filename),
+            most=MOST_ANSWER_BYTES,
+        )
+    except WeightsError:
+        raise
     except _network_errors() as e:
         raise _explained(e, repo, revision, filename) from e
     if not info:
@@ -258,7 +267,9 @@ def _ask_online(ask: Callable[[], _Answer], repo: str, revision: str, filename: 
     if constants.is_offline_mode():
         raise WeightsUnavailable(f"{label}: a hub is asked over the network, but HF_HUB_OFFLINE is set; unset it")
     try:
-        return ask()
+        return limited(ask, what=label, most=MOST_ANSWER_BYTES)
+    except WeightsError:
+        raise
     except _network_errors() as e:
         raise _explained(e, repo, revision, filename) from e
     except (KeyError, TypeError, AttributeError) as e:  # the client takes for granted that JSON has a hub's fields

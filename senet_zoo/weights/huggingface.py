@@ -6,13 +6,16 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
+from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsUnavailable
+from senet_zoo.formats.containers import MOST_BYTES
 from senet_zoo.support import settings
 from senet_zoo.support.files import FileState, state_of
 from senet_zoo.weights import cache
 from senet_zoo.weights.cache import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_hub, http_library
+from senet_zoo.weights.hub_limits import MOST_ANSWER_BYTES, QUICK, limited, reached
 from senet_zoo.weights.rows import COMMIT, SHA256, HubFile
 
 _log = logging.getLogger("senet_zoo")
@@ -153,7 +156,13 @@ def _reported_sha256(path: Path, source: HubFile, commit: str) -> str:
 
     api = HfApi(endpoint=settings.hub_endpoint(), token=settings.hub_token())
     try:
-        info = api.get_paths_info(source.repo, [source.filename], revision=commit)
+        info = limited(
+            lambda: api.get_paths_info(source.repo, [source.filename], revision=commit),
+            what=describe(source),
+            most=MOST_ANSWER_BYTES,
+        )
+    except WeightsError:
+        raise
     except (OSError, ValueError, RuntimeError, http_library().HTTPError) as e:
         raise _explained(e, source) from e
     lfs = getattr(info[0], "lfs", None) if info else None
@@ -168,40 +177,84 @@ def _reported_sha256(path: Path, source: HubFile, commit: str) -> str:
 def _download(source: HubFile) -> Path:
     from huggingface_hub import hf_hub_download
 
-    try:
-        return Path(
-            hf_hub_download(
-                source.repo,
-                source.filename,
-                revision=_asked(source),
-                cache_dir=settings.hub_cache(),
-                endpoint=settings.hub_endpoint(),
-                token=settings.hub_token(),
-                library_name="senet_zoo",
-            )
+    def fetch() -> str:
+        return hf_hub_download(
+            source.repo,
+            source.filename,
+            revision=_asked(source),
+            cache_dir=settings.hub_cache(),
+            endpoint=settings.hub_endpoint(),
+            token=settings.hub_token(),
+            library_name="senet_zoo",
         )
+
+    what = describe(source)
+    try:
+        announced = _announced_size(source)
+        most = min(size for size in (announced, source.size, MOST_BYTES) if size is not None)
+        return Path(limited(fetch, what=what, most=most, size=most if announced or source.size else 0))
+    except WeightsError:
+        raise
     except (OSError, ValueError, RuntimeError, http_library().HTTPError) as e:
         raise _explained(e, source) from e
 
 
-def _explained(error: Exception, source: HubFile) -> Exception:
-    from huggingface_hub import constants
+def _announced_size(source: HubFile) -> int | None:
+    """What the hub says of the file's size, if it does; one that cannot be reached is known at once."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
+    if constants.is_offline_mode():
+        return None
+    url = hf_hub_url(source.repo, source.filename, revision=_asked(source), endpoint=settings.hub_endpoint())
+    quickly: Any = http_library().Timeout(constants.HF_HUB_ETAG_TIMEOUT, connect=QUICK)
+
+    def ask() -> int | None:
+        return get_hf_file_metadata(
+            url, token=settings.hub_token(), timeout=quickly, library_name="senet_zoo", endpoint=settings.hub_endpoint()
+        ).size
+
+    httpx = http_library()
+    try:
+        return reached(endpoint(), lambda: limited(ask, what=describe(source), most=MOST_ANSWER_BYTES))
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise
+    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as e:
+        if isinstance(e, WeightsError):
+            raise
+        return None  # the client asks once more, and says what is wrong
+
+
+def _explained(error: Exception, source: HubFile) -> Exception:
     return explain_hub(
         error,
         what=describe(source),
         repo=source.repo,
         revision=_asked(source),
         endpoint=endpoint(),
-        cache=settings.hub_cache() or Path(constants.HF_HUB_CACHE),
+        cache=_hub_cache(),
     )
 
 
 def _remove(path: Path) -> None:
-    targets = {path, Path(os.path.realpath(path))}
-    link = _link_target(path)
-    if link is not None:
-        targets.add(path.parent / link)
-    for target in targets:
-        with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
-            target.unlink()
+    """Remove a file of the client's cache: the snapshot's link, and its blob, unless that lies somewhere else.
+
+    A server, or the machine's operator, may have put any path behind the link; what lies outside the cache is not ours.
+    """
+    cache = Path(os.path.realpath(_hub_cache()))
+    targets = [path]
+    for _ in range(3):  # a snapshot's link, and with Xet the link of a blob that repositories share
+        link = _link_target(targets[-1])
+        if link is None:
+            break
+        targets.append(targets[-1].parent / link)
+    for target in reversed(targets):
+        folder = Path(os.path.realpath(target.parent))
+        if folder.is_relative_to(cache) and folder != cache:
+            with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
+                target.unlink()
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub import constants
+
+    return settings.hub_cache() or Path(constants.HF_HUB_CACHE)

@@ -23,6 +23,7 @@ from senet_zoo.errors import (
     SenetZooError,
     UsageError,
     WeightsAccessDenied,
+    WeightsCorrupted,
     WeightsUnavailable,
 )
 from senet_zoo.networks.network import ConvNet
@@ -165,7 +166,11 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
     sha256 = digest(checkpoint.path)
     tag = f"sha256-{sha256[:12]}" if tag is None else tag
     _check_names(repo, tag)
-    model = _built(path, config)
+    try:
+        model = _built(path, config)
+    except WeightsCorrupted:
+        _require_own_tensors(path, config, sha256)
+        raise
     licence = _licence(path, config, sha256)
     card = _card(path, config, model, repo)
     _check_fingerprint(path, config, model)
@@ -197,16 +202,21 @@ def _check_fingerprint(path: Path, config: FolderConfig, model: ConvNet) -> None
         )
 
 
-def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
-    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it."""
-    from huggingface_hub import ModelCard
-
+def _require_own_tensors(path: Path, config: FolderConfig, sha256: str) -> None:
     provenance = config.provenance
     if provenance is not None and provenance.sha256 != sha256:
         raise PublishError(
             f"{path / CONFIG} and {CARD} speak of tensors of sha256 {provenance.sha256}, but {TENSORS} has {sha256}; "
             f"save the model again"
         )
+
+
+def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
+    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it."""
+    from huggingface_hub import ModelCard
+
+    _require_own_tensors(path, config, sha256)
+    provenance = config.provenance
     file = path / CARD
     if not file.is_file():
         raise PublishError(f"a published model has a card, but there is no {file}; save the model again")

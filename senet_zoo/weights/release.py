@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from sys import maxsize
 from typing import Any
 
 from torch import Tensor
@@ -16,9 +17,12 @@ from senet_zoo.support.files import disk_error, scratch_file
 from senet_zoo.weights import cache
 from senet_zoo.weights.cache import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_network, http_library, progress_bar
+from senet_zoo.weights.hub_limits import MOST_ANSWER_BYTES, QUICK, limited, reached, watch
 from senet_zoo.weights.rows import ReleaseFile
 
 TRIES = 3
+MOST_UNKNOWN = 2**29
+"""Bytes of a release whose size is not known, for the time that it may take; SENet-154's has 440 MiB."""
 
 _log = logging.getLogger("senet_zoo")
 
@@ -84,10 +88,7 @@ def announced_size(source: ReleaseFile) -> int:
     if constants.is_offline_mode():
         raise WeightsUnavailable(f"{source.url}: it is asked over the network, but HF_HUB_OFFLINE is set; unset it")
     try:
-        with _client() as client:
-            response = client.head(source.url)
-            _require_https(source, response)
-            response.raise_for_status()
+        response = reached(source.url, lambda: limited(lambda: _head(source), what=source.url, most=MOST_ANSWER_BYTES))
     except http_library().HTTPError as e:
         raise explain_network(e, what=source.filename, endpoint=source.url) from e
     size = int(response.headers.get("Content-Length", 0))
@@ -109,14 +110,18 @@ def _converted(source: ReleaseFile) -> Path:
 def _download(source: ReleaseFile, part: Path) -> str:
     """Write the release file to ``part`` and return its sha256, which has the published prefix."""
     httpx = http_library()
-    transport_failures = 0
+    transport_failures, size = 0, source.size or MOST_UNKNOWN
     mismatches: list[str] = []
     while len(mismatches) < 2:
         try:
-            sha256 = _stream(source, part)
+            sha256 = reached(
+                source.url,
+                lambda: limited(lambda: _stream(source, part), what=source.url, most=maxsize, size=size),
+            )
         except httpx.HTTPError as e:
             transport_failures += 1
-            if isinstance(e, httpx.HTTPStatusError) or transport_failures == TRIES:
+            hopeless = isinstance(e, httpx.HTTPStatusError | httpx.ConnectError)
+            if hopeless or transport_failures == TRIES:
                 raise explain_network(e, what=source.filename, endpoint=source.url) from e
             continue
         if sha256.startswith(source.sha256_prefix):
@@ -151,15 +156,24 @@ def _stream(source: ReleaseFile, part: Path) -> str:
     return sha256.hexdigest()
 
 
+def _head(source: ReleaseFile) -> Any:
+    with _client() as client:
+        response = client.head(source.url)
+        _require_https(source, response)
+        return response.raise_for_status()
+
+
 def _client() -> Any:
     from huggingface_hub import constants
 
-    return http_library().Client(
+    client = http_library().Client(
         follow_redirects=True,
         max_redirects=5,
-        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        timeout=http_library().Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT, connect=QUICK),
         headers={"Accept-Encoding": "identity"},
     )
+    watch(client)
+    return client
 
 
 def _require_https(source: ReleaseFile, response: Any) -> None:
