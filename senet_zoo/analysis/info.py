@@ -93,6 +93,31 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     return _info(model, on_meta(spec), spec.input_size, None, aliases, weights)
 
 
+def layers(name: str, se: SE | None = None, size: int | None = None) -> cost.Cost:
+    """What each layer of a network writes and costs, in order of execution.
+
+    Args:
+        name: of a model, or a saved folder.
+        se: a variant of the gate, in place of the model's own.
+        size: side of the picture; by default the network's own, or that of the folder.
+
+    Raises:
+        UsageError: a variant of a plain twin or of a saved network, or a picture too small for the network.
+        UnknownModelError: no such model.
+        WeightsNotFound: no saved network lies in the folder.
+
+    Example:
+        >>> layers("se_resnet20").layers[0].shape
+        (1, 16, 32, 32)
+    """
+    if se is not None and is_place(name):
+        raise UsageError(f"a saved network has the gate that it was saved with: {name} takes no other")
+    if se is not None:
+        return cost.count(on_meta(registry.find(name).spec(se)), size)
+    found = _network(name.partition(".")[0] if not is_place(name) else name)
+    return cost.count(found.net, found.size if size is None else size)
+
+
 def saved_info(folder: str | Path) -> ModelInfo:
     """Facts about the network of a folder of `save_pretrained`: its variant, classes, widths, licence and accuracy.
 

@@ -5,6 +5,7 @@ import shlex
 
 from senet_zoo.cli.output import print_json
 from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
 
 SUMMARY = "measure how fast models run here, and what their gates cost"
 DESCRIPTION = """\
@@ -38,7 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from senet_zoo.inference.benchmark import Workload, benchmark, to_document
+    from senet_zoo.weights.create import is_place
 
+    for name in arguments.names:
+        if is_place(name):
+            raise UsageError(f"a benchmark takes names of models; senet-zoo optimize --model {name} measures that one")
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
     load = Workload(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)
     with tqdm(disable=None, leave=False) as bar:  # None shows the bar on a terminal only

@@ -5,7 +5,8 @@ import dataclasses
 import textwrap
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json
+from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
 
@@ -29,10 +30,14 @@ out of
   squeeze     mean max both none        stages      such as 3, 2-4 or 2+5
   without     single blocks: 4_6+5_1    hidden      units of each gate, in
                                                     place of a reduction
-What is not named is as released: 16, with biases, standard, mean, sigmoid."""
+What is not named is as released: 16, with biases, standard, mean, sigmoid.
+
+--layers prints any network layer by layer, as the paper's table 1 does for
+three: what a layer writes, and what it costs for one picture."""
 EXAMPLE = """\
 senet-zoo info se_resnet50
   senet-zoo info se_resnet50 --se reduction=8,placement=pre,stages=2-4
+  senet-zoo info se_resnet50 --layers
   senet-zoo info ./slim"""
 
 
@@ -41,6 +46,8 @@ MOST_LISTED = 20  # classes of a saved network that are named
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME[.TAG]", help="a model, one of its checkpoints, or a saved folder")
+    parser.add_argument("--layers", action="store_true", help="layer by layer: shape, parameters, multiply-adds")
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the picture, with --layers")
     parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
 
 
@@ -49,6 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.weights import variant
     from senet_zoo.weights.create import is_place
 
+    if arguments.size is not None and not arguments.layers:
+        raise UsageError("--size is of the picture that --layers follows; add --layers")
+    if arguments.layers:
+        return _layers(arguments)
     if is_place(arguments.name):
         return _folder(arguments)
     model, _, tag = arguments.name.partition(".")
@@ -68,6 +79,41 @@ def run(arguments: argparse.Namespace) -> int:
     if not rows:
         print(f"\nNo public weights are known{' with this gate' if arguments.se is not None else ''}.")
     return 0
+
+
+def _layers(arguments: argparse.Namespace) -> int:
+    from senet_zoo.analysis.info import layers
+    from senet_zoo.weights import variant
+
+    se = None if arguments.se is None else variant.parse(arguments.se)
+    cost = layers(arguments.name, se, arguments.size)
+    if arguments.json:
+        print_json({"name": arguments.name, "size": cost.size, "layers": cost.layers})
+        return 0
+    total = (
+        "total",
+        "",
+        f"{cost.size}x{cost.size} px",
+        sum(layer.parameters for layer in cost.layers),
+        cost.multiply_adds,
+    )
+    rows = [
+        (layer.name, layer.kind, "x".join(map(str, layer.shape[1:])), layer.parameters, layer.multiply_adds)
+        for layer in cost.layers
+    ]
+    numbers = [[f"{number:,}" if number else "-" for number in row[3:]] for row in (*rows, total)]
+    widths = [max(map(len, (head, *column))) for head, column in zip(_NUMBERS, zip(*numbers, strict=True), strict=True)]
+    print_table(
+        ("layer", "kind", "output", *(head.rjust(width) for head, width in zip(_NUMBERS, widths, strict=True))),
+        [
+            (*row[:3], *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
+            for row, cells in zip((*rows, total), numbers, strict=True)
+        ],
+    )
+    return 0
+
+
+_NUMBERS = ("parameters", "multiply-adds")
 
 
 def _folder(arguments: argparse.Namespace) -> int:

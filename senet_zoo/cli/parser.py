@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible_lines
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def model_and_weights(arguments: argparse.Namespace) -> tuple[str | None, str | 
     model, weights = arguments.model, arguments.weights
     if weights is None and model is not None and is_place(model):
         model, weights = None, model
+    if model is not None and weights is not None and is_place(model):
+        raise UsageError(f"weights come from one place, got {model!r} and {weights!r}: name one of them")
     if model is None and weights is not None:
         model = model_at(weights)
     return model, weights

@@ -132,6 +132,9 @@ def _find(sources: "Source | Iterable[Source]") -> Iterator[Path | NamedPicture 
         if isinstance(source, NamedPicture):
             yield source
             continue
+        if not source:
+            yield Failure(source, PictureError("a picture's path must not be empty: name a file, or . for this folder"))
+            continue
         try:
             yield from find_pictures(source)
         except PictureError as error:

@@ -152,6 +152,8 @@ class Predictor:
         on = find_device(device)
         if weights is None and isinstance(model, str) and is_place(model):
             model, weights = None, model
+        if weights is not None and isinstance(model, str) and is_place(model):
+            raise UsageError(f"weights come from one place, got {model!r} and {str(weights)!r}: name one of them")
         if weights is None:
             published = get_weights(EMBEDDED if model is None else model)
             self.name = published.name
@@ -178,7 +180,7 @@ class Predictor:
         )
         if unknown:
             _log.warning(
-                "%s does not say %s: %s. save_pretrained(..., preprocessing=..., categories=...) writes both",
+                "%s does not say %s: %s. A folder that says both is what train and save_pretrained write, if told",
                 self.name,
                 " or ".join(unknown),
                 f"pictures are prepared as {model}'s usually are" * (preprocessing is None)

@@ -364,7 +364,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
             val_pictures=scores.count,
             confusion=tuple(map(tuple, scores.confusion.tolist())),
             unreadable=(*names, *(self.val.names[index] for index in sorted(scores.unreadable))),
-            predict=f"senet-zoo predict --model {name} --weights {quote(str(output))} PICTURE",
+            predict=f"senet-zoo predict --weights {quote(str(output))} PICTURE",
         )
 
     def save(self, folder: Path, result: TrainResult) -> Mapping[str, object]:

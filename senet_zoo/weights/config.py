@@ -255,7 +255,10 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
         # The tensors come first: they settle which commit a name means, and the config is read at the same one.
         commit = locate_hub(repo, revision).revision
         return None if commit is None else config_at(repo, commit)
-    path = expanded(weights) / CONFIG
+    folder = expanded(weights)
+    if folder.name == TENSORS and is_file(folder):  # the file that `save_pretrained` writes, named by itself
+        folder = folder.parent
+    path = folder / CONFIG
     data = read_json(path) if is_file(path) else None
     return parse_config(data, str(path)) if _is_known(data) else None
 

@@ -91,6 +91,23 @@ def test_info_and_compare_of_a_saved_folder(capsys: pytest.CaptureFixture[str], 
     assert "91.50%" in out_of(capsys, "compare", str(folder), "se_mobilenet")
 
 
+def test_layers_add_up_to_the_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    info = senet_zoo.model_info("se_resnet20")
+    head, first, *_, total = out_of(capsys, "info", "se_resnet20", "--layers").splitlines()
+    assert head.split() == ["layer", "kind", "output", "parameters", "multiply-adds"]
+    assert first.split() == ["stem.0.conv", "Conv2d", "16x32x32", "432", "442,368"]
+    assert total.split() == ["total", "32x32", "px", f"{info.parameters:,}", f"{info.multiply_adds:,}"]
+    words = ["info", "se_resnet20", "--layers", "--json", "--se", "reduction=4", "--size", "64"]
+    document = json.loads(out_of(capsys, *words))
+    assert document["layers"][0]["shape"] == [1, 16, 64, 64]
+    variant = senet_zoo.model_info("se_resnet20", senet_zoo.SE(reduction=4))
+    assert sum(layer["parameters"] for layer in document["layers"]) == variant.parameters
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", num_classes=2), tmp_path / "run1")
+    assert out_of(capsys, "info", str(tmp_path / "run1"), "--layers").splitlines()[-1].split()[3] == "274,327"
+    assert main(["info", "se_resnet20", "--size", "64"]) == 2
+    assert "add --layers" in capsys.readouterr().err
+
+
 def test_info_of_a_folder_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["info", "./nowhere"], ["compare", "./nowhere", "se_resnet20"]):
         assert main(words) == 1

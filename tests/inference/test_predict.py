@@ -234,6 +234,20 @@ def test_what_is_no_picture_is_refused(pictures: object, message: str) -> None:
         senet_zoo.predict(pictures, device="cpu")  # type: ignore[arg-type]
 
 
+def test_the_file_in_a_saved_folder_is_that_folder(tmp_path: Path) -> None:
+    gate = senet_zoo.SE(placement=senet_zoo.Placement.PRE)
+    network = senet_zoo.create_model("se_resnet20", num_classes=2, se=gate)
+    senet_zoo.save_pretrained(network, tmp_path, categories=("a", "b"), preprocessing=Preprocessing(32, 32))
+    predictor = Predictor(str(tmp_path / "model.safetensors"), device="cpu")
+    assert predictor.model.spec == network.spec
+    assert predictor.categories == ("a", "b")
+
+
+def test_an_empty_path_is_no_folder() -> None:
+    with pytest.raises(PictureError, match="must not be empty"):
+        senet_zoo.predict("", device="cpu")
+
+
 def test_a_picture_that_cannot_be_read_is_an_error(folder: Path) -> None:
     (folder / "3.png").write_bytes(b"no picture")
     with pytest.raises(PictureError, match=r"3\.png"):
