@@ -9,8 +9,8 @@ SUMMARY = "turn any library's checkpoint into safetensors"
 DESCRIPTION = """\
 Read a checkpoint of any library that the zoo knows (timm, Cadene, torchvision,
 pytorchcv, transformers, MONAI, mmpretrain, moskomule, NVIDIA,
-segmentation_models.pytorch, PaddleClas, and the authors' own Caffe), check that its tensors are exactly a
-network's, and write them as safetensors.
+segmentation_models.pytorch, PaddleClas, and the authors' own Caffe), check that
+its tensors are exactly a network's, and write them as safetensors.
 
 The network is found by the tensors' names and shapes. Where they fit several,
 the message names them: choose one with --model. Reduction and biases of gates

@@ -44,9 +44,9 @@ of 1 / reduction. Fine-tune the network afterwards. It needs torch-pruning:
 pip install 'senet-zoo[prune]'.
 
 DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it (1000, or
-half of a small set), drawn at random, are not measured on; with --calibrate-on they are drawn from other data,
-and all of DATA is measured. Latency is that of one picture, both networks
-timed in turn.
+half of a small set), drawn at random, are not measured on; with --calibrate-on
+they are drawn from other data, and all of DATA is measured. Latency is that of
+one picture, both networks timed in turn.
 
 To fine-tune: senet-zoo train DATA --model NAME --weights FOLDER -o FOLDER2,
 where FOLDER is what this command saved; FOLDER2 is as small.
