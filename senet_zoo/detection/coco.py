@@ -297,12 +297,7 @@ class Sample:
 
 
 def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
-    """A picture with its boxes.
-
-    Args:
-        picture: the file and its boxes.
-        index: of the picture.
-        crowds: keep boxes that hold many things.
+    """A picture with its boxes; only with ``crowds`` those that hold many things.
 
     Raises:
         PictureError: the file is no readable picture, or not of the size that its boxes are counted in.
@@ -353,31 +348,30 @@ def mirrored(sample: Sample) -> Sample:
     return Sample(sample.index, sample.image.flip(2), {**sample.target, "boxes": boxes}, sample.unreadable)
 
 
-class CocoValidationPictures(Dataset[Sample | tuple[int, str]]):
-    """Pictures as they are, by index; the index and the reason where one cannot be read."""
+@dataclass(frozen=True)
+class UnreadPicture:
+    """A picture that could not be read, and why."""
+
+    index: int
+    reason: str
+
+
+class CocoValidationPictures(Dataset[Sample | UnreadPicture]):
+    """Pictures as they are, by index."""
 
     def __init__(self, pictures: tuple[Boxed, ...]) -> None:
         self.pictures = pictures
 
-    def __getitem__(self, index: int) -> Sample | tuple[int, str]:
+    def __getitem__(self, index: int) -> Sample | UnreadPicture:
         """The picture and its boxes."""
         try:
             return load(self.pictures[index], index, crowds=True)
         except PictureError as error:
-            return index, str(error)
+            return UnreadPicture(index, str(error))
 
 
 class ContinuousSampler(Sampler[list[Key]]):
-    """The pictures of one process from a step to the end of the run; epochs follow one another without a gap.
-
-    Args:
-        pictures: their number.
-        batch: pictures a step, all processes together.
-        steps: of the run.
-        seed: of the epochs' orders.
-        share: what the process takes of a step.
-        start: step to begin with.
-    """
+    """The pictures of one process from a step to the end of the run; epochs follow one another without a gap."""
 
     def __init__(self, pictures: int, batch: int, steps: int, seed: int, share: Share, start: int) -> None:
         self.pictures, self.batch, self.steps, self.seed = pictures, batch, steps, seed

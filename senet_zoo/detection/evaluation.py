@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.detection.coco import CocoData, CocoValidationPictures
+from senet_zoo.detection.coco import CocoData, CocoValidationPictures, Sample, UnreadPicture
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.training.batches import Share, batches_by_key
 
@@ -83,25 +83,11 @@ def evaluate_detector(
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector finds in a picture, and what is there.
-
-    Args:
-        index: of the picture.
-        predicted: boxes, labels and scores.
-        true: boxes, labels, area and iscrowd.
-    """
+    """What a detector finds in a picture (boxes, labels, scores), and what is there (boxes, labels, area, iscrowd)."""
 
     index: int
     predicted: dict[str, Tensor]
     true: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class UnreadPicture:
-    """A picture that could not be read, and why."""
-
-    index: int
-    reason: str
 
 
 @torch.inference_mode()
@@ -119,8 +105,8 @@ def detect(
     model.eval()
     keys = share.of(len(data.pictures), batch)
     for samples in batches_by_key(CocoValidationPictures(data.pictures), keys, list, workers):
-        readable = [sample for sample in samples if not isinstance(sample, tuple)]
-        yield from (UnreadPicture(*sample) for sample in samples if isinstance(sample, tuple))
+        readable = [sample for sample in samples if isinstance(sample, Sample)]
+        yield from (sample for sample in samples if isinstance(sample, UnreadPicture))
         if readable:
             predicted = model([sample.image.to(device) for sample in readable])
             for sample, each in zip(readable, predicted, strict=True):

@@ -107,13 +107,6 @@ def groups_of(detector: nn.Module, recipe: DetectionRecipe) -> list[Group]:
 class Detection(Task[list[Sample], DetectionResult]):
     """A detector that learns boxes.
 
-    Args:
-        config: what to train.
-        train: pictures to learn from; those without a box are left out.
-        val: pictures to measure on, under the same classes.
-        accelerator: of the run.
-        progress: told of the run.
-
     Raises:
         UsageError: a batch that cannot be divided, frozen stages that nobody has trained, or a backbone without the
             strides that a pyramid needs.
@@ -250,10 +243,6 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
 
     The same command gives the same bits on the CPU, whether it was interrupted or not. Training shows the pictures
     that have a box; val is measured whole.
-
-    Args:
-        config: what to train.
-        progress: told of every step; None to write to standard error.
 
     Raises:
         UsageError: values that contradict each other or the machine, a backbone without four stages, or a folder that

@@ -128,8 +128,7 @@ class _Recording:
 class CudaGraphs:
     """A network as one launch for single pictures: its kernels are recorded once for each shape, and replayed.
 
-    Args:
-        network: on a CUDA device; it must run the same kernels for every input of a shape.
+    They must be the same for every input of a shape.
     """
 
     def __init__(self, network: Network) -> None:
@@ -294,11 +293,6 @@ def fastest_backend(
     network: fx.GraphModule, x: Tensor, backends: Mapping[str, Callable[[], Network]]
 ) -> tuple[str, list[str]]:
     """The fastest backend on ``x``, from the file or else by a measurement.
-
-    Args:
-        network: the rewritten network.
-        x: the input to be fast on.
-        backends: what builds the network of each backend, by name.
 
     Returns:
         Its name; notes on how it is known, and on backends that do not run the network.

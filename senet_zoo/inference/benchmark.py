@@ -73,14 +73,8 @@ class BenchmarkRow:
     ) -> "BenchmarkRow":
         """The row of a candidate that was timed.
 
-        Args:
-            rounds: result of `senet_zoo.support.timing.interleaved`.
-            key: the candidate's name there.
-            names: of the model, and of the way it is run.
-            base: name of the candidate that the ratio is to.
-            plain: name of the plain twin; None, or one that was not timed, if there is no gate's cost.
-            pictures: pictures in each round.
-            figures: other figures.
+        ``names`` are those of the model and of the way it is run. The ratio is to the candidate ``base``. There is no
+        gate's cost where ``plain``, the plain twin, is None or was not timed.
         """
         gate = rounds.ratio(key, plain) if plain in rounds.seconds and plain is not None else None
         return cls(*names, rounds.rate(key, pictures), rounds.ratio(base, key), gate, figures or {})
@@ -165,13 +159,7 @@ def from_document(document: Mapping[str, Any]) -> list[BenchmarkReport]:
 
 
 class TrainingStep:
-    """Forward, backward and a step of SGD with momentum on one batch, again and again.
-
-    Args:
-        model: it is trained; its memory format stays.
-        images: the batch, (N, C, H, W); all of class 0.
-        dtype: of autocast; float32 for none.
-    """
+    """Forward, backward and a step of SGD with momentum, always on the same batch; float32 means no autocast."""
 
     def __init__(self, model: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
         self.model, self.images, self.dtype = model, images, dtype

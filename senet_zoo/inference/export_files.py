@@ -23,15 +23,15 @@ from senet_zoo.prediction.runtimes import METADATA_KEY, ExportFormat, OpenedFile
 DIMENSIONS = ("batch", "height", "width")
 BATCH = 2  # a batch of one would be taken for a constant
 HEIGHT, WIDTH = 259, 227  # odd, different, and so large that no map is a pixel wide: that would be a constant, too
+EXTRA_FILE = f"{METADATA_KEY}.json"
+"""The name under which a ``.pt2`` carries the metadata."""
+BOUND = 1e-4
+"""Largest deviation of a logit in float32, as a share of the largest. Other kernels round otherwise: 1e-6 is usual."""
+Run = Callable[[NDArray[numpy.float32]], NDArray[numpy.float32]]
 
 
 def program_of(network: nn.Module, in_channels: int, side: int | None) -> ExportedProgram:
-    """Record the network's operations; nothing is computed.
-
-    Args:
-        network: of `senet_zoo.inference.rewriting.rewrite`.
-        in_channels: of the pictures.
-        side: of the only pictures that it will take; None for pictures of any height and width.
+    """Record the network's operations, for pictures of one ``side`` or, if it is None, of any; nothing is computed.
 
     Raises:
         Exception: torch.export's own, of many types, where the network fixes a size.
@@ -53,10 +53,6 @@ def _silent(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-EXTRA_FILE = f"{METADATA_KEY}.json"
-"""The name under which a ``.pt2`` carries the metadata."""
 
 
 def onnx_model(program: ExportedProgram) -> Any:
@@ -119,12 +115,6 @@ def write(program: ExportedProgram, path: Path, text: str) -> None:
         _save_torch(program, path, text)
     else:
         FROM_ONNX[form](onnx_model(program), path, text)
-
-
-BOUND = 1e-4
-"""Largest deviation of a logit in float32, as a share of the largest. Other kernels round otherwise: 1e-6 is usual."""
-
-Run = Callable[[NDArray[numpy.float32]], NDArray[numpy.float32]]
 
 
 @dataclass(frozen=True)

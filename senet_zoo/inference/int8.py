@@ -88,9 +88,7 @@ def split(inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]
 def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
     """A network with its convolutions in eight bits, as an ``onnx.ModelProto`` without metadata.
 
-    Args:
-        path: of the network in float32; a file may be written beside it for a while.
-        inputs: that the ranges of the maps are found on.
+    The ranges of its maps are found on ``inputs``. A file may lie beside ``path`` for a while.
     """
     onnx = import_extra("onnx", Runtime.ONNX)
     quantization = import_extra("onnxruntime.quantization", Runtime.ONNX)
@@ -178,12 +176,7 @@ def need_torchao() -> None:
 
 @torch.no_grad()
 def quantise_program(program: ExportedProgram, inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """A network with its convolutions in eight bits, by the rules for x86 processors.
-
-    Args:
-        program: the network in float32.
-        inputs: that the ranges of the maps are found on.
-    """
+    """A network with its convolutions in eight bits, by the rules for x86 processors; ``inputs`` give the ranges."""
     with _quiet():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86

@@ -59,12 +59,7 @@ class ParityCheck:
 
     @torch.no_grad()
     def __call__(self, network: Callable[[Tensor], Tensor], what: str, first: int | None = None) -> None:
-        """Check that a network gives the original's logits.
-
-        Args:
-            network: pictures in, logits out.
-            what: the network's name, for the message.
-            first: number of inputs to compare on; default: all.
+        """Check that a network gives the original's logits on all inputs, or on the first few.
 
         Raises:
             OptimizationError: its logits deviate by more than ``bound``.

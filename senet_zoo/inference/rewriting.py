@@ -41,10 +41,7 @@ class Rewriting:
 def rewrite(model: nn.Module) -> Rewriting:
     """The same function with batch norms folded and gates computed early, in standard operations.
 
-    ``model`` is not changed, and nothing is shared with it.
-
-    Args:
-        model: in eval mode, taking one tensor (N, C, H, W).
+    ``model`` is in eval mode and takes one tensor (N, C, H, W). It is not changed, and nothing is shared with it.
 
     Example:
         >>> import senet_zoo

@@ -115,13 +115,7 @@ def batches_by_key(
     """The pictures of each list of keys, prepared in ``workers`` processes; 0 prepares each when it is asked for.
 
     A picture may be a DataError, which is raised here: raised in a worker it would arrive as that worker's traceback.
-
-    Args:
-        pictures: by key.
-        keys: of each batch.
-        collate: makes a batch of its pictures.
-        workers: processes.
-        pin: lay batches where a GPU reads them by itself.
+    With ``pin``, batches lie where a GPU reads them by itself.
 
     Raises:
         DataError: too many pictures in a row cannot be read.
@@ -180,17 +174,17 @@ class LabelledBatch:
         return LabelledBatch(self.images.pin_memory(), self.labels.pin_memory(), self.unreadable)
 
 
-Sample = tuple[Tensor, int, tuple[int, ...]]  # image, label, unreadable
+LabelledSample = tuple[Tensor, int, tuple[int, ...]]  # image, label, unreadable
 
 
-class TrainingPictures(Dataset[Sample | DataError]):
+class TrainingPictures(Dataset[LabelledSample | DataError]):
     """Augmented pictures by epoch and index: the same bits whenever and wherever they are asked for."""
 
     def __init__(self, data: Labelled, recipe: TrainRecipe, preprocessing: Preprocessing, seed: int) -> None:
         self.data, self.recipe, self.preprocessing, self.seed = data, recipe, preprocessing, seed
         self._pipelines: dict[int, Transform] = {}  # by side; each process builds its own
 
-    def __getitem__(self, key: Key) -> Sample | DataError:
+    def __getitem__(self, key: Key) -> LabelledSample | DataError:
         """The picture, its label, and the indices of pictures that it stands for."""
         epoch, index = key
         try:
@@ -224,7 +218,7 @@ def training_batches(
     return resumable(batches_by_key(pictures, keys, _labelled_batch, workers, pin=pin))
 
 
-def _labelled_batch(samples: list[Sample]) -> LabelledBatch:
+def _labelled_batch(samples: list[LabelledSample]) -> LabelledBatch:
     images, labels, unreadable = zip(*samples, strict=True)
     return LabelledBatch(
         torch.stack(images), torch.tensor(labels), tuple(index for each in unreadable for index in each)

@@ -77,11 +77,6 @@ def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
 def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
     """Refuse to go on from another run's checkpoint.
 
-    Args:
-        folder: of the checkpoints.
-        found: what the checkpoint says of its run.
-        expected: the same of this run.
-
     Raises:
         UsageError: the two differ; the message says in what.
     """

@@ -146,14 +146,6 @@ def balance(data: Labelled) -> Tensor:
 class Classification(Task[LabelledBatch, TrainResult]):
     """A network that learns the classes of labelled pictures.
 
-    Args:
-        config: what to train.
-        train: pictures to learn from.
-        val: pictures to measure on, under the same classes.
-        pieces: batches in which a process goes through its share of a step.
-        accelerator: of the run.
-        progress: told of the run.
-
     Raises:
         UsageError: a batch that cannot be divided, or all that `create_model` raises.
         WeightsError: the weights to start from could not be had.
@@ -423,10 +415,6 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     The same command gives the same bits on the CPU, whether it was interrupted or not. Several processes walk through
     the same pictures in the same steps as one with the same batch. Batch norms measure each process's share, so that
     the loss is the same except for rounding only where they are frozen; blended or dropped parts differ by process.
-
-    Args:
-        config: what to train.
-        progress: told of every step; None to write to standard error.
 
     Raises:
         UsageError: values that contradict each other or the machine, or a folder that another run fills.

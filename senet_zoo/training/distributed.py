@@ -55,12 +55,7 @@ def hidden_from_accelerate() -> Iterator[None]:
 
 
 def shard(root: nn.Module, device: torch.device) -> None:
-    """Shard a network, or a module that holds one, in place: each of its blocks, and what is left.
-
-    Args:
-        root: the network or what holds it.
-        device: of its tensors, the same kind in every process.
-    """
+    """Shard a network, or a module that holds one, in place: each of its blocks, and what is left."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -109,10 +104,6 @@ def _true(name: str) -> bool:
 
 def check_machine(config: RunConfig, trackers: tuple[str, ...] = ()) -> None:
     """Refuse what this machine or its environment cannot give, before anything is opened.
-
-    Args:
-        config: of the run.
-        trackers: names that Accelerate knows, such as ``tensorboard``.
 
     Raises:
         UsageError: no such device or precision, a library is missing, or several processes that are not told where

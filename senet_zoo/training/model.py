@@ -162,11 +162,10 @@ class TrainedModel(nn.Module):
         return self.body.network if isinstance(self.body, WithAuxiliary) else self.body
 
     def set_modes(self, *, head_only: bool, frozen_norm: bool) -> None:
-        """Choose train or eval mode for the parts, for an epoch.
+        """Choose train or eval mode for an epoch.
 
-        Args:
-            head_only: the network's classifier alone learns, on features as in use.
-            frozen_norm: its batch norms use their running statistics and keep them.
+        With ``head_only`` the classifier alone learns, on features as in use. With ``frozen_norm`` batch norms use
+        their running statistics, and keep them.
         """
         self.train()
         if head_only:
@@ -232,14 +231,8 @@ def fuse_units(
 ) -> bool:
     """Fuse the ends of the residual units or leave them be, and return whether they are fused.
 
-    Both round differently, so that a run that goes on does as it did before, whatever a new measurement would say.
-
-    Args:
-        model: where it will be trained; changed in place.
-        asked: whether to, or "auto" to measure: in the first process, for all of them.
-        before: whether the run that goes on fused them; None at the start of a run.
-        accelerator: of this run.
-        progress: told of a choice.
+    Both round differently, so that a run that goes on does as it did before, whatever a new measurement would say:
+    ``before`` is what it did, and None at a start. "auto" is measured in the first process, for all of them.
 
     Raises:
         UsageError: no unit can be fused, and it was not left to a measurement.

@@ -32,25 +32,13 @@ class Progress:
             print(line, file=self._stream, flush=True)
 
     def skip(self, known: dict[int, str], found: Mapping[int, str]) -> None:
-        """Name each picture that cannot be read the first time that it is met.
-
-        Args:
-            known: index and text of those that were named; the new ones are added.
-            found: index and text of pictures that were met.
-        """
+        """Name each picture that cannot be read when it is first met, and add it, by its index, to ``known``."""
         for index in sorted(found.keys() - known.keys()):
             known[index] = found[index]
             self.say(f"skipped: {found[index]}")
 
     def begin(self, title: str, total: int, done: int, unit: str = "pictures") -> None:
-        """Start a bar.
-
-        Args:
-            title: what goes on, such as ``epoch 2/3``.
-            total: length of the bar.
-            done: of it before an interruption.
-            unit: what is counted.
-        """
+        """Start a bar over ``total`` units, ``done`` of them before an interruption."""
         self.close()
         self._title, self._total, self._unit = title, total, unit
         self._seen = self._first = done

@@ -87,14 +87,7 @@ class Task(ABC, Generic[Batch, Result]):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, step: int, piece: int) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and sums over it for `count`: of the losses first, of what they were summed over last.
-
-        Args:
-            model: the module that learns, as Accelerate wraps it.
-            batch: of this process.
-            step: counted from 0.
-            piece: of the step, counted from 0.
-        """
+        """The loss of a batch, and sums over it for `count`: of losses first, of what they were summed over last."""
 
     def after_step(self) -> None:
         """Follow what a step did to the module that learns."""

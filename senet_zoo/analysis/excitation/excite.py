@@ -101,11 +101,6 @@ def excite(
 def finite_excitations(model: nn.Module, pictures: Tensor, names: Mapping[str, str]) -> dict[str, Tensor]:
     """What each gate says of a batch, by module: (N, channels), or (N, channels, H, W) without squeeze.
 
-    Args:
-        model: the network, which takes the pictures on the device and in the dtype of its parameters.
-        pictures: (N, channels, H, W).
-        names: of the gates by module, for messages.
-
     Raises:
         WeightsError: a gate says what is no finite number.
     """

@@ -33,12 +33,7 @@ class ClassName:
 
 
 def name_classes(classes: Sequence[str], logits: LogitNames) -> tuple[ClassName, ...]:
-    """The names of the data's classes, joined with the network's own where it tells all of them apart.
-
-    Args:
-        classes: of the data.
-        logits: of the network.
-    """
+    """The names of the data's classes, joined with the network's own where it tells all of them apart."""
     try:
         indices = match_classes(classes, logits)
     except DataError:  # pictures of anything may be shown to any network
@@ -209,9 +204,6 @@ def figure_gates(names: Sequence[str]) -> tuple[str, ...]:
     """The last gate of every stage, and the last three of the last stage: for SE-ResNet-50, the paper's six.
 
     Of gates that were inserted, and have not the paper's names, six from the first to the last, evenly spaced.
-
-    Args:
-        names: of all gates, first to last.
 
     Example:
         >>> figure_gates(["SE_2_1", "SE_2_2", "SE_2_3", "SE_3_1", "SE_3_2", "SE_3_3"])

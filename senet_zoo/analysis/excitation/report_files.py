@@ -51,10 +51,6 @@ ALL = "(all)"
 def draw_classes(files: Sequence[Path], report: Report) -> None:
     """Draw the mean of each channel, one panel for each gate: a line for each class, and one over all classes.
 
-    Args:
-        files: ``.png`` and ``.svg``.
-        report: what is drawn.
-
     Source: the paper, figure 6.
     """
     _draw(files, report, report.lines, spread=False)

@@ -25,11 +25,6 @@ class Moments:
 
     The memory that they take does not grow with the number of rows. All that is read is in float64 on the CPU.
 
-    Args:
-        classes: number of classes.
-        channels: number of channels of a row.
-        device: where rows are added up.
-
     Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979:
         Welford's update for a batch of rows instead of one.
     """

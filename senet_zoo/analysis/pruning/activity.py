@@ -105,11 +105,7 @@ class Selection(Protocol):
 
 @dataclass(frozen=True)
 class OfStages:
-    """All gates of some stages.
-
-    Args:
-        stages: by number, as the paper counts.
-    """
+    """All gates of some stages, numbered as in the paper."""
 
     stages: tuple[int, ...]
 

@@ -120,8 +120,8 @@ def _kept(se: SE, share: float) -> int:
     gone = math.floor(share * r + 1e-9)
     if gone == 0:
         raise UsageError(
-            f"a share of channels is rounded down to a multiple of 1/{r}, for these gates keep a hidden unit for each "
-            f"{r} channels, and {share:g} leaves nothing to remove: give at least {1 / r:g}"
+            f"a share of channels is rounded down to a multiple of 1/{r}, because these gates keep a hidden unit for "
+            f"each {r} channels, and {share:g} leaves nothing to remove: give at least {1 / r:g}"
         )
     return r - gone
 

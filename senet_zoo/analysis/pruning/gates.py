@@ -37,13 +37,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """A factor for each channel of a layer.
-
-    Args:
-        layer: name of a convolution or a batch norm.
-        side: of the layer.
-        factors: (channels,).
-    """
+    """A factor for each channel on one side of a layer, which is a convolution or a batch norm; by the layer's name."""
 
     layer: str
     side: Side
@@ -55,11 +49,7 @@ class _Stuck(Exception):
 
 
 class GateFolding:
-    """Finds the layers that take a gate's factors.
-
-    Args:
-        model: a network in eval mode; it is only read.
-    """
+    """Finds the layers that take a gate's factors."""
 
     def __init__(self, model: ConvNet) -> None:
         self._model = model
@@ -69,10 +59,6 @@ class GateFolding:
 
     def scalings(self, gate: str, factors: Tensor) -> tuple[Scaling, ...]:
         """The layers that take these factors in the place of the gate, so that the function stays that of the factors.
-
-        Args:
-            gate: name of its module.
-            factors: one a channel.
 
         Raises:
             UsageError: nothing linear stands beside the gate; the message says what does.

@@ -171,11 +171,7 @@ class Pruning(Protocol):
 
 @dataclass(frozen=True)
 class DropGates:
-    """The gates that a selection chooses, replaced by their means.
-
-    Args:
-        selection: of gates.
-    """
+    """The gates that a selection chooses, replaced by their means."""
 
     selection: Selection
 
@@ -189,11 +185,7 @@ class DropGates:
 
 @dataclass(frozen=True)
 class RemoveChannels:
-    """The channels of the residual sums with the lowest mean excitation.
-
-    Args:
-        share: of each sum's channels.
-    """
+    """The channels of the residual sums with the lowest mean excitation."""
 
     share: float
 

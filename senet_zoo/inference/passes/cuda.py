@@ -18,6 +18,11 @@ from torch import Tensor, fx, nn
 from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.passes.graph import layer_at, only_reader, other_addend, shape_of
 
+MOST_HIDDEN = 256
+"""Hidden units of a gate that a program of `triton_kernels.excite` holds."""
+DEVICES = ("cuda",)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
 
 class Squeezed(nn.Module):
     """Bias and ReLU behind a convolution, in the memory of its result, and shares of the means of that.
@@ -86,12 +91,6 @@ class PointwiseEnd(nn.Module):
         return pointwise_end(h, self.weight, self.bias, gate, shortcut, self.relu)
 
 
-MOST_HIDDEN = 256
-"""Hidden units of a gate that a program of `triton_kernels.excite` holds."""
-DEVICES = ("cuda",)
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-
-
 @dataclass(frozen=True)
 class Kernels:
     """What Triton kernels run.
@@ -128,12 +127,7 @@ def why_unsupported(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def use_kernels(network: fx.GraphModule, dtype: torch.dtype) -> Kernels:
-    """Put the kernels into a network, in place.
-
-    Args:
-        network: canonical, channels last, its nodes with their shapes.
-        dtype: of its maps.
-    """
+    """Put the kernels, in place, into a network: canonical, channels last, its nodes with their shapes."""
     plain: Counter[str] = Counter()
     ends = sum(_end(network, node, plain) for node in list(network.graph.nodes) if node.target is torch.add)
     squeezes = excitations = 0

@@ -38,6 +38,8 @@ SPELLINGS: dict[Callable[..., Any] | str, Callable[..., Any]] = {
 }
 _MUTATING = (operator.iadd, operator.imul, F.relu_, torch.relu_)
 Layer = TypeVar("Layer", bound=nn.Module)
+_OWN_MEMORY = {torch.relu, torch.add, torch.mul, torch.cat, F.max_pool2d, F.avg_pool2d, F.linear, F.pad, "mean"}
+_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, MeanGate)
 
 
 def trace(model: nn.Module) -> tuple[fx.GraphModule, list[str]]:
@@ -216,10 +218,6 @@ def other_addend(total: fx.Node | None, node: fx.Node) -> fx.Node | None:
         return None
     others = [arg for arg in total.args if arg is not node]
     return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) else None
-
-
-_OWN_MEMORY = {torch.relu, torch.add, torch.mul, torch.cat, F.max_pool2d, F.avg_pool2d, F.linear, F.pad, "mean"}
-_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, MeanGate)
 
 
 def makes_new_tensor(traced: fx.GraphModule, node: fx.Node) -> bool:

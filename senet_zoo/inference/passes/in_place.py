@@ -73,8 +73,7 @@ def _is_free(network: fx.GraphModule, arg: object, node: fx.Node) -> bool:
 def fuse_unit_ends(network: fx.GraphModule) -> int:
     """Compute the end of every gated residual unit, ``relu(gate * y + shortcut)``, in two passes over ``y``, in place.
 
-    Args:
-        network: canonical, its nodes with their shapes.
+    The network is canonical, and its nodes know their shapes.
 
     Returns:
         The number of such units.

@@ -41,9 +41,7 @@ def pack(conv: nn.Conv2d, shape: tuple[int, ...] | None) -> Tensor:
 def fuse_convolutions(network: fx.GraphModule, *, sums: bool = True) -> tuple[int, int]:
     """Replace every convolution that oneDNN takes, in place, with the activation or the sum behind it.
 
-    Args:
-        network: canonical, its nodes with their shapes.
-        sums: whether to take in sums.
+    The network is canonical, and its nodes know their shapes.
 
     Returns:
         How many took an activation, and how many a sum.
