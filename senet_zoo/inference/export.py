@@ -116,12 +116,8 @@ def metadata_of(
 ) -> Metadata:
     """The metadata of a network that takes pictures of any size, in float32.
 
-    Args:
-        model: the original.
-        num_classes: number of its logits.
-        in_channels: channels of its pictures.
-        preprocessing: from `prepared`; pictures of other than 3 channels have none.
-        categories: class names; None for those of its weights, if their number fits.
+    ``preprocessing`` comes from `prepared`; pictures of other than 3 channels have none. Without ``categories``, class
+    names are those of the weights, if their number fits.
 
     Raises:
         UsageError: not one category for each logit.

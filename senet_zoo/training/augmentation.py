@@ -94,7 +94,7 @@ class RandAugment(Augmentation):
     """Some operations out of fourteen, each at one strength.
 
     Args:
-        operations: a picture.
+        operations: applied to each picture.
         strength: from 0 to 30.
 
     Source: Cubuk et al., arXiv:1909.13719.
@@ -201,14 +201,8 @@ def blended(
     """A batch blended by mixup or CutMix; where both parameters are above 0, by one of them at random.
 
     Draws from torch's own generator on the CPU. A picture's partner is of the same batch, so that what is blended
-    depends on how many processes and pieces share a step.
-
-    Args:
-        images: normalised.
-        labels: of them.
-        num_classes: of the classifier.
-        mixup: parameter of mixup's Beta distribution; 0 for none.
-        cutmix: the same for CutMix.
+    depends on how many processes and pieces share a step. ``mixup`` and ``cutmix`` are the parameters of their Beta
+    distributions; 0 for none.
 
     Shape: images (N, 3, H, W), labels (N,) -> images of the same shape, and labels (N,) or probabilities
         (N, num_classes).

@@ -79,11 +79,7 @@ class TrainResult:
 def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
     """The recipe with the batch, the learning rate and the length of this run.
 
-    Args:
-        config: what to train.
-        pictures: number of training pictures; a batch is no larger.
-        parts: processes x pieces, among which a batch is divided.
-        progress: told of the learning rate and what was scaled.
+    A batch has no more than all ``pictures``, and is divided among ``parts``: processes x pieces.
 
     Raises:
         UsageError: a batch that cannot be divided equally.

@@ -152,10 +152,7 @@ def check_options(config: TrainConfig) -> None:
 def launched(config: RunConfig, trackers: tuple[str, ...] = (), *, shards: bool = False) -> Iterator["Accelerator"]:
     """Accelerate's view of this process among the others, for one run.
 
-    Args:
-        config: of the run; trackers write to its output folder.
-        trackers: as in `check_machine`.
-        shards: the caller can spread a network over the processes, where the launcher asks for it.
+    ``shards`` says that the caller can spread a network over the processes, where the launcher asks for it.
 
     Raises:
         TrainingError: the other processes cannot be reached, or one of them ended.

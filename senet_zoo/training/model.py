@@ -1,4 +1,4 @@
-"""The network as it is trained: auxiliary classifiers and loss, a running average, fused residual units."""
+"""The network as it is trained: its start, auxiliary classifiers and loss, a running average, fused residual units."""
 
 import copy
 from collections.abc import Callable

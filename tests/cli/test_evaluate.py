@@ -58,6 +58,16 @@ def test_on_a_terminal_a_bar_counts_the_pictures(
     assert "pictures/s" not in out
 
 
+def test_pictures_can_be_decoded_without_other_processes(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*words, "--json"]) == 0
+    by_one = capsys.readouterr().out
+    monkeypatch.delattr("multiprocessing.context.BaseContext.Queue")  # what workers are handed their pictures by
+    assert main([*words[:-1], "0", "--json"]) == 0
+    assert capsys.readouterr().out == by_one
+
+
 def test_json_and_files_hold_the_same(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--per-class", str(tmp_path / "c.csv"), "--confusion", str(tmp_path / "who.png")]
     assert main([*words, "--json", "--protocol", "ten", "--combine", "vote", *files]) == 0
