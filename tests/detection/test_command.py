@@ -9,7 +9,7 @@ import pytest
 
 from senet_zoo.cli import detection as words
 from senet_zoo.cli import evaluate, train
-from senet_zoo.detection import Design, Kind, recipes
+from senet_zoo.detection import Design, Kind, config
 from senet_zoo.errors import DataError, UsageError
 
 LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)
@@ -18,8 +18,8 @@ LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), chann
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe of two steps."""
-    recipe = replace(recipes.SMALL.lasting(2), design=LITTLE, batch=2)
-    monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, "little": recipe})
+    recipe = replace(config.SMALL.lasting(2), design=LITTLE, batch=2)
+    monkeypatch.setattr(config, "RECIPES", {**config.RECIPES, "little": recipe})
 
 
 def parsed(module, *arguments: str) -> argparse.Namespace:
