@@ -30,6 +30,18 @@ BOUND = 1e-4
 Run = Callable[[NDArray[numpy.float32]], NDArray[numpy.float32]]
 
 
+@contextmanager
+def logging_only(least: int, name: str | None = None) -> Iterator[None]:
+    """Let a logger, or the one above all, say nothing below a level."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(least)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def program_of(network: nn.Module, in_channels: int, side: int | None) -> ExportedProgram:
     """Record the network's operations, for pictures of one ``side`` or, if it is None, of any; nothing is computed.
 
@@ -39,20 +51,9 @@ def program_of(network: nn.Module, in_channels: int, side: int | None) -> Export
     height, width = (side, side) if side else (HEIGHT, WIDTH)
     free = {0: Dim.DYNAMIC} if side else {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     example = torch.zeros(BATCH, in_channels, height, width)
-    with torch.no_grad(), _silent("torch.fx.experimental.symbolic_shapes"):
+    # A page of stack is logged if its algebra cannot follow a pool's rounding; it then goes on correctly.
+    with torch.no_grad(), logging_only(logging.CRITICAL, "torch.fx.experimental.symbolic_shapes"):
         return torch.export.export(network, (example,), dynamic_shapes=(free,), strict=False)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """torch.export logs a page of stack if its algebra cannot follow a pool's rounding, and then goes on correctly."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def onnx_model(program: ExportedProgram) -> Any:

@@ -23,7 +23,7 @@ from senet_zoo.data.picture_paths import find_pictures
 from senet_zoo.data.pictures import prepare_picture, read_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
-from senet_zoo.inference.export_files import Run
+from senet_zoo.inference.export_files import Run, logging_only
 from senet_zoo.prediction.exported_model import pixels
 from senet_zoo.prediction.runtimes import Runtime, import_extra
 
@@ -107,10 +107,7 @@ def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
             return None if x is None else {"pictures": x.numpy()}
 
     made = path.with_suffix(".int8.onnx")
-    log = logging.getLogger()
-    level = log.level
-    log.setLevel(logging.ERROR)  # the quantiser recommends a step that folds what is folded
-    try:
+    with logging_only(logging.ERROR):  # the quantiser recommends a step that folds what is folded
         quantization.quantize_static(
             proto,
             made,
@@ -122,8 +119,6 @@ def quantise(path: Path, inputs: Sequence[Tensor]) -> Any:
             reduce_range=True,
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
         )
-    finally:
-        log.setLevel(level)
     proto = onnx.load(made)
     made.unlink()
     return proto
@@ -205,12 +200,6 @@ def _forget_unread(network: fx.GraphModule) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """TorchAO warns of PyTorch's functions that it calls itself."""
-    logger = logging.getLogger("torch.utils._pytree")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with logging_only(logging.ERROR, "torch.utils._pytree"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.graph import layer_at, only_reader, other_addend, shape_of
+from senet_zoo.inference.passes.graph import end_of_sum, erase, layer_at, only_reader, other_addend, shape_of
 
 MOST_HIDDEN = 256
 """Hidden units of a gate that a program of `triton_kernels.excite` holds."""
@@ -157,8 +157,7 @@ def _end(network: fx.GraphModule, total: fx.Node, plain: Counter[str]) -> bool:
         if why := _not_an_end(conv, addend, cast("fx.Node", y), gated, shortcut):
             plain.update([why] if gated else [])
             continue
-        last = only_reader(total)
-        last = last if last is not None and last.target is torch.relu else total
+        last = end_of_sum(total)
         source = cast("fx.Node", y)
         network.add_submodule(f"{source.target}_end", PointwiseEnd(cast("nn.Conv2d", conv), last is not total))
         arguments = (source.args[0], shortcut, *([scale] if gated else []))
@@ -166,8 +165,7 @@ def _end(network: fx.GraphModule, total: fx.Node, plain: Counter[str]) -> bool:
             new = network.graph.call_module(f"{source.target}_end", cast("tuple[fx.Node, ...]", arguments))
         new.meta |= last.meta | {"new_tensor": True}
         last.replace_all_uses_with(new)
-        for node in dict.fromkeys((last, total, addend, source)):
-            network.graph.erase_node(node)
+        erase(network, last, total, addend, source)
         return True
     return False
 

@@ -220,6 +220,18 @@ def other_addend(total: fx.Node | None, node: fx.Node) -> fx.Node | None:
     return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) else None
 
 
+def end_of_sum(total: fx.Node) -> fx.Node:
+    """The ReLU behind a sum, if nothing else reads the sum; otherwise the sum itself."""
+    reader = only_reader(total)
+    return reader if reader is not None and reader.target is torch.relu else total
+
+
+def erase(network: fx.GraphModule, *nodes: fx.Node) -> None:
+    """Erase nodes, each once, the last of them in the graph first."""
+    for node in dict.fromkeys(nodes):
+        network.graph.erase_node(node)
+
+
 def makes_new_tensor(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the result surely lies in memory of its own, never in that of an argument."""
     if node.meta.get("new_tensor"):  # set by the pass that made the node

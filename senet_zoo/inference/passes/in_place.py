@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.passes.graph import (
+    end_of_sum,
+    erase,
     layer_at,
     makes_new_tensor,
     may_overwrite,
@@ -89,15 +91,13 @@ def fuse_unit_ends(network: fx.GraphModule) -> int:
         only_ours = set(y.users) == ({product, scale} if late else {product})
         if not only_ours or not makes_new_tensor(network, y) or shape_of(shortcut) != shape_of(y):
             continue
-        last = only_reader(total)
-        last = last if last is not None and last.target is torch.relu else total
+        last = end_of_sum(total)
         with network.graph.inserting_before(last):
             function = scale_add_ if last is total else scale_add_relu_
             new = network.graph.call_function(function, (y, scale, shortcut))
         new.meta |= last.meta | {"new_tensor": True}
         last.replace_all_uses_with(new)
-        for node in dict.fromkeys((last, total, product)):
-            network.graph.erase_node(node)
+        erase(network, last, total, product)
         fused += 1
     network.graph.eliminate_dead_code()
     return fused

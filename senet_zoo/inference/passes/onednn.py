@@ -9,7 +9,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from senet_zoo.inference.passes.graph import layer_at, may_overwrite, only_reader, other_addend, shape_of
+from senet_zoo.inference.passes.graph import (
+    end_of_sum,
+    erase,
+    layer_at,
+    may_overwrite,
+    only_reader,
+    other_addend,
+    shape_of,
+)
 
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),
@@ -60,14 +68,13 @@ def fuse_convolutions(network: fx.GraphModule, *, sums: bool = True) -> tuple[in
             sums and total is not None and other is not None and other is not x and x not in overwritten
             and shape_of(other) == shape_of(node) and may_overwrite(network, other, total)
         ):  # fmt: skip
-            last = only_reader(total)
-            last = last if last is not None and last.target is torch.relu else total
+            last = end_of_sum(total)
             then = None if last is total else "relu"
             with_sum += 1
             overwritten.add(other)
             arguments: tuple[Any, ...] = (other, x, weight, bias, *_geometry(conv), "add", 1.0, then, [], "")
             _replace(network, last, torch.ops.mkldnn._convolution_pointwise_.binary, arguments)
-            _erase(network, last, total, node)
+            erase(network, last, total, node)
             continue
         name, scalars = _activation(network, total)
         arguments = (x, weight, bias, *_geometry(conv), name, scalars, "")
@@ -75,8 +82,8 @@ def fuse_convolutions(network: fx.GraphModule, *, sums: bool = True) -> tuple[in
         if total is not None and name != "none":
             with_activation += 1
             total.replace_all_uses_with(cast("fx.Node", total.args[0]))
-            _erase(network, total)
-        _erase(network, node)
+            erase(network, total)
+        erase(network, node)
     return with_activation, with_sum
 
 
@@ -113,8 +120,3 @@ def _replace(network: fx.GraphModule, node: fx.Node, function: object, arguments
         new = network.graph.call_function(function, arguments)  # type: ignore[arg-type]
     new.meta |= node.meta | {"new_tensor": True}
     node.replace_all_uses_with(new)
-
-
-def _erase(network: fx.GraphModule, *nodes: fx.Node) -> None:
-    for node in dict.fromkeys(nodes):
-        network.graph.erase_node(node)
