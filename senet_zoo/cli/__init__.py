@@ -14,6 +14,7 @@ from typing import Protocol, TextIO, cast
 from senet_zoo import __version__
 from senet_zoo.cli import (
     benchmark,
+    cache,
     compare,
     convert,
     download,
@@ -62,6 +63,7 @@ COMMANDS: Mapping[str, Command] = {
     "predict": predict,
     "download": download,
     "verify": verify,
+    "cache": cache,
     "publish": publish,
     "convert": convert,
     "manifest": manifest,

@@ -27,15 +27,20 @@ def find_cached(source: HubFile) -> VerifiedFile | None:
     Raises:
         WeightsCorrupted: it is there, but not as published.
     """
+    path = cached_path(source)
+    known = _with_pin(source)
+    if path is None or (known.sha256 is None and _recorded_sha256(path) is None):
+        return None  # not there, or nothing to check it against without asking
+    return _verified(known, path)
+
+
+def cached_path(source: HubFile) -> Path | None:
+    """Where an earlier download left the file, not verified; None where it is not."""
     from huggingface_hub import try_to_load_from_cache
 
     known = _with_pin(source)
     path = try_to_load_from_cache(known.repo, known.filename, cache_dir=settings.hub_cache(), revision=_asked(known))
-    if not isinstance(path, str):
-        return None
-    if known.sha256 is None and _recorded_sha256(Path(path)) is None:
-        return None  # nothing to check it against without asking
-    return _verified(known, Path(path))
+    return Path(path) if isinstance(path, str) else None
 
 
 def recorded_sha256(source: HubFile) -> str | None:

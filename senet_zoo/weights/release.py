@@ -33,7 +33,7 @@ def find_cached(source: ReleaseFile) -> VerifiedFile | None:
     Raises:
         WeightsCorrupted: it is there, but not as it was written.
     """
-    pin, path = cache.load_pin(_pin_name(source)), _converted(source)
+    pin, path = cache.load_pin(_pin_name(source)), converted_path(source)
     if pin is None or not path.is_file():
         return None
     return verify(path, pin.sha256, pin.size)
@@ -63,7 +63,7 @@ def download(source: ReleaseFile) -> VerifiedFile:
             python=" as weights=",
             command_line=" as --weights",
         )
-    path = _converted(source)
+    path = converted_path(source)
     try:
         with scratch_file(path) as part:
             sha256 = _download(source, part)
@@ -103,7 +103,8 @@ def _pin_name(source: ReleaseFile) -> str:
     return f"{source.url} {source.sha256_prefix}"
 
 
-def _converted(source: ReleaseFile) -> Path:
+def converted_path(source: ReleaseFile) -> Path:
+    """Where the converted file is kept."""
     return settings.zoo_cache() / "releases" / f"{Path(source.filename).stem}.safetensors"
 
 
