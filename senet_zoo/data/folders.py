@@ -90,10 +90,14 @@ def _parts(folder: Path) -> dict[Split, Path]:
         parts[split] = path
     others = [path for path in subfolders if path not in parts.values()]
     if not parts:
-        if called and not any(path not in called for path in others):
+        if len(set(called.values())) > 1 or (called and len(called) == len(subfolders)):
             raise DataError(
                 f"{_names(called)} in {folder} are called as parts of a data set are, not as classes, and hold no "
                 "subfolder for each class: sort their pictures into subfolders, or name a file of labels (--labels)"
+            )
+        if called:
+            _log.warning(
+                "%s: %s is taken for a class, though a part of a data set is called so", folder, _names(called)
             )
         return {}
     strange = [path for path in others if holds_picture(path)]

@@ -139,6 +139,8 @@ def _decode(file: BinaryIO, name: str) -> "Image":
 def _formats(file: BinaryIO) -> tuple[str, ...]:
     head = file.read(64)
     file.seek(0)
+    if not head:
+        raise PictureError("a picture must be whole, and this file is empty: restore it, or leave it out")
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head:
         try:
             from pillow_heif import register_heif_opener

@@ -145,6 +145,12 @@ def test_a_broken_file_is_named(tmp_path: Path, what: str) -> None:
         read_picture(path)
 
 
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    touch(tmp_path, "x.jpg")
+    with pytest.raises(PictureError, match=r"x\.jpg: .* this file is empty: restore it"):
+        read_picture(tmp_path / "x.jpg")
+
+
 def test_numbers_without_an_agreed_white_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "floats.tiff")
     Image.fromarray(np.full((8, 8), 70000, dtype=np.int32)).save(tmp_path / "wide.tiff")

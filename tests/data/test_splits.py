@@ -80,6 +80,22 @@ def test_parts_without_classes_are_not_taken_for_classes(tmp_path: Path) -> None
         train_and_val(str(tmp_path))
 
 
+@pytest.mark.parametrize("names", [("train", "test"), ("train", "valid", "sample"), ("test1", "Training", "x", "y")])
+def test_two_parts_are_never_two_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        paint(tmp_path / name)
+    with pytest.raises(DataError, match="called as parts of a data set are, not as classes"):
+        open_data(str(tmp_path))
+
+
+def test_a_class_called_as_a_part_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("test", "control"):
+        paint(tmp_path / name)
+    assert open_data(str(tmp_path)).classes == ("control", "test")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "test is taken for a class" in line
+
+
 def test_what_lies_beside_two_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tree(tmp_path, train=2, val=1)
     paint(tmp_path / "unlabelled")
