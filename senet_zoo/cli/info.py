@@ -214,7 +214,7 @@ def _source_facts(source: "Source") -> list[tuple[str, str]]:
         sha256 = source.sha256 or "not known; the bytes are checked against the sha256 that the hub itself reports"
         place = f"{source.repo}, {source.filename}, {size}"
         return [("hub file", place), ("commit", commit), ("sha256", sha256)]
-    return [("release file", f"{source.url}, {size}"), ("sha256", f"starts with {source.sha256_prefix}")]
+    return [("release file", f"{source.url}, {size}"), ("sha256", source.proof)]
 
 
 def _print_facts(facts: list[tuple[str, str]], indent: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.models import build
 from senet_zoo.errors import DataError, UsageError
+from senet_zoo.support.files import folder_lock
 from senet_zoo.training.batches import Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.distributed import check_machine, launched
@@ -256,7 +258,10 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     refuse_finished(config)
     train, val = read_coco(config.data, "train"), read_coco(config.data, "val")
     check_classes(val, train.classes)
-    with launched(config) as accelerator:
+    with (
+        launched(config) as accelerator,
+        folder_lock(config.folder) if accelerator.is_main_process else nullcontext(),
+    ):
         progress = progress or Progress(silent=not accelerator.is_main_process)
         try:
             for split, data in (("train", train), ("val", val)):

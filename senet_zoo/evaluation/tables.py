@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.metrics import Evaluation
 from senet_zoo.support.files import atomic_file
+from senet_zoo.weights.foreign_files import MARK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +93,7 @@ def plot_confusion(
         columns = classes if columns is None else columns
         axes.set_xticks(range(len(columns)), [plot_label(name) for name in columns], rotation=90)
         axes.set_yticks(range(len(classes)), [plot_label(name) for name in classes])
-    figure.savefig(file, dpi=110, metadata={"Software": None})
+    figure.savefig(file, dpi=110, metadata={"Software": MARK})
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import disk_usage
+from shutil import disk_usage, rmtree
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from senet_zoo.errors import (
 
 ABANDONED = 86400.0
 """Seconds after which a part that nobody writes to belongs to a process that was killed."""
+LOCK = ".senet_zoo.lock"
 MOST_BYTES = 2**31 - 1
 """Of a file that `read_whole` reads: what protobuf allows; the authors' largest file, SENet-154, has 440 MiB."""
 
@@ -44,11 +45,77 @@ def scratch_file(path: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove parts of files that killed processes left in a folder a day ago or earlier."""
+    """Remove parts of files, and of folders, that killed processes left in a folder a day ago or earlier."""
     for part in folder.glob(f".*.{'[0-9a-f]' * 32}.part"):
         with suppress(OSError):  # another process was quicker
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
+            if time.time() - part.lstat().st_mtime > ABANDONED:
+                rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside ``folder`` that nobody else uses; it is removed when the block ends.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
+    part = folder / f".save.{uuid.uuid4().hex}.part"
+    part.mkdir()
+    try:
+        yield part
+    finally:
+        rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def folder_lock(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Keep other processes from filling the same folder; the lock of a process that is killed is gone with it.
+
+    Where the system or the disk knows no locks, there is none.
+
+    Args:
+        folder: made where there is none.
+        wait: seconds to wait for another process.
+
+    Raises:
+        UsageError: another process fills it, or it cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path, end = folder / LOCK, time.monotonic() + wait
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as e:
+            raise UsageError(f"{folder} cannot be written: {e.strerror}; choose another folder") from e
+        try:
+            # A lock of POSIX, which the workers that a run starts do not inherit.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno not in (errno.EACCES, errno.EAGAIN):
+                break  # a disk without locks
+            file.close()
+            if time.monotonic() >= end:
+                raise UsageError(
+                    f"another process is writing to {folder}; wait until it ends, or choose another folder"
+                ) from e
+            time.sleep(0.05)
+            continue
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # whoever had it removed it meanwhile
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
 
 
 @contextmanager

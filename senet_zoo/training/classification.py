@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -17,6 +18,7 @@ from senet_zoo.data.picture_paths import decoded
 from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.evaluation.tables import plot_confusion
 from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.support.files import folder_lock
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
     LabelledBatch,
@@ -38,6 +40,7 @@ from senet_zoo.training.recipes import TrainRecipe, values_of
 from senet_zoo.training.run import Run, Task, refuse_finished
 from senet_zoo.weights.catalogue import split_name
 from senet_zoo.weights.config import check_license
+from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.save import save_pretrained
 
@@ -427,12 +430,16 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     check_machine(config, config.trackers)
     check_options(config)
     refuse_finished(config)
+    refuse_foreign(config.folder)
     if config.license is not None:
         check_license(config.license)
     train, val = train_and_val(
         config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
     )
-    with launched(config, config.trackers, shards=True) as accelerator:
+    with (
+        launched(config, config.trackers, shards=True) as accelerator,
+        folder_lock(config.folder) if accelerator.is_main_process else nullcontext(),
+    ):
         progress = progress or Progress(silent=not accelerator.is_main_process)
         pieces = config.pieces
         try:

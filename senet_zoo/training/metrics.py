@@ -17,6 +17,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.batches import Share, resumable
+from senet_zoo.weights.foreign_files import MARK
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -92,7 +93,7 @@ def plot_curves(file: Path, history: Sequence[EpochRow], kept: int) -> None:
         axes.axvline(kept, color="grey", linewidth=0.8, linestyle=":")
         axes.grid(alpha=0.3)
     loss.legend()
-    figure.savefig(file, dpi=110, metadata={"Software": None})
+    figure.savefig(file, dpi=110, metadata={"Software": MARK})
 
 
 @dataclass(frozen=True, eq=False)

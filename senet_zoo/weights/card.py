@@ -1,6 +1,7 @@
 """The model card: what a stranger reads on a hub before loading, as README.md beside the tensors."""
 
 import json
+import re
 
 from senet_zoo.errors import UnknownModelError, UnknownWeightsError
 from senet_zoo.networks import registry
@@ -142,7 +143,7 @@ def _file(config: FolderConfig, row: WeightsRow | None) -> list[str]:
         lines.append(f"- published weights that it is, or was trained on from: `{provenance.base}`")
     if row is not None and row.origin:
         lines.append(f"- trained at first by: {_cell(row.origin)}")
-    if row is not None and row.license == provenance.license:
+    if row is not None and provenance.license and (row.license or "").lower() == provenance.license:
         lines.append(f"- who says so of the licence: {_cell(row.license_source)}")
     return [*lines, ""]
 
@@ -160,5 +161,6 @@ def _quoted(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that cannot leave its cell or line, nor become a tag of HTML."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A text that cannot leave its cell or line, nor become a tag of HTML, a link or a terminal's command."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return re.sub(r"([|\\`\[\]!])", r"\\\1", " ".join(plain.split())).replace("<", "&lt;").replace(">", "&gt;")

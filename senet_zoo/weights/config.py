@@ -225,6 +225,10 @@ def _from_timm(data: Mapping[str, object], where: str) -> FolderConfig:
     theirs = read_timm(data, where)
     written = {} if theirs.ours is None else theirs.ours
     ours = read_as(_TimmAdditions, written, f"{where}.{OURS}", {"num_classes": theirs.num_classes})
+    if (
+        "transformers_version" in data
+    ):  # it saved the folder again, perhaps after training: other tensors, other answers
+        ours = _TimmAdditions(None, None)
     return FolderConfig(
         architecture=theirs.model.name,
         se=theirs.model.se,

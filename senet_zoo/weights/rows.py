@@ -94,6 +94,13 @@ class ReleaseFile:
     dialect: Annotated[str, _DIALECT]
 
     @property
+    def proof(self) -> str:
+        """What is known of the sha256, and how much that proves."""
+        digits = len(self.sha256_prefix)
+        weak = "" if digits >= 32 else f": {digits} of 64 hex digits, which tell damage but not a forgery"
+        return f"starts with {self.sha256_prefix}{weak}"
+
+    @property
     def filename(self) -> str:
         """The last part of the address."""
         return PurePosixPath(self.url).name

@@ -1,40 +1,54 @@
 """A model as a folder: its tensors, a config with what rebuilds the network around them, and a model card."""
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError, WeightsError
+from senet_zoo.errors import ManifestError, UsageError, WeightsError, WeightsMismatch
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.widths import Widths
-from senet_zoo.support.files import atomic_file, disk_error, expanded
+from senet_zoo.support.files import disk_error, expanded, folder_lock, scratch_folder
 from senet_zoo.weights.card import CARD, model_card
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import (
+    CONFIG,
     HUB,
+    LICENSE,
+    PROCESSOR,
     TENSORS,
     FolderConfig,
     Provenance,
     check_license,
+    read_config,
     saved_config,
     write_config,
 )
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.download import locate
-from senet_zoo.weights.fingerprint import fingerprint_if_any
+from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
+from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.libraries import target_of
+from senet_zoo.weights.load import open_checkpoint, shapes_of
 from senet_zoo.weights.rows import Metric
+
+_log = logging.getLogger("senet_zoo")
+
+WAIT = 30.0
+"""Seconds for which a save waits for another process that saves to the same folder."""
 
 
 def save_pretrained(
-    model: ConvNet,
+    model: nn.Module,
     folder: str | Path,
     *,
     preprocessing: Preprocessing | None = None,
@@ -50,8 +64,9 @@ def save_pretrained(
     `senet_zoo.integrations.transformers` says.
 
     Args:
-        model: a network of the zoo, variants included.
-        folder: made where there is none; files of an earlier save are replaced.
+        model: a network of the zoo, variants included; torch.compile, DataParallel, DistributedDataParallel and
+            AveragedModel are unwrapped. Its classifier may be one of your own, of the same kind and any width.
+        folder: made where there is none; files of an earlier save are replaced, files of others never.
         preprocessing: from a picture to the input; by default that of the weights the model was loaded with.
         categories: class names, one a logit; or the index of each, as torchvision's ``class_to_idx``. By default those
             of the weights, unless the classifier is a fresh one.
@@ -61,7 +76,8 @@ def save_pretrained(
             once a tensor has changed.
 
     Raises:
-        UsageError: a network that no name of the zoo spells, or another number of categories than of logits.
+        UsageError: a network that no name of the zoo spells, or that the name does not rebuild; another number of
+            categories than of logits; a file of others in the way; another process that writes there.
         WeightsUnavailable: the disk did not take it; nothing half-written is left.
 
     Example:
@@ -74,13 +90,15 @@ def save_pretrained(
         >>> again.spec.se.reduction, again.num_classes
         (4, 5)
     """
+    model = unwrapped(model)
+    num_classes = _logits(model)
     record = model.weights if isinstance(model.weights, Weights | FolderConfig) else None
     if preprocessing is None and record is not None:
         preprocessing = record.preprocessing
     known = (record.categories if record else None) or ()
-    if categories is None and known and len(known) == model.num_classes:
+    if categories is None and known and len(known) == num_classes:
         categories = known
-    categories = None if categories is None else _class_names(categories, model.num_classes)
+    categories = None if categories is None else _class_names(categories, num_classes)
     if license is not None:
         check_license(license)
     entry, widths = architecture_of(model.spec)
@@ -89,31 +107,101 @@ def save_pretrained(
     tensors = model.state_dict()
     if timm is not None:
         tensors = timm.tensors(model, tensors)
-    sha256 = safetensors.write(target / TENSORS, tensors, {"format": "pt", "model": entry.name})
-    provenance = _provenance(model, record, sha256)
-    provenance = replace(
-        provenance,
-        license=license or provenance.license,
-        metrics=provenance.metrics if metrics is None else metrics,
-    )
-    config = FolderConfig(
-        architecture=entry.name,
-        se=model.spec.se,
-        num_classes=model.num_classes,
-        in_channels=model.in_channels,
-        preprocessing=preprocessing,
-        categories=categories,
-        provenance=provenance,
-        fingerprint=fingerprint_if_any(model, preprocessing),
-        timm=None if timm is None else timm.name,
-        widths=widths,
-    )
-    write_config(target, config)
+    refuse_foreign(target)
     try:
-        with atomic_file(target / CARD) as file:
-            file.write(model_card(config, parameters=parameters_of(model)).encode())
+        with folder_lock(target, wait=WAIT), scratch_folder(target) as made:
+            sha256 = safetensors.write(made / TENSORS, tensors, {"format": "pt", "model": entry.name})
+            provenance = _provenance(model, record, sha256)
+            provenance = replace(
+                provenance,
+                license=license or provenance.license,
+                metrics=provenance.metrics if metrics is None else metrics,
+            )
+            config = FolderConfig(
+                architecture=entry.name,
+                se=model.spec.se,
+                num_classes=num_classes,
+                in_channels=model.in_channels,
+                preprocessing=preprocessing,
+                categories=categories,
+                provenance=provenance,
+                fingerprint=fingerprint_if_any(model, preprocessing),
+                timm=None if timm is None else timm.name,
+                widths=widths,
+            )
+            write_config(made, config)
+            (made / CARD).write_text(model_card(config, parameters=parameters_of(model)), encoding="utf-8")
+            _read_back(made, config)
+            # The config last: until then the one that is there names other tensors, which is noticed.
+            for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
+                path.replace(target / path.name)
+            if config.preprocessing is None or config.timm is not None:
+                (target / PROCESSOR).unlink(missing_ok=True)  # of an earlier save
     except OSError as e:
         raise disk_error(e, target, "the path") from e
+
+
+def unwrapped(model: nn.Module) -> ConvNet:
+    """The network inside of what compiles, distributes or averages it.
+
+    Raises:
+        UsageError: there is no network of the zoo inside.
+    """
+    inner: object = model
+    while not isinstance(inner, ConvNet):
+        found = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+        if not isinstance(found, nn.Module):
+            raise UsageError(
+                f"a network of the zoo is saved, bare or in torch.compile, DataParallel, DistributedDataParallel or "
+                f"AveragedModel, got {type(model).__name__}; save its state_dict() with safetensors"
+            )
+        inner = found
+    return inner
+
+
+def _logits(model: ConvNet) -> int:
+    """How many logits the classifier gives that the network has by now.
+
+    Raises:
+        UsageError: it is of another kind than the network's own.
+    """
+    weight = getattr(model.classifier, "weight", None)
+    found = 0 if weight is None else len(weight)
+    usual = on_meta(model.spec, num_classes=found, in_channels=model.in_channels).classifier
+    if type(model.classifier) is not type(usual) or shapes_of(model.classifier) != shapes_of(usual):
+        raise UsageError(
+            f"a network is saved with a classifier of its own kind, {usual}, got {str(model.classifier)[:200]}; put "
+            f"one there, model.reset_classifier({model.num_classes or 10}), or save the state_dict() with safetensors"
+        )
+    return found
+
+
+def _read_back(folder: Path, config: FolderConfig) -> None:
+    """Read what was written as `from_pretrained` will read it, and ask the network for the same answer.
+
+    Raises:
+        UsageError: it cannot be read, or is another function than the network that was to be saved.
+    """
+    try:
+        checkpoint = open_checkpoint(folder / TENSORS)
+        read = read_config(folder)
+        net = checkpoint.matching_network(registry.find(read.architecture), read.spec, read.num_classes)
+        checkpoint.load_into(net)
+    except (ManifestError, WeightsMismatch) as e:
+        text = str(e).replace(f"{folder}/", "")
+        raise UsageError(
+            f"a network is saved so that it can be read again, and this one cannot: {text}. Undo what changed its "
+            f"layers, or save the state_dict() with safetensors"
+        ) from e
+    if config.fingerprint is None:
+        return
+    deviation = compare(net.float(), config.preprocessing or UNSAID, config.fingerprint)
+    if not deviation.ok:
+        raise UsageError(
+            f"a network is saved under the name that rebuilds it, but {config.architecture} with these tensors is "
+            f"another function than this network ({deviation.where}): a layer of it was replaced or set otherwise. "
+            f"Undo that, or save the state_dict() with safetensors"
+        )
 
 
 def _class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int) -> tuple[str, ...]:
@@ -181,11 +269,24 @@ def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: s
     """What is still true of the tensors in a file of that sha256, of all that was known of those loaded once."""
     if isinstance(record, Weights):
         metrics = record.metrics if _is_published(model, record) else ()
-        return Provenance(sha256, record.name, record.row.license, metrics)
+        return Provenance(sha256, record.name, _spdx(record), metrics)
     known = record.provenance if record else None
     if known is None:
         return Provenance(sha256)
     return Provenance(sha256, known.base, known.license, known.metrics if known.sha256 == sha256 else ())
+
+
+def _spdx(weights: Weights) -> str | None:
+    """The licence of published weights as a card names it; None, and a warning, where it is no SPDX name."""
+    found = (weights.row.license or "").lower()
+    if not found or re.fullmatch(LICENSE, found):
+        return found or None
+    _log.warning(
+        "the licence of %s is %r, which is no SPDX name; the saved model names none: pass license=...",
+        weights.name,
+        weights.row.license,
+    )
+    return None
 
 
 def _is_published(model: ConvNet, weights: Weights) -> bool:

@@ -189,7 +189,9 @@ def _find_own(target: str | Path) -> tuple[Path, Dialect | None, str]:
 
 def _find_published(row: WeightsRow) -> tuple[Path, Dialect | None, str]:
     located = locate(row)
-    return located.path, located.dialect, f"{located.path}, from {located.source}"
+    proofs = [each.proof for each in row.sources if isinstance(each, ReleaseFile) and each.url == located.source]
+    known = f", whose sha256 {proofs[0]}" if proofs else ""
+    return located.path, located.dialect, f"{located.path}, from {located.source}{known}"
 
 
 def _in_kit(folder: Path, row: WeightsRow) -> _Request:
