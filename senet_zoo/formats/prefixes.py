@@ -176,11 +176,14 @@ def _below(prefix: str, group: list[str]) -> list[str]:
 
 def _selection(prefix: str, group: list[str], fit: _Fit, keys: Collection[str]) -> Selection:
     names = {key: key.removeprefix(prefix) for key in group}
-    if prefix:
-        _log.info("the tensors under %r are taken", prefix)
-    others = [key for key in keys if key not in names]
+    others = [key for key in keys if key not in names and key.rpartition(".")[2] != "n_averaged"]
     if others:
-        _log.info("%d tensors that do not start so are left out, such as %s", len(others), _shown(others[0]))
+        _log.warning(
+            "the network's tensors are those under %r; %d others are left out, such as %s",
+            prefix,
+            len(others),
+            _shown(others[0]),
+        )
     if fit.left_out:
         _log.warning(
             "%d tensors are left out, which have no part in the network or are a head of several layers: %s",

@@ -193,4 +193,6 @@ _MNASNET_RULES = [
     Rule("classifier.{wb}", "classifier.{wb}"),
 ]
 
-TIMM_MNASNET = Dialect("timm_mnasnet", "timm semnasnet_100", *two_way(_MNASNET_RULES))
+TIMM_MNASNET = Dialect(
+    "timm_mnasnet", "timm's mobile networks, of which semnasnet_100 is here", *two_way(_MNASNET_RULES)
+)
