@@ -234,6 +234,8 @@ def _by_name(content: object, path: Path) -> dict[str, StoredTensor]:
                 )
             for key, each in value.items():
                 if isinstance(each, StoredTensor):
+                    if f"{name}{key}" in found:
+                        raise WeightsMismatch(f"{path} holds two tensors of the name {name[:80]}{key[:80]}; save one")
                     found[f"{name}{key}"] = each
                 else:
                     below.append((f"{name}{key}.", each))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from senet_zoo.errors import WeightsUnsafe
+from senet_zoo.errors import WeightsMismatch, WeightsUnsafe
 from senet_zoo.formats.pickles import Bystander, Name, NotReadable, PickleMachine
 from senet_zoo.formats.safetensors import MOST_DIMENSIONS, MOST_VALUES
 
@@ -146,6 +146,7 @@ class TorchMachine(PickleMachine):
 
         Raises:
             WeightsUnsafe: the function may be code.
+            WeightsMismatch: it is what a plain pickle of tensors calls.
         """
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise NotReadable("a value is called that is no function")
@@ -175,6 +176,11 @@ class TorchMachine(PickleMachine):
                 return tensor
             case "torch._tensor _rebuild_from_type_v2", (Name() as inner, _, tuple() as inputs, _):
                 return self.call(inner, inputs)
+            case "torch.storage _load_from_bytes", _:
+                raise WeightsMismatch(
+                    f"{self._path} is a plain pickle of tensors, not a file of torch.save, and is not read; save them "
+                    f"with torch.save or safetensors"
+                )
             case text, _ if text in _UNREADABLE:
                 return StoredTensor(None, torch.uint8, (), (), 0, _UNREADABLE[text])
             case text, _ if text in _INERT or module in _INERT_MODULES or module == "numpy.dtypes":

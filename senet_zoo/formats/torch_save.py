@@ -225,7 +225,9 @@ def _filled(file: IO[bytes], size: int) -> bytearray | None:
 def _read_old(file: IO[bytes], path: Path) -> SavedFile:
     """A file from before PyTorch 1.6: pickles one after another, then the storages."""
     if _run(file, path) != _MAGIC:
-        raise _damaged(path, "it does not start as one; a plain pickle is not read, save its tensors with safetensors")
+        raise WeightsMismatch(
+            f"{path} is a plain pickle, not a file of torch.save, and is not read; save its tensors with safetensors"
+        )
     if _run(file, path) != _PROTOCOL:
         raise _damaged(path, "it is of another version")
     system = _run(file, path)

@@ -293,3 +293,23 @@ def test_a_program_is_no_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(exported.getvalue())
     with pytest.raises(WeightsMismatch, match=r"torch\.export\.load"):
         read_container(tmp_path / "net.pt2")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_that_torch_writes_is_read(protocol: int, tmp_path: Path) -> None:
+    content = {"state_dict": {"w": torch.ones(2)}, "args": argparse.Namespace(a={1}), "best": np.float32(0.5)}
+    torch.save(content, tmp_path / "a.pth", pickle_protocol=protocol)
+    assert read_container(tmp_path / "a.pth").tensors["w"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("content", [{"w": torch.ones(2)}, {"model": {"w": np.ones(2)}}, {"epoch": 3}])
+def test_a_plain_pickle_is_named_for_what_it_is(content: object, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(WeightsMismatch, match="is a plain pickle"):
+        read_container(tmp_path / "a.pkl")
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.pth", {"net": {"a.w": torch.ones(1)}, "net.a": {"w": torch.zeros(1)}})
+    with pytest.raises(WeightsMismatch, match=r"two tensors of the name net\.a\.w"):
+        read_container(tmp_path / "a.pth")
