@@ -56,7 +56,7 @@ def inference(args: argparse.Namespace, x: Tensor) -> Candidates:
     """By name, what makes each; ``X, plain`` is the twin without gates, treated like X."""
 
     def ours(name: str) -> nn.Module:
-        return senet_zoo.create_model(name, device=x.device)
+        return senet_zoo.create_model(name, device=x.device).eval()
 
     def eager(model: nn.Module, layout: torch.memory_format = torch.channels_last) -> Work:
         return partial(model.eval().to(x.device, x.dtype, memory_format=layout), x)

@@ -88,7 +88,7 @@ def networks(name: str) -> dict[str, nn.Module]:
         found = {"timm": theirs, f"timm{PLAIN}": gateless(copy.deepcopy(theirs))}
     else:
         ours, found = settled(senet_zoo.create_model(name)), {}
-    twin = senet_zoo.create_model(MODELS[name].twin)
+    twin = senet_zoo.create_model(MODELS[name].twin).eval()
     twin.load_state_dict({key: value for key, value in ours.state_dict().items() if key in twin.state_dict()})
     found |= {"zoo": ours, f"zoo{PLAIN}": twin}
     if name in TORCHVISION:

@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     keep_freed_memory()
     try:
-        model = senet_zoo.create_model(args.model)
+        model = senet_zoo.create_model(args.model).eval()
         size = args.size or model.spec.input_size
         sizes = (size, size * 3 // 4 | 1)
         fast = senet_zoo.optimize(model, sizes=sizes, batch=args.batch, rounds=0)

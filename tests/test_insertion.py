@@ -447,6 +447,6 @@ def test_a_networks_own_gates_are_neither_hidden_nor_removed() -> None:
         remove_se(nn.Linear(1, 1))
     assert list(gates(insert_se(model, where="0", example=SMALL))) == ["0.se", "1"]
     assert list(gates(remove_se(model))) == ["1"]
-    zoo = create_model("se_resnet20")
+    zoo = create_model("se_resnet20").eval()
     with pytest.raises(UsageError, match=r"stages.0.0 has a gate of its own, stages.0.0.se"):
         insert_se(zoo, where="stages.0.0", example=SMALL)

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = create_model(name, pretrained=tagged, weights=weights, device=arguments.device)
     size = arguments.size or default_sizes(model)[0]
     fast = optimize(
-        model,
+        model.eval(),  # the network of a name starts in training mode
         dtype=torch.bfloat16 if arguments.bf16 else None,
         compile=arguments.compile,
         backend=arguments.backend,

@@ -219,7 +219,7 @@ def candidates(name: str, load: Workload, device: torch.device) -> Iterator[tupl
         UsageError: it cannot run on such pictures.
         OptimizationError: as in `senet_zoo.optimize`.
     """
-    model = _with_constant_gates(create_model(name, device=device))
+    model = _with_constant_gates(create_model(name, device=device).eval())
     size = load.size or model.spec.input_size
     x = torch.randn(load.batch, 3, size, size, device=device)
     eager = _training(name, x, load.dtype) if load.train else partial(_cast(model, load.dtype), x.to(load.dtype))

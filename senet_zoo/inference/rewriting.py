@@ -45,7 +45,7 @@ def rewrite(model: nn.Module) -> Rewriting:
 
     Example:
         >>> import senet_zoo
-        >>> rewriting = rewrite(senet_zoo.create_model("se_resnet50"))
+        >>> rewriting = rewrite(senet_zoo.create_model("se_resnet50").eval())
         >>> rewriting.folded, len(rewriting.early), rewriting.late
         (53, 16, {})
     """

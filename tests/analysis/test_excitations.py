@@ -99,9 +99,9 @@ def test_chosen_stages_keep_their_numbers() -> None:
 
 
 def test_inserted_gates_keep_the_name_of_their_module() -> None:
-    plain = senet_zoo.insert_se(senet_zoo.create_model("resnet20"), example=torch.zeros(1, 3, 32, 32))
+    plain = senet_zoo.insert_se(senet_zoo.create_model("resnet20").eval(), example=torch.zeros(1, 3, 32, 32))
     assert list(plain.excitations(torch.zeros(1, 3, 32, 32))) == list(gates(plain))
-    both = senet_zoo.create_model("se_resnet20")
+    both = senet_zoo.create_model("se_resnet20").eval()
     senet_zoo.insert_se(both, where=["stages.0.1.branch", "stages.1"], example=torch.zeros(1, 3, 32, 32))
     found = both.excitations(torch.zeros(1, 3, 32, 32))
     own = names_of("se_resnet20")

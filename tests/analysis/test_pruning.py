@@ -257,7 +257,7 @@ def test_bad_networks_and_pictures_are_refused() -> None:
 
 
 def test_blocks_without_gates_are_a_value() -> None:
-    model = senet_zoo.create_model("se_resnet50", se=SE(stages=(3, 4), without=((4, 6),)))
+    model = senet_zoo.create_model("se_resnet50", se=SE(stages=(3, 4), without=((4, 6),))).eval()
     names = paper_names(model, model.spec.stage_numbers).values()
     assert set(names) == {f"SE_3_{i}" for i in range(1, 5)} | {f"SE_4_{i}" for i in range(1, 6)}
     assert isinstance(model.stages[2][5].se, nn.Identity)

@@ -194,7 +194,7 @@ def test_what_reads_a_spec_reads_this_one(slim: ConvNet) -> None:
     assert cost.parameters(slim) == sum(tensor.numel() for tensor in slim.parameters())
     # Every convolution has a sum's channels on one side, so that a quarter of its arithmetic goes; shortcuts have them
     # on both, and the stem's input stays.
-    whole = senet_zoo.create_model("se_resnet20")
+    whole = senet_zoo.create_model("se_resnet20").eval()
     for ours, theirs in zip(cost.by_module(slim), cost.by_module(whole), strict=True):
         if ours.kind == "Conv2d":
             left = 9 / 16 if "shortcut" in ours.name else 3 / 4
@@ -249,7 +249,7 @@ def test_a_gate_of_the_names_own_reduction_does_not_hide_the_widths(tmp_path: Pa
 
 
 def test_a_detector_on_it_is_rebuilt(tmp_path: Path) -> None:
-    network = senet_zoo.create_model("se_resnet18", num_classes=0)
+    network = senet_zoo.create_model("se_resnet18", num_classes=0).eval()
     network = remove_channels(randomise(network), pictures(2).float(), 0.5)
     design = Design(side=64, longest=64, channels=8)
     detector = build(Kind.RETINANET, network, 3, design=design)

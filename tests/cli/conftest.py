@@ -22,7 +22,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def random_weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = senet_zoo.create_model("se_resnet20", num_classes=10)
+    model = senet_zoo.create_model("se_resnet20", num_classes=10).eval()
     path = tmp_path / "random.safetensors"
     safetensors.write(path, model.state_dict(), {})
     return path

@@ -58,7 +58,7 @@ def test_a_torchvision_network_scores_what_its_own_transforms_and_a_plain_loop_g
 ) -> None:
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18(num_classes=6).eval()
-    ours = senet_zoo.create_model("resnet18b", num_classes=6)
+    ours = senet_zoo.create_model("resnet18b", num_classes=6).eval()
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     senet_zoo.load_checkpoint(ours, tmp_path / "theirs.pth")
     transforms = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
@@ -201,7 +201,7 @@ from senet_zoo.evaluation import LogitNames, evaluate
 from senet_zoo.support.distributed import joined_ranks
 
 torch.manual_seed(0)
-model = create_model("se_resnet20", num_classes=3)
+model = create_model("se_resnet20", num_classes=3).eval()
 with joined_ranks() as ranks:
     found = evaluate(
         model, open_data(sys.argv[1]), Preprocessing(size=16, resize=18), LogitNames(("ant", "bee", "cow")), batch=1
@@ -218,7 +218,7 @@ def test_two_processes_count_every_picture_once(folder: Path) -> None:
     first, second = (json.loads(each.said) for each in ended)
     assert first == second
     torch.manual_seed(0)
-    model = senet_zoo.create_model("se_resnet20", num_classes=3)
+    model = senet_zoo.create_model("se_resnet20", num_classes=3).eval()
     alone = evaluate(model, open_data(str(folder)), SMALL, LogitNames(("ant", "bee", "cow")), batch=1)
     assert (first["count"], first["top1"], first["top5"]) == (20, alone.top1, alone.top5)
     assert tuple(map(tuple, first["confusion"])) == alone.confusion

@@ -207,9 +207,8 @@ def test_densenets_of_before_torchvision_0_3_are_read():
 @pytest.mark.parametrize(
     ("name", "doubt"),
     {
-        "pytorchcv seresnet50": "only the second is a network of this zoo",
-        "pytorchcv sepreresnet50b": "only the first is a network of this zoo",
-        "pytorchcv resneta50b": None,
+        "pytorchcv seresnet50": "stride in the first 1x1",
+        "pytorchcv sepreresnet50b": "stride in the first 1x1",
         "pytorchcv seresnet18": None,
         "pytorchcv seresnext50_32x4d": None,
         "pytorchcv preresnet164bn_cifar10": None,

@@ -83,7 +83,7 @@ def test_timms_file_gives_timms_logits_and_the_second_load_asks_nobody(hub, own_
 @pytest.fixture
 def small(hub, own_manifest):
     """``se_resnet20.cifar10`` as a published file of random weights; gives the network."""
-    net = senet_zoo.create_model("se_resnet20", num_classes=10)
+    net = senet_zoo.create_model("se_resnet20", num_classes=10).eval()
     sha256 = hub.add("org/net", safetensors.torch.save(net.state_dict()))
     own_manifest("se_resnet20.cifar10", "org/net", COMMIT, sha256, "native")
     return net
@@ -134,7 +134,7 @@ def test_a_dead_server_never_gives_a_network(small, no_waiting, monkeypatch):
 
 
 def test_verified_bytes_of_another_network_are_refused(hub, own_manifest):
-    other = senet_zoo.create_model("resnet20", num_classes=10)
+    other = senet_zoo.create_model("resnet20", num_classes=10).eval()
     sha256 = hub.add("org/net", safetensors.torch.save(other.state_dict()))
     own_manifest("se_resnet20.cifar10", "org/net", COMMIT, sha256, "native")
     with pytest.raises(WeightsMismatch, match=r"(?s)missing: stages.0.0.se.fc1.bias.*Give weights of this network"):
@@ -142,7 +142,7 @@ def test_verified_bytes_of_another_network_are_refused(hub, own_manifest):
 
 
 def test_a_checkpoint_without_the_classifier_that_its_row_promises_is_refused(hub, own_manifest):
-    headless = senet_zoo.create_model("se_resnet20", num_classes=0)
+    headless = senet_zoo.create_model("se_resnet20", num_classes=0).eval()
     sha256 = hub.add("org/net", safetensors.torch.save(headless.state_dict()))
     own_manifest("se_resnet20.cifar10", "org/net", COMMIT, sha256, "native")
     with pytest.raises(WeightsMismatch):

@@ -139,7 +139,7 @@ def no_config(hub, folder):
 
 
 def other_gate(hub, folder):
-    model = senet_zoo.create_model("se_resnet20", se=SE(reduction=4), num_classes=10)
+    model = senet_zoo.create_model("se_resnet20", se=SE(reduction=4), num_classes=10).eval()
     randomise(model)
     weights = senet_zoo.get_weights("se_resnet20")
     senet_zoo.save_pretrained(model, folder, preprocessing=weights.preprocessing, categories=weights.categories)

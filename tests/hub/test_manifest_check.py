@@ -223,7 +223,7 @@ def test_what_the_zoo_knows_better_is_a_problem_of_its_row(problems, cache, spoi
 
 
 def test_offline_nobody_is_asked_and_online_every_file_is(hub, problems):
-    model = senet_zoo.create_model("se_resnet20", num_classes=10)
+    model = senet_zoo.create_model("se_resnet20", num_classes=10).eval()
     content = safetensors.torch.save(model.state_dict())
     sha256 = hub.add("org/net", content)
     hub.add("org/twin", safetensors.torch.save(senet_zoo.create_model("resnet20", num_classes=10).state_dict()))

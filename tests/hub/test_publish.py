@@ -50,7 +50,7 @@ def open_hub(hub, monkeypatch):
 @pytest.fixture
 def variant():
     torch.manual_seed(0)
-    model = senet_zoo.create_model("se_resnet20", se=VARIANT, num_classes=3, in_channels=2)
+    model = senet_zoo.create_model("se_resnet20", se=VARIANT, num_classes=3, in_channels=2).eval()
     randomise(model)
     return model
 
@@ -110,7 +110,7 @@ def test_the_row_of_published_weights_makes_them_pretrained_elsewhere(open_hub, 
 
 
 def test_a_licence_that_stands_in_the_card_alone_comes_into_the_row(open_hub, tmp_path):
-    model = senet_zoo.create_model("se_resnet20")
+    model = senet_zoo.create_model("se_resnet20").eval()
     way, names = senet_zoo.get_weights("se_resnet20").preprocessing, senet_zoo.get_weights("se_resnet20").categories
     senet_zoo.save_pretrained(model, tmp_path / "run", preprocessing=way, categories=names)
     (tmp_path / "run" / "README.md").write_text("---\nlicense: mit\n---\n")

@@ -149,7 +149,7 @@ def test_what_a_file_says_follows_its_weights_and_the_caller(pretrained: ConvNet
     second = metadata_of(other, 10, 3, None, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"])
     assert first.weights_sha256 != second.weights_sha256
     assert second.categories == tuple("abcdefghij")
-    grey = senet_zoo.create_model("se_resnet20", num_classes=0, in_channels=1)
+    grey = senet_zoo.create_model("se_resnet20", num_classes=0, in_channels=1).eval()
     assert metadata_of(grey, 64, 1, prepared(grey, None, None), None).preprocessing is None
 
 

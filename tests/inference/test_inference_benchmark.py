@@ -64,7 +64,7 @@ def test_a_run_is_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_another_function_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    plain = senet_zoo.create_model("resnet20")
+    plain = senet_zoo.create_model("resnet20").eval()
     monkeypatch.setattr(inference, "OURS", {"": lambda network, x: plain})
     assert main(["--model", "se_resnet20", "--candidates", "optimize", "--rounds", "1"]) == 1
     assert "candidates must compute one function: 'optimize' is off by" in capsys.readouterr().err

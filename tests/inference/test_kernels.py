@@ -67,7 +67,7 @@ def test_what_kernels_run_and_what_they_leave_is_counted(name: str, se: SE | Non
 @pytest.mark.parametrize("name", ["se_resnet50", "se_resnext50_32x4d", "resnet50", "se_resnet18"])
 def test_a_gpu_gives_the_logits_of_float64(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
-    model = senet_zoo.create_model(name, device="cuda")
+    model = senet_zoo.create_model(name, device="cuda").eval()
     fast = senet_zoo.optimize(model, dtype=dtype, sizes=(64, 49), rounds=0)
     assert "by Triton" in fast.report.fused
     exact = model.double()
@@ -81,5 +81,5 @@ def test_a_gpu_gives_the_logits_of_float64(name: str, dtype: torch.dtype, monkey
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_in_float64_pytorch_runs_it_and_the_report_says_why() -> None:
-    fast = senet_zoo.optimize(senet_zoo.create_model("se_resnet20", device="cuda").double(), rounds=0)
+    fast = senet_zoo.optimize(senet_zoo.create_model("se_resnet20", device="cuda").eval().double(), rounds=0).eval()
     assert "the kernels do not compute in float64" in fast.report.fused

@@ -214,7 +214,7 @@ def test_maps_that_are_read_again_are_not_written_over() -> None:
 
 
 def test_channels_of_the_pictures_are_found() -> None:
-    model = senet_zoo.create_model("se_resnet20", in_channels=5)
+    model = senet_zoo.create_model("se_resnet20", in_channels=5).eval()
     fast = senet_zoo.optimize(model, rounds=0)
     x = torch.randn(2, 5, 32, 32)
     with torch.no_grad():
@@ -261,8 +261,8 @@ import senet_zoo
 def resident():
     with open("/proc/self/status") as lines:
         return 1024 * int(dict(line.split(":", 1) for line in lines)["VmRSS"].split()[0])
-senet_zoo.optimize(senet_zoo.create_model("se_resnet20"), rounds=0)
-model = senet_zoo.create_model("se_resnet50")
+senet_zoo.optimize(senet_zoo.create_model("se_resnet20").eval(), rounds=0)
+model = senet_zoo.create_model("se_resnet50").eval()
 before = resident()
 fast = senet_zoo.optimize(model, sizes=(64, 49), rounds=0)
 print((resident() - before) / sum(4 * parameter.numel() for parameter in model.parameters()))
@@ -292,7 +292,7 @@ def test_no_source_text_of_generated_code_is_kept(tmp_path: Path) -> None:
 
 ALLOCATOR = """
 import resource, senet_zoo, torch
-senet_zoo.optimize(senet_zoo.create_model("se_resnet20"), rounds=0)
+senet_zoo.optimize(senet_zoo.create_model("se_resnet20").eval(), rounds=0)
 def fresh():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(64, 256, 56, 56)

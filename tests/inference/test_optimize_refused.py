@@ -22,7 +22,7 @@ QUICK = {"sizes": (16, 11), "rounds": 0}
 @pytest.fixture
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return senet_zoo.create_model("se_resnet20")
+    return senet_zoo.create_model("se_resnet20").eval()
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_answers_are_kept_for_each_size_and_dtype(model: nn.Module, monkeypatch:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_on_cuda_single_pictures_are_replayed(dtype: torch.dtype) -> None:
-    model = senet_zoo.create_model("se_resnet50", device="cuda")
+    model = senet_zoo.create_model("se_resnet50", device="cuda").eval()
     fast = senet_zoo.optimize(model, dtype=dtype, sizes=(64, 49), rounds=3)
     with torch.no_grad():
         for shape in ((1, 3, 64, 64), (1, 3, 64, 64), (1, 3, 50, 70), (4, 3, 64, 64)):

@@ -132,8 +132,8 @@ def test_a_gate_that_starts_as_the_identity_changes_nothing_and_learns(
     placement: Placement, squeeze: Squeeze, gate: GateFunction
 ) -> None:
     se = SE(reduction=4, placement=placement, squeeze=squeeze, gate=gate, start=Start.IDENTITY)
-    model = create_model("se_resnet20", se=se)
-    twin = create_model("resnet20")
+    model = create_model("se_resnet20", se=se).eval()
+    twin = create_model("resnet20").eval()
     twin.load_state_dict({key: tensor for key, tensor in model.state_dict().items() if ".se." not in key})
     assert torch.equal(model(X), twin(X))
 

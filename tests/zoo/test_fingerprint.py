@@ -41,7 +41,7 @@ def published(tensors: dict[str, torch.Tensor]) -> Fingerprint:
 
 
 def network(name: str, tensors: dict[str, torch.Tensor]) -> senet_zoo.ConvNet:
-    model = senet_zoo.create_model(name)
+    model = senet_zoo.create_model(name).eval()
     model.load_state_dict(tensors)
     return model
 
@@ -171,7 +171,7 @@ def test_variants_have_fingerprints_too() -> None:
 def test_a_network_that_answers_nothing_has_none() -> None:
     with pytest.raises(UsageError, match="ends in pooled features"):
         fingerprint(senet_zoo.create_model("se_resnet20", num_classes=0), SMALL)
-    silent = senet_zoo.create_model("se_resnet20")
+    silent = senet_zoo.create_model("se_resnet20").eval()
     for parameter in silent.classifier.parameters():
         nn.init.zeros_(parameter)
     with pytest.raises(UsageError, match="finite logits, whose root mean square is from 1e-09"):
@@ -179,7 +179,7 @@ def test_a_network_that_answers_nothing_has_none() -> None:
 
 
 def test_logits_that_are_not_numbers_deviate_without_end(published: Fingerprint) -> None:
-    broken = senet_zoo.create_model("se_resnet50")
+    broken = senet_zoo.create_model("se_resnet50").eval()
     nn.init.constant_(broken.classifier.weight, torch.nan)
     assert compare(broken, SMALL, published).share == float("inf")
 

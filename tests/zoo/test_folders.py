@@ -36,7 +36,7 @@ def pictures(model: ConvNet) -> torch.Tensor:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_rebuilt_exactly(variant: str, tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet20", se=VARIANTS[variant], num_classes=3, in_channels=2)
+    model = senet_zoo.create_model("se_resnet20", se=VARIANTS[variant], num_classes=3, in_channels=2).eval()
     randomise(model)
     way = Preprocessing(size=32, resize=40, mean=(0.1, 0.2, 0.3))
     senet_zoo.save_pretrained(model, tmp_path / "run", preprocessing=way, categories=("ant", "bee", "wasp"))
@@ -60,7 +60,7 @@ def test_a_plain_twin_and_the_pretrained_record_survive(tmp_path: Path) -> None:
 
 
 def test_saving_twice_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet20")
+    model = senet_zoo.create_model("se_resnet20").eval()
     senet_zoo.save_pretrained(model, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     senet_zoo.save_pretrained(senet_zoo.from_pretrained(tmp_path), tmp_path)
@@ -183,7 +183,7 @@ def test_figures_are_kept_where_no_published_value_was_rounded(tmp_path: Path, d
 
 
 def test_own_figures_belong_to_the_tensors_they_were_measured_with(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet20", num_classes=3)
+    model = senet_zoo.create_model("se_resnet20", num_classes=3).eval()
     figure = Metric("top1", 71.5, 'wasps & "bees" | <b>', 32, "notebook 7\n| me", True)
     senet_zoo.save_pretrained(model, tmp_path / "run", license="mit", metrics=(figure,))
     again = senet_zoo.from_pretrained(tmp_path / "run")

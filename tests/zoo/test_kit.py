@@ -315,6 +315,6 @@ def test_a_file_of_ones_own_is_proven_by_naming_what_it_should_be(kit: Path) -> 
 
 
 def test_a_saved_variant_is_whole(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet20", se=senet_zoo.SE(reduction=4), num_classes=5)
+    model = senet_zoo.create_model("se_resnet20", se=senet_zoo.SE(reduction=4), num_classes=5).eval()
     senet_zoo.save_pretrained(model, tmp_path / "run")
     assert verify(tmp_path / "run").ok

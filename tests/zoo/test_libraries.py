@@ -97,7 +97,7 @@ CASES = {
     "pytorchcv resnet18": of_pytorchcv("resnet18", "resnet18b"),
     "pytorchcv seresnet18": of_pytorchcv("seresnet18", "se_resnet18b"),
     "pytorchcv seresnet50b": of_pytorchcv("seresnet50b", "se_resnet50b", doubt=STRIDE),
-    "pytorchcv resneta50b": of_pytorchcv("resneta50b", "resnet50d"),
+    "pytorchcv resneta50b": of_pytorchcv("resneta50b", "resnet50d", doubt=STRIDE),
     "pytorchcv seresnext50_32x4d": of_pytorchcv("seresnext50_32x4d", "se_resnext50b_32x4d"),
     "pytorchcv sepreresnet18": of_pytorchcv("sepreresnet18", "se_preresnet18"),
     "pytorchcv preresnet50": of_pytorchcv("preresnet50", "preresnet50", doubt=STRIDE),
@@ -224,10 +224,6 @@ OTHERS = {
         "of torchvision's googlenet: .*5x5",
     ),
     "pytorchcv inceptionresnetv1": (lambda: get_model("inceptionresnetv1"), "pytorchcv's inceptionresnetv1: .*faces"),
-    "pytorchcv sepreresnet20_cifar10": (
-        lambda: get_model("sepreresnet20_cifar10"),
-        "pytorchcv's sepreresnet.* for CIFAR: it normalises the stem's map",
-    ),
     "pytorchcv bninception": (lambda: get_model("bninception"), "pytorchcv's bninception: .*bias before each"),
 }
 

@@ -115,7 +115,7 @@ def test_no_two_functions_have_one_name_in_timm() -> None:
 
 
 def test_a_gate_that_timm_lacks_keeps_the_zoos_own_names(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet18", se=senet_zoo.SE(reduction=8), num_classes=2)
+    model = senet_zoo.create_model("se_resnet18", se=senet_zoo.SE(reduction=8), num_classes=2).eval()
     senet_zoo.save_pretrained(model, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["architecture"], config["se"]["reduction"]) == ("se_resnet18", 8)
