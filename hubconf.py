@@ -39,7 +39,7 @@ def _entry(name: str) -> _Callable[..., _zoo.ConvNet]:
     load.__name__ = load.__qualname__ = name
     load.__doc__ = f"""{_MODELS[name].doc}
 
-    In eval mode. Arguments are those of senet_zoo.create_model:
+    In eval mode with weights, in training mode without. Arguments are those of senet_zoo.create_model:
 
     Args:
         pretrained: load published weights, every tensor of them, or raise.

@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.insertion import remove_se as remove_se
     from senet_zoo.networks.network import ConvNet as ConvNet
     from senet_zoo.networks.specs import SE as SE
+    from senet_zoo.networks.timm_interface import FeatureListNet as FeatureListNet
     from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
     from senet_zoo.prediction.exported_model import load_exported as load_exported
     from senet_zoo.prediction.pipeline import Prediction as Prediction
@@ -70,7 +71,9 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.prediction.predictor import predict as predict
     from senet_zoo.weights.catalogue import Weights as Weights
     from senet_zoo.weights.catalogue import get_weights as get_weights
+    from senet_zoo.weights.catalogue import is_model as is_model
     from senet_zoo.weights.catalogue import list_models as list_models
+    from senet_zoo.weights.catalogue import list_pretrained as list_pretrained
     from senet_zoo.weights.catalogue import list_weights as list_weights
     from senet_zoo.weights.config import FolderConfig as FolderConfig
     from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
@@ -96,10 +99,11 @@ _HOMES = {
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",
     "networks.specs": "SE",
+    "networks.timm_interface": "FeatureListNet",
     "prediction.exported_model": "ExportedModel load_exported",
     "prediction.pipeline": "Prediction",
     "prediction.predictor": "Predictor predict",
-    "weights.catalogue": "Weights get_weights list_models list_weights",
+    "weights.catalogue": "Weights get_weights is_model list_models list_pretrained list_weights",
     "weights.config": "FolderConfig",
     "weights.convert": "load_checkpoint",
     "weights.create": "create_model",

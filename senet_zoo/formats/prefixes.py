@@ -12,15 +12,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from senet_zoo.errors import UsageError, WeightsUnsafe
+from senet_zoo.errors import UsageError
 from senet_zoo.formats.dialects import DIALECTS, Dialect
 
 _log = logging.getLogger("senet_zoo")
 
 _MOST_PARTS = 6
 _MOST_PREFIXES = 40
-_MOST_HEADS = 4
-_MOST_CHARACTERS = 400
 _WRAPPERS = {"state_dict", "model_state_dict", "model", "net", "network", "module", "_orig_mod", "ema_model", "encoder"}
 # The averaged weights of a training that kept them are the ones that were evaluated; MoCo's key encoder is no average
 # of that kind, but a target for its loss.
@@ -60,11 +58,7 @@ def select(keys: Collection[str], prefix: str | None = None) -> Selection:
 
     Raises:
         UsageError: no name starts with the prefix, or two networks of one size are in the file.
-        WeightsUnsafe: a name is longer than any.
     """
-    longest = max(map(len, keys), default=0)
-    if longest > _MOST_CHARACTERS:
-        raise WeightsUnsafe(f"a tensor's name may have {_MOST_CHARACTERS} characters at most, one has {longest}")
     if prefix is not None:
         prefix = prefix and prefix.removesuffix(".") + "."
         group = [key for key in keys if key.startswith(prefix)]
@@ -126,7 +120,7 @@ def _fit(names: list[str], part: bool) -> _Fit | None:
             return _Fit(first) if _is_network(first, names) or not part else None
         beside = {name for name in unknown if _BESIDE.fullmatch(name)}
         heads = {match["head"] for name in unknown if (match := _NUMBERED.fullmatch(name))}
-        renamed, several = _classifier(dialect, names, heads) if len(heads) <= _MOST_HEADS else ({}, set())
+        renamed, several = _classifier(dialect, names, heads)
         left_out = beside | several
         if set(unknown) <= left_out | set(renamed) and _is_network(dialect, [*set(names) - left_out]):
             return _Fit(dialect, MappingProxyType(renamed), frozenset(left_out))

@@ -142,7 +142,7 @@ class SqueezeExcite(nn.Module):
         variants.
 
     Differs:
-        C // r is never rounded to a multiple of 8, as in timm's ``seresnet18``. The layers are
+        C // r is never rounded to a multiple of 8, as in timm's and mmpretrain's ``seresnet18``. The layers are
         ``nn.Linear``, not 1x1 convolutions: the same function, and less overhead at batch 1. The gate is computed in
         float32 even where autocast or the weights are half precision, since a mean over a large map, or its product
         with W1, can leave float16's range. Both layers are called, except where their weights are half precision and

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from operator import index
 from typing import Any, Protocol
@@ -16,9 +17,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.blocks.heads import NoHead
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.timm_interface import PictureForm, TimmInterface
 from senet_zoo.support.memory import uncollected
 
 
@@ -34,6 +37,11 @@ class LoadedWeights(Protocol):
         """The record for a network with a fresh classifier, whose classes have no names yet."""
         ...
 
+    @property
+    def preprocessing(self) -> PictureForm | None:
+        """What pictures go through, or None where it is not known."""
+        ...
+
     def transforms(self) -> Callable[[Any], Tensor]:
         """From a picture, or uint8 tensor (..., 3, H, W), to the network's input.
 
@@ -43,7 +51,7 @@ class LoadedWeights(Protocol):
         ...
 
 
-class ConvNet(nn.Module):
+class ConvNet(TimmInterface):
     """A convolutional network as its spec describes it: stem, pool, stages, head, classifier.
 
     Parameters are left as PyTorch's layers create them: `senet_zoo.create_model` initialises or loads them.
@@ -113,10 +121,17 @@ class ConvNet(nn.Module):
             x = self.run(stage, x)
         return x
 
-    def forward_head(self, x: Tensor) -> Tensor:
-        """From the last map to the logits. Shape: (N, channels, H, W) -> (N, num_classes)."""
-        y: Tensor = self.classifier(self.head(x))
-        return y
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """From the last map to the logits. Shape: (N, channels, H, W) -> (N, num_classes).
+
+        Args:
+            x: the last map.
+            pre_logits: whether to stop at the features that a network without classifier gives, (N, num_features).
+        """
+        y: Tensor = self.head(x)
+        classifier = self._spec.head.build_classifier(self.num_features, 0) if pre_logits else self.classifier
+        logits: Tensor = classifier(y)
+        return logits
 
     @property
     def spec(self) -> NetworkSpec:
@@ -164,13 +179,31 @@ class ConvNet(nn.Module):
         """Channels of the deepest map of each stride: ``{stride: channels}``."""
         return dict(self._feature_channels)
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a fresh one of ``num_classes`` logits, on the same device; 0 removes it.
 
         The names of the old classes go with it: ``weights.categories`` is empty from then on.
+
+        Args:
+            num_classes: logits.
+            global_pool: "" takes out the head as well, so that the network ends in its last map: a network that no
+                name of the zoo builds. None and "avg" leave the head, which pools as the network's family does.
+
+        Raises:
+            UsageError: a number below 0, logits of a map, or a pool that the network does not have.
         """
         num_classes = _whole("num_classes", num_classes)
         _require("num_classes", num_classes, num_classes >= 0, "0 (no classifier) or more")
+        ends_in_map = global_pool == "" or self._spec.head == NoHead()
+        if global_pool not in (None, "avg", "") or (ends_in_map and (num_classes or global_pool == "avg")):
+            raise UsageError(
+                "a head pools as the network's family does (None, 'avg'), or is taken out with no logits (''); "
+                f"got {num_classes} logits with global_pool={global_pool!r}. Create the network anew for another"
+            )
+        if global_pool == "":
+            self.spec = replace(self._spec, head=NoHead())
+            self.head = nn.Identity()
+            self.num_features = [*self._feature_channels.values()][-1]
         like = next(self.stages.parameters())
         self.num_classes = num_classes
         self.classifier = self.spec.head.build_classifier(self.num_features, num_classes).to(like.device, like.dtype)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from senet_zoo.data.labels import categories
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UnknownModelError
+from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.networks import registry
 
 if TYPE_CHECKING:
@@ -114,13 +114,56 @@ def default_preprocessing(name: str) -> Preprocessing:
     return Preprocessing(size=size, resize=round(size * 256 / 224) if size >= 224 else size)
 
 
+def is_model(name: str) -> bool:
+    """Whether `create_model` knows the name, with or without a tag.
+
+    Example:
+        >>> is_model("se_resnet50"), is_model("seresnet50.a1_in1k"), is_model("vit_base")
+        (True, True, False)
+    """
+    try:
+        registry.find(split_name(name)[0])
+    except (UnknownModelError, UsageError):
+        return False
+    return True
+
+
+def list_pretrained(pattern: str = "*") -> list[str]:
+    """`list_weights` under timm's name."""
+    return list_weights(pattern)
+
+
+HUB_PREFIXES = ("hf-hub:", "hf_hub:")
+
+
 def split_name(name: str) -> tuple[str, str | None]:
     """``model.tag`` in its two parts; the tag is None where there is none.
 
+    Args:
+        name: ``model``, ``model.tag``, or as timm writes an address, ``hf-hub:org/name`` of weights in the manifest.
+
     Raises:
         UnknownModelError: no text, or nothing before the dot.
+        UsageError: no weights of the manifest lie at the address.
     """
     if not isinstance(name, str) or not name.partition(".")[0]:
         raise UnknownModelError(f"a model is asked for by its name, such as se_resnet50, got {name!r}")
+    for prefix in HUB_PREFIXES:
+        if name.startswith(prefix):
+            name = _published_at(name.removeprefix(prefix))
     model, _, tag = name.partition(".")
     return model, tag or None
+
+
+def _published_at(repo: str) -> str:
+    """``model.tag`` of the weights that are published in a repository."""
+    from senet_zoo.weights.manifest import load_manifest
+
+    for name in list_weights():
+        row = load_manifest().row(*name.split(".", 1))
+        if any(getattr(source, "repo", None) == repo for source in row.sources):
+            return name
+    raise UsageError(
+        f"no weights of the manifest lie in the repository {repo!r}; list_weights() names those that there are, and a "
+        f'folder that save_pretrained or timm wrote is read by from_pretrained("hf://{repo}")'
+    )

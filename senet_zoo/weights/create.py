@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 
@@ -12,6 +14,7 @@ from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta, unfilled
 from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.networks.timm_interface import FeatureListNet, one_of
 from senet_zoo.support.machine import find_device
 from senet_zoo.support.memory import enough_memory
 from senet_zoo.weights.cache import verify
@@ -23,6 +26,7 @@ from senet_zoo.weights.load import Checkpoint, identify, open_checkpoint
 _log = logging.getLogger("senet_zoo")
 
 
+@overload
 def create_model(
     name: str,
     *,
@@ -35,11 +39,64 @@ def create_model(
     drop_path: float = 0.0,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> ConvNet:
-    """A network of the zoo, in eval mode.
+    features_only: Literal[False] = False,
+    out_indices: None = None,
+    in_chans: int | None = None,
+    drop_rate: float | None = None,
+    drop_path_rate: float | None = None,
+    checkpoint_path: str | Path | None = None,
+    global_pool: str | None = None,
+) -> ConvNet: ...
+@overload
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    se: SE | None = None,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    features_only: Literal[True],
+    out_indices: int | Sequence[int] | None = None,
+    in_chans: int | None = None,
+    drop_rate: float | None = None,
+    drop_path_rate: float | None = None,
+    checkpoint_path: str | Path | None = None,
+    global_pool: str | None = None,
+) -> FeatureListNet: ...
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    se: SE | None = None,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    features_only: bool = False,
+    out_indices: int | Sequence[int] | None = None,
+    in_chans: int | None = None,
+    drop_rate: float | None = None,
+    drop_path_rate: float | None = None,
+    checkpoint_path: str | Path | None = None,
+    global_pool: str | None = None,
+) -> ConvNet | FeatureListNet:
+    """A network of the zoo: in eval mode with weights, ready to train without.
+
+    A network whose weights are drawn at random is in training mode, as those of timm and torchvision are: a loop that
+    does not call ``train()`` would otherwise learn with batch norms that stand still. With ``pretrained=True`` or
+    ``weights=...`` it is in eval mode: call ``model.train()`` before a fine-tune.
 
     Args:
-        name: ``model``, an alias of it, or ``model.tag`` to choose among its weights.
+        name: ``model``, an alias of it, or ``model.tag`` to choose among its weights; also ``hf-hub:org/name``, as timm
+            writes the address of weights that the manifest lists.
         pretrained: load the published weights, every tensor of them; the default tag where the name has none.
         weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``. A
             folder's ``config.json``, where it has one, says which gate its network carries and, after pruning, how
@@ -53,9 +110,17 @@ def create_model(
         drop_path: stochastic depth, the rate of the last block, growing linearly from 0.
         device: where the parameters live.
         dtype: of the parameters and running statistics.
+        features_only: leave out the head and return maps, as in timm; `senet_zoo.ConvNet.features` gives them by
+            stride.
+        out_indices: numbers of these maps in ``model.feature_info``, or how many of the last ones. Default: all.
+        in_chans: timm's word for ``in_channels``.
+        drop_rate: timm's word for ``dropout``.
+        drop_path_rate: timm's word for ``drop_path``.
+        checkpoint_path: timm's word for ``weights``.
+        global_pool: "" with ``num_classes=0`` leaves out the head; see `senet_zoo.ConvNet.reset_classifier`.
 
     Returns:
-        The network; ``model.weights`` is the record of what was loaded, or None. ``model.train()`` readies it to train.
+        The network; ``model.weights`` is the record of what was loaded, or None.
 
     Raises:
         UnknownModelError: no model of that name; the message lists the near misses.
@@ -71,6 +136,30 @@ def create_model(
     """
     device = find_device(device)
     _check_dtype(dtype)
+    weights = one_of("weights", weights, "checkpoint_path", checkpoint_path)
+    in_channels = one_of("in_channels", in_channels, "in_chans", in_chans)
+    dropout = one_of("dropout", dropout, "drop_rate", drop_rate)
+    drop_path = one_of("drop_path", drop_path or None, "drop_path_rate", drop_path_rate) or 0.0
+    if out_indices is not None and not features_only:
+        raise UsageError("out_indices=... chooses among the maps of features_only=True; pass both, or call features()")
+    network = _network(name, pretrained, weights, num_classes, in_channels, se, dropout, drop_path, device, dtype)
+    if global_pool is not None:
+        network.reset_classifier(network.num_classes, global_pool)
+    return FeatureListNet(network, out_indices) if features_only else network
+
+
+def _network(
+    name: str,
+    pretrained: bool,
+    weights: str | Path | None,
+    num_classes: int | None,
+    in_channels: int | None,
+    se: SE | None,
+    dropout: float | None,
+    drop_path: float,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> ConvNet:
     model_name, tag = split_name(name)
     model = registry.find(model_name)
     if pretrained and weights is not None:
@@ -107,7 +196,7 @@ def create_model(
         with unfilled(device):
             net = ConvNet(spec, num_classes=num_classes, in_channels=channels, dropout=dropout, drop_path=drop_path)
         initialise(net)
-        return net.to(dtype).eval()
+        return net.to(dtype)
     if config is not None:
         _agree_in_size(config, checkpoint, spec)
         _require_saved(config, checkpoint)

@@ -1,5 +1,6 @@
 """create_model without the hub: from random, from files, from wrong files."""
 
+import copy
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -37,15 +38,28 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_a_random_network_is_ready_to_use_and_follows_the_seed() -> None:
+def test_a_random_network_follows_the_seed() -> None:
     torch.manual_seed(5)
-    model = senet_zoo.create_model("se_resnet20")
+    model = senet_zoo.create_model("se_resnet20").eval()
     torch.manual_seed(5)
-    again = senet_zoo.create_model("se_resnet20")
-    assert not model.training
+    again = senet_zoo.create_model("se_resnet20").eval()
     assert model.weights is None
     assert torch.equal(model(X), again(X))
     assert model(X).shape == (2, 10)
+
+
+def test_a_network_to_train_starts_in_training_mode_and_a_loaded_one_in_eval_mode(saved: Path) -> None:
+    fresh = senet_zoo.create_model("se_resnet20")
+    assert all(part.training for part in fresh.modules())
+    before = copy.deepcopy(fresh.state_dict())
+    fresh(X).sum().backward()  # a loop that does not ask for training mode
+    assert all(not torch.equal(before[key], t) for key, t in fresh.state_dict().items() if "running" in key)
+    for loaded in (
+        senet_zoo.create_model("se_resnet20", pretrained=True),
+        senet_zoo.create_model("se_resnet20", pretrained=True, num_classes=3, in_channels=1),
+        senet_zoo.create_model("se_resnet20", weights=saved),
+    ):
+        assert not any(part.training for part in loaded.modules())
 
 
 def test_options_reach_the_network() -> None:
@@ -61,14 +75,14 @@ def test_options_reach_the_network() -> None:
 
 
 def test_no_classifier_gives_pooled_features() -> None:
-    model = senet_zoo.create_model("se_resnet20", num_classes=0)
+    model = senet_zoo.create_model("se_resnet20", num_classes=0).eval()
     features = model(X)
     assert features.shape == (2, model.num_features)
     torch.testing.assert_close(features, model.forward_features(X).mean((2, 3)))
 
 
 def test_reset_classifier_keeps_the_rest() -> None:
-    model = senet_zoo.create_model("se_resnet20", dtype=torch.float64)
+    model = senet_zoo.create_model("se_resnet20", dtype=torch.float64).eval()
     before = model.forward_features(X.double())
     model.reset_classifier(3)
     assert model(X.double()).shape == (2, 3)
@@ -78,7 +92,7 @@ def test_reset_classifier_keeps_the_rest() -> None:
 
 
 def test_features_of_asked_strides() -> None:
-    model = senet_zoo.create_model("se_resnet50", num_classes=0)
+    model = senet_zoo.create_model("se_resnet50", num_classes=0).eval()
     x = torch.zeros(1, 3, 64, 96)
     maps = model.features(x, strides=(8, 16, 32))
     assert [tuple(m.shape) for m in maps] == [(1, 512, 8, 12), (1, 1024, 4, 6), (1, 2048, 2, 3)]
@@ -89,7 +103,7 @@ def test_features_of_asked_strides() -> None:
 
 
 def test_dropout_and_stochastic_depth_act_in_training_only() -> None:
-    model = senet_zoo.create_model("se_resnet20", dropout=0.5, drop_path=0.5)
+    model = senet_zoo.create_model("se_resnet20", dropout=0.5, drop_path=0.5).eval()
     assert torch.equal(model(X), model(X))
     model.train()
     assert not torch.equal(model(X), model(X))
@@ -141,7 +155,7 @@ def test_mobilenet_has_no_branch_to_drop() -> None:
 
 
 def test_another_reduction_is_another_network() -> None:
-    model = senet_zoo.create_model("se_resnet50", se=SE(reduction=8, bias=False))
+    model = senet_zoo.create_model("se_resnet50", se=SE(reduction=8, bias=False)).eval()
     assert sum(p.numel() for p in model.parameters()) == 30_586_920  # the paper's table 10, r = 8, without biases
 
 
@@ -232,7 +246,7 @@ def test_weights_of_another_network_are_refused(saved: Path) -> None:
 
 
 def test_a_file_that_says_what_it_holds_is_believed(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet50b", num_classes=1)
+    model = senet_zoo.create_model("se_resnet50b", num_classes=1).eval()
     safetensors.write(tmp_path / "model.safetensors", model.state_dict(), {"model": "se_resnet50b"})
     with pytest.raises(WeightsMismatch, match="says it holds se_resnet50b, not se_resnet50"):
         senet_zoo.create_model("se_resnet50", weights=tmp_path)
@@ -303,7 +317,7 @@ def test_no_file_and_no_address(tmp_path: Path) -> None:
 
 
 def test_verify_finds_a_value_that_is_not_finite(tmp_path: Path) -> None:
-    model = senet_zoo.create_model("se_resnet20")
+    model = senet_zoo.create_model("se_resnet20").eval()
     nn.init.constant_(model.stages[1][0].se.fc1.bias, float("nan"))
     file = tmp_path / "nan.safetensors"
     safetensors.write(file, model.state_dict(), {})

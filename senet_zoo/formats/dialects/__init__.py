@@ -101,8 +101,6 @@ class _OtherNetwork(NamedTuple):
     """Tensors that it alone has, all of them."""
     reason: str
     """How the zoo's differs."""
-    lacks: frozenset[str] = frozenset()
-    """Tensors that tell another network, and that it has none of."""
 
 
 _OTHERS = (
@@ -127,19 +125,12 @@ _OTHERS = (
         "its convolutions have a bias before each batch norm; the zoo's bn_inception, the one of the SENet paper's "
         "authors, has none",
     ),
-    _OtherNetwork(
-        "pytorchcv's sepreresnet* for CIFAR",
-        frozenset({"features.init_block.bn.weight", "features.stage2.unit1.identity_conv.weight"}),
-        "it normalises the stem's map and not the last one; the zoo's se_preresnet* are the plain ones with gates",
-        frozenset({"features.post_activ.bn.weight"}),
-    ),
 )
 
 
 def _other_network(keys: Collection[str]) -> _OtherNetwork | None:
     """The network that a file with these names holds, where it is one of those that the zoo is known not to have."""
-    found = set(keys)
-    return next((other for other in _OTHERS if other.telltales <= found and not other.lacks & found), None)
+    return next((other for other in _OTHERS if other.telltales <= set(keys)), None)
 
 
 def recognise(keys: Collection[str]) -> Dialect:

@@ -213,13 +213,11 @@ def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     # Without groups: its ResNeXt and SENet-154 have their stride in the 3x3 alone.
     middle = shapes.get("features.stage2.unit1.body.conv2.conv.weight", ())
     large = shapes.get("features.stage4.unit1.body.conv3.conv.weight")
-    averaged = "features.stage2.unit1.identity_block.conv.conv.weight" in shapes  # of which there is one form only
-    if large is None or averaged or len(middle) != 4 or middle[0] != middle[1]:
+    if large is None or len(middle) != 4 or middle[0] != middle[1]:
         return None
-    ours = "first" if "features.post_activ.bn.weight" in shapes else "second"
     return (
         "pytorchcv has two networks of these names and shapes, one with its stride in the first 1x1 and one with it in "
-        f"the 3x3 (named ...b), and only the {ours} is a network of this zoo: the other is another function"
+        "the 3x3 (named ...b), and only the second is a network of this zoo: the other is another function"
     )
 
 

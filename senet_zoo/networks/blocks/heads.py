@@ -10,9 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.layer_specs import BiasedConv, Conv
 from senet_zoo.networks.layers import ConvNorm, relu
 from senet_zoo.networks.specs import linear_classifier
+
+
+@dataclass(frozen=True)
+class NoHead:
+    """The last map itself, without classifier."""
+
+    def num_features(self, channels: int) -> int:
+        return channels
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return nn.Identity()
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        if num_classes:
+            raise SpecError(f"a network without head ends in a map and has no logits, got num_classes={num_classes}")
+        return nn.Identity()
 
 
 @dataclass(frozen=True)
