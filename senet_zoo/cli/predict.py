@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.runtime and not arguments.exported:
         raise UsageError("--runtime computes an exported network: add --exported FILE")
     form = _format(arguments)
+    if arguments.output is not None and arguments.output.expanduser().is_dir():
+        raise UsageError(f"--output must be a file, and {arguments.output} is a folder")
     networks, results = _exported(arguments) if arguments.exported else _in_torch(arguments)
     failures: list[Failure] = []
     if arguments.output is None:

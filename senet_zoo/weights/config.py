@@ -176,6 +176,8 @@ def saved_config(folder: str | Path) -> FolderConfig:
         ManifestError: it breaks a rule.
     """
     if not str(folder).startswith(HUB):
+        if Path(folder).name == TENSORS:
+            folder = Path(folder).parent
         return read_config(expanded(folder))
     config = config_beside(folder)
     if config is None:

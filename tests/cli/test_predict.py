@@ -203,6 +203,8 @@ def test_an_output_file_is_written_whole_or_not_at_all(
     target.write_text("earlier")
     assert main([*own, "-", "--output", str(target), "--weights", "none.safetensors"]) == 1
     assert target.read_text() == "earlier"
+    assert main([*own, str(pictures), "--output", str(tmp_path)]) == 2
+    assert "--output must be a file" in capsys.readouterr().err
     assert main([*own, str(pictures), "--output", str(tmp_path / "no folder" / "x.csv")]) in (0, 2)
     assert "Traceback" not in capsys.readouterr().err
 
