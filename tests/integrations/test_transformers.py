@@ -59,7 +59,7 @@ def test_what_transformers_saves_is_a_folder_of_the_zoo(folder: Path, tmp_path: 
 
 
 def test_a_folder_of_a_network_that_timm_has_stays_timms(tmp_path: Path) -> None:
-    network = senet_zoo.create_model("se_resnet18", num_classes=3)
+    network = senet_zoo.create_model("se_resnet18", num_classes=3).eval()
     way = senet_zoo.Preprocessing(size=64, resize=64)
     senet_zoo.save_pretrained(network, tmp_path, categories=("a", "b", "c"), preprocessing=way)
     model = transformers.AutoModelForImageClassification.from_pretrained(tmp_path).eval()
