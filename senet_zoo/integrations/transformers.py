@@ -115,7 +115,7 @@ def _classes() -> dict[str, Any]:
             ignore_mismatched_sizes: bool = True,
             local_files_only: bool = False,
             trust_remote_code: bool | None = None,
-            adapter_kwargs: object = None,
+            adapter_kwargs: Mapping[str, object] | None = None,
         ) -> Any:
             """The network of a folder, or of a hub's repository, in eval mode.
 
@@ -129,14 +129,15 @@ def _classes() -> dict[str, Any]:
                 ignore_mismatched_sizes: whether another number of labels may replace the classifier.
                 local_files_only: False; offline, the zoo takes what its cache holds.
                 trust_remote_code: passed over, because no code is loaded.
-                adapter_kwargs: None or empty.
+                adapter_kwargs: no more than the revision, which transformers puts there where peft is installed.
 
             Raises:
                 UsageError: an option that the zoo does not take.
                 WeightsError: the weights could not be had, or are not what they should be.
             """
             refused = {"device_map": device_map, "subfolder": subfolder, "local_files_only": local_files_only}
-            for option, value in {**refused, "adapter_kwargs": adapter_kwargs}.items():
+            adapter = {name: value for name, value in (adapter_kwargs or {}).items() if name != "revision"}
+            for option, value in {**refused, **adapter}.items():
                 if value:
                     raise UsageError(f"a network of the zoo is read without {option}, got {value!r}; drop it")
             address = str(pretrained_model_name_or_path)
