@@ -18,7 +18,7 @@ from senet_zoo.formats import safetensors
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
-PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT + (ROOT / "docs/from-other-libraries.md").read_text(), re.DOTALL)
 COMMANDS = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)
 INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))]
 # Commands for files and networks that are not here; they are read, not run.
