@@ -86,7 +86,7 @@ def train_and_val(
     return train, val
 
 
-class Kind(Enum):
+class PathKind(Enum):
     """What lies at a path."""
 
     FOLDER = "folder"
@@ -94,7 +94,7 @@ class Kind(Enum):
     NOTHING = "nothing"
 
 
-def _at(address: str) -> tuple[Path, Kind]:
+def _at(address: str) -> tuple[Path, PathKind]:
     """The path that an address may be, and what lies there.
 
     Raises:
@@ -108,8 +108,8 @@ def _at(address: str) -> tuple[Path, Kind]:
             f"data must lie where this user may read it, and {address} does not: {error.strerror}"
         ) from error
     except (OSError, RuntimeError, ValueError):  # a name that no file can have, or a user who does not exist
-        return Path(address[:200].replace("\0", "")), Kind.NOTHING
-    return path, Kind.FOLDER if S_ISDIR(mode) else Kind.FILE
+        return Path(address[:200].replace("\0", "")), PathKind.NOTHING
+    return path, PathKind.FOLDER if S_ISDIR(mode) else PathKind.FILE
 
 
 def _describe_file(path: Path) -> str:
@@ -136,18 +136,18 @@ def _find(address: str, labels: Path | None, classes: Path | None, root: Path | 
         found = torchvision_dataset(address, root or zoo_cache() / "data", download)
     elif path.suffix.lower() == ".npz":
         found = npz_files(str(path))
-    elif path.suffix.lower() == ".tar" and kind is Kind.FILE:
+    elif path.suffix.lower() == ".tar" and kind is PathKind.FILE:
         if labels is None:
             raise DataError(
                 f"{address} does not say what its pictures show: name a file of labels (--labels, or labels=), such as "
                 "the ground truth of the ILSVRC development kit with its synsets (--classes, or classes=)"
             )
         return tar_file(path, labels, classes)
-    elif kind is Kind.FOLDER:
+    elif kind is PathKind.FOLDER:
         if labels is not None:
             return flat_folder(path, labels, classes)
         found = class_folders(path)
-    elif kind is Kind.FILE:
+    elif kind is PathKind.FILE:
         raise DataError(f"{address} is {_describe_file(path)}")
     else:
         near = get_close_matches(address, DATASETS, n=3)

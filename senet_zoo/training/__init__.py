@@ -5,8 +5,9 @@ holds the recipes by name. `Run` drives any `Task`: `senet_zoo.training.classifi
 """
 
 from senet_zoo.evaluation import Evaluation, evaluate
-from senet_zoo.training.classification import TrainResult, fit
+from senet_zoo.training.classification import TrainResult
 from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.fit import fit
 from senet_zoo.training.recipes import RECIPES, TrainRecipe
 
 __all__ = ["RECIPES", "Evaluation", "TrainConfig", "TrainRecipe", "TrainResult", "evaluate", "fit"]

@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -12,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.data.datasets import train_and_val
 from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.picture_paths import decoded
-from senet_zoo.errors import TrainingError, UsageError
+from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_confusion
 from senet_zoo.networks.network import ConvNet, on_meta
-from senet_zoo.support.files import folder_lock
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
     LabelledBatch,
@@ -30,17 +27,15 @@ from senet_zoo.training.batches import (
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.config import TrainConfig
-from senet_zoo.training.distributed import check_machine, check_options, gathered, launched, sharding_asked
+from senet_zoo.training.distributed import gathered, sharding_asked
 from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
 from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units, preprocessing_of, start
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
 from senet_zoo.training.recipes import TrainRecipe, values_of
-from senet_zoo.training.run import Run, Task, refuse_finished
+from senet_zoo.training.run import Task
 from senet_zoo.weights.catalogue import split_name
-from senet_zoo.weights.config import check_license
-from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.save import save_pretrained
 
@@ -406,66 +401,3 @@ class Classification(Task[LabelledBatch, TrainResult]):
     @staticmethod
     def _skipped(data: Labelled, index: int) -> str:
         return f"{data.names[index]} cannot be read"
-
-
-def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
-    """Train a network and save it; under ``torchrun`` or ``accelerate launch``, in all processes together.
-
-    The same command gives the same bits on the CPU, whether it was interrupted or not. Several processes walk through
-    the same pictures in the same steps as one with the same batch. Batch norms measure each process's share, so that
-    the loss is the same except for rounding only where they are frozen; blended or dropped parts differ by process.
-
-    Raises:
-        UsageError: values that contradict each other or the machine, or a folder that another run fills.
-        DataError: pictures that nothing can be learnt from.
-        TrainingError: the run cannot go on; the last good checkpoint is named.
-        WeightsError: the weights to start from could not be had.
-
-    Example:
-        >>> fit(TrainConfig("flowers", "se_resnet50", "run7", device="tpu"))
-        Traceback (most recent call last):
-        ...
-        senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
-    """
-    check_machine(config, config.trackers)
-    check_options(config)
-    refuse_finished(config)
-    refuse_foreign(config.folder)
-    if config.license is not None:
-        check_license(config.license)
-    train, val = train_and_val(
-        config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
-    )
-    with (
-        launched(config, config.trackers, shards=True) as accelerator,
-        folder_lock(config.folder) if accelerator.is_main_process else nullcontext(),
-    ):
-        progress = progress or Progress(silent=not accelerator.is_main_process)
-        pieces = config.pieces
-        try:
-            while True:
-                try:
-                    return Run(
-                        config, Classification(config, train, val, pieces, accelerator, progress), accelerator, progress
-                    ).fit()
-                except RuntimeError as error:
-                    _refuse_smaller_pieces(error, config, pieces, accelerator)
-                pieces *= 2
-                accelerator.free_memory()
-                progress.say(f"memory ran out: every step now goes in {pieces} pieces")
-        finally:
-            progress.close()
-
-
-def _refuse_smaller_pieces(error: RuntimeError, config: TrainConfig, pieces: int, accelerator: "Accelerator") -> None:
-    """Raise again what smaller pieces of a step do not cure."""
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    if not should_reduce_batch_size(error):
-        raise error
-    if accelerator.num_processes > 1 or (config.recipe.batch if config.batch is None else config.batch) % (2 * pieces):
-        raise TrainingError(
-            f"memory ran out, and a step in {pieces} piece{'s' if pieces > 1 else ''} for each of "
-            f"{accelerator.num_processes} processes cannot be cut by itself here: run again with more pieces, a "
-            "smaller batch or smaller pictures; it goes on from the last checkpoint, if any"
-        ) from error

@@ -1,8 +1,8 @@
 """Smaller networks by what their gates say: gates are folded into the layers beside them, or channels are removed."""
 
 from senet_zoo.analysis.pruning.activity import GateActivity as GateActivity
+from senet_zoo.analysis.pruning.activity import GateSelection as GateSelection
 from senet_zoo.analysis.pruning.activity import OfStages as OfStages
-from senet_zoo.analysis.pruning.activity import Selection as Selection
 from senet_zoo.analysis.pruning.activity import SpreadUnder as SpreadUnder
 from senet_zoo.analysis.pruning.activity import observe as observe
 from senet_zoo.analysis.pruning.channels import cut_channels as cut_channels

@@ -95,7 +95,7 @@ def _listed(stages: tuple[int, ...]) -> str:
     return ", ".join(map(str, stages)) or "none"
 
 
-class Selection(Protocol):
+class GateSelection(Protocol):
     """Chooses gates among those that were observed."""
 
     def names(self, activity: Sequence[GateActivity]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.pruning.activity import GateActivity, Selection, observe
+from senet_zoo.analysis.pruning.activity import GateActivity, GateSelection, observe
 from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
 from senet_zoo.analysis.pruning.gates import fold_gates
 from senet_zoo.data.labelled import Labelled, subset
@@ -173,7 +173,7 @@ class Pruning(Protocol):
 class DropGates:
     """The gates that a selection chooses, replaced by their means."""
 
-    selection: Selection
+    selection: GateSelection
 
     def check(self, model: ConvNet) -> None:
         """Accept any network: which gates go is not known before they were observed."""
