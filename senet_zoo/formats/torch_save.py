@@ -22,6 +22,7 @@ from senet_zoo.formats.pickles import NotReadable, TooLong
 from senet_zoo.formats.torch_pickle import MOST_INSTRUCTIONS, NO_VALUES, Storage, StoredTensor, TorchMachine
 
 MOST_BYTES = 2**31
+MOST_PICKLE_BYTES = 2**26  # without the numbers of tensors, which lie elsewhere
 MOST_DIRECTORY_BYTES = 2**23  # of a zip's list of records; one of SENet-154 with Adam's state has 0.4 MB
 SUFFIXES = (".pth", ".pt", ".pkl", ".bin", ".tar", ".ckpt")
 
@@ -192,7 +193,7 @@ def _read_zip(archive: zipfile.ZipFile, path: Path, reopen: Callable[[], IO[byte
             f"torch.save never compresses, but a record of {path} would grow from {packed.compress_size} to "
             f"{packed.file_size} bytes; it is not opened: fetch the file that its authors published"
         )
-    if pickle.file_size > MOST_BYTES // 32:
+    if pickle.file_size > MOST_PICKLE_BYTES:
         raise WeightsUnsafe(f"the pickle of {path} claims {pickle.file_size} bytes; it is not opened")
     content = _run(archive.read(pickle), path)
     if order is not None and order.file_size < 8 and archive.read(order) == b"big":
@@ -224,18 +225,21 @@ def _filled(file: IO[bytes], size: int) -> bytearray | None:
 
 def _read_old(file: IO[bytes], path: Path) -> SavedFile:
     """A file from before PyTorch 1.6: pickles one after another, then the storages."""
-    if _run(file, path) != _MAGIC:
+    # Of a copy: what a pickle claims to hold is not asked of memory before it is there.
+    start = io.BytesIO(file.read(MOST_PICKLE_BYTES))
+    if _run(start, path) != _MAGIC:
         raise WeightsMismatch(
             f"{path} is a plain pickle, not a file of torch.save, and is not read; save its tensors with safetensors"
         )
-    if _run(file, path) != _PROTOCOL:
+    if _run(start, path) != _PROTOCOL:
         raise _damaged(path, "it is of another version")
-    system = _run(file, path)
+    system = _run(start, path)
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise WeightsCorrupted(f"{path} has big-endian numbers; save it again on a little-endian machine")
     machine = TorchMachine(path)
-    content = _run(file, path, machine)
-    keys = _run(file, path)
+    content = _run(start, path, machine)
+    keys = _run(start, path)
+    file.seek(start.tell())
     places: dict[str, tuple[int, int]] = {}
     end = _size(file)
     for key in keys if isinstance(keys, list) else []:

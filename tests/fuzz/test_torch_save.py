@@ -59,6 +59,7 @@ def read(path: Path) -> object:
 
 
 @given(st.one_of(st.binary(), *map(edited, GOOD)).map(lambda content: b"\x80" + content[1 : MOST_BYTES + 1]))
+@example(b"\x80\x02\x8e" + (2**56).to_bytes(8, "little"))
 def test_any_old_file_is_tensors_or_an_error(content: bytes) -> None:
     judge(read, content)
 
