@@ -195,19 +195,21 @@ def _read_zip(archive: zipfile.ZipFile, path: Path, reopen: Callable[[], IO[byte
         )
     if pickle.file_size > MOST_PICKLE_BYTES:
         raise WeightsUnsafe(f"the pickle of {path} claims {pickle.file_size} bytes; it is not opened")
-    content = _run(archive.read(pickle), path)
-    if order is not None and order.file_size < 8 and archive.read(order) == b"big":
-        raise WeightsCorrupted(f"{path} has big-endian numbers; save it again on a little-endian machine")
 
-    def storage(key: str) -> bytearray | None:
-        record = records.get(f"{folder}data/{key}")
-        if record is None:
-            return None
+    def raw(record: zipfile.ZipInfo) -> bytearray | None:
         with reopen() as file:  # without its checksum, which torch.save may leave out
             file.seek(record.header_offset + 26)
             extra = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
             file.seek(record.header_offset + 30 + extra)
             return _filled(file, record.file_size)
+
+    content = _run(bytes(raw(pickle) or b""), path)
+    if order is not None and order.file_size < 8 and bytes(raw(order) or b"") == b"big":
+        raise WeightsCorrupted(f"{path} has big-endian numbers; save it again on a little-endian machine")
+
+    def storage(key: str) -> bytearray | None:
+        record = records.get(f"{folder}data/{key}")
+        return None if record is None else raw(record)
 
     return SavedFile(content, path, storage)
 

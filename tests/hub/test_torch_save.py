@@ -313,3 +313,14 @@ def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.pth", {"net": {"a.w": torch.ones(1)}, "net.a": {"w": torch.zeros(1)}})
     with pytest.raises(WeightsMismatch, match=r"two tensors of the name net\.a\.w"):
         read_container(tmp_path / "a.pth")
+
+
+def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        save(tmp_path / "a.pth", {"w": torch.arange(3.0)})
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        assert archive.testzip() is not None
+    assert read_container(tmp_path / "a.pth").tensors["w"].tolist() == [0.0, 1.0, 2.0]
