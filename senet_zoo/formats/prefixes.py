@@ -35,7 +35,7 @@ _NUMBERED = re.compile(r"(?P<head>.+?)\.(?P<index>\d+)(?:\.\w+)*\.(?P<leaf>\w+)"
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChosenNames:
     """The tensors of a file that are a network's.
 
     Args:
@@ -49,7 +49,7 @@ class Selection:
     prefix: str = ""
 
 
-def select(keys: Collection[str], prefix: str | None = None) -> Selection:
+def select(keys: Collection[str], prefix: str | None = None) -> ChosenNames:
     """Choose a network's tensors among all names of a file; what is left out is logged.
 
     Args:
@@ -168,7 +168,7 @@ def _below(prefix: str, group: list[str]) -> list[str]:
     return [key.removeprefix(prefix) for key in group]
 
 
-def _selection(prefix: str, group: list[str], fit: _Fit, keys: Collection[str]) -> Selection:
+def _selection(prefix: str, group: list[str], fit: _Fit, keys: Collection[str]) -> ChosenNames:
     names = {key: key.removeprefix(prefix) for key in group}
     others = [key for key in keys if key not in names and key.rpartition(".")[2] != "n_averaged"]
     if others:
@@ -185,10 +185,10 @@ def _selection(prefix: str, group: list[str], fit: _Fit, keys: Collection[str]) 
             ", ".join(map(_shown, sorted(fit.left_out)[:4])),
         )
     taken = {key: fit.renamed.get(name, name) for key, name in names.items() if name not in fit.left_out}
-    return Selection(MappingProxyType(taken), fit.dialect, prefix)
+    return ChosenNames(MappingProxyType(taken), fit.dialect, prefix)
 
 
-def _unknown(keys: Collection[str]) -> Selection:
+def _unknown(keys: Collection[str]) -> ChosenNames:
     """Names that no dialect knows, without the prefixes that wrappers add: what is unknown shows best then."""
     best, most = "", 0
     for prefix, group in _groups(keys):
@@ -202,7 +202,7 @@ def _unknown(keys: Collection[str]) -> Selection:
             break
         best += f"{part}."
     group = [key for key in keys if key.startswith(best)]
-    return Selection(MappingProxyType({key: key.removeprefix(best) for key in group}), None, best)
+    return ChosenNames(MappingProxyType({key: key.removeprefix(best) for key in group}), None, best)
 
 
 def _shown(name: str) -> str:
