@@ -123,7 +123,7 @@ def test_a_map_can_be_turned_round(name, expected):
     assert len(set(names.values())) == len(names)
 
 
-@pytest.mark.parametrize("name", ["se_resnet20", "resnet18b", "se_mobilenet", "se_shufflenet"])
+@pytest.mark.parametrize("name", list(MODELS))
 def test_our_own_names_are_recognised(name):
     assert recognise(native(name)).name == "native"
 
