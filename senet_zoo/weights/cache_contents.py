@@ -79,9 +79,10 @@ def prune_cache(pattern: str) -> tuple[CachedCheckpoint, ...]:
     ]
     for each in removed:
         try:
-            blob = each.path.resolve()  # a hub's file is a link to its bytes
-            each.path.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
+            # A hub's file is a link to its bytes; a converted release lies in the zoo's own cache.
+            is_release = each.path.is_relative_to(settings.zoo_cache() / "releases")
+            for part in [each.path] if is_release else huggingface.cached_parts(each.path):
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise WeightsUnavailable(
                 f"{each.path} cannot be removed: {error.strerror}; remove it as its owner"

@@ -241,7 +241,13 @@ def _explained(error: Exception, source: HubFile) -> Exception:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file of the client's cache: the snapshot's link, and its blob, unless that lies somewhere else.
+    for target in cached_parts(path):
+        with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
+            target.unlink()
+
+
+def cached_parts(path: Path) -> list[Path]:
+    """What a file of the client's cache is made of: its blob, unless that lies somewhere else, and the snapshot's link.
 
     A server, or the machine's operator, may have put any path behind the link; what lies outside the cache is not ours.
     """
@@ -252,11 +258,8 @@ def _remove(path: Path) -> None:
         if link is None:
             break
         targets.append(targets[-1].parent / link)
-    for target in reversed(targets):
-        folder = Path(os.path.realpath(target.parent))
-        if folder.is_relative_to(cache) and folder != cache:
-            with suppress(OSError):  # a cache that cannot be written keeps it, and it is refused at every load
-                target.unlink()
+    folders = {target: Path(os.path.realpath(target.parent)) for target in targets}
+    return [each for each in reversed(targets) if folders[each] != cache and folders[each].is_relative_to(cache)]
 
 
 def _hub_cache() -> Path:
