@@ -249,8 +249,6 @@ def _from_folder(row: WeightsRow, folder: Path) -> VerifiedCheckpoint | None:
 
 def _recorded(row: WeightsRow, folder: Path) -> set[str]:
     """What else is known of a row whose sources do not all have a sha256 in the manifest."""
-    from senet_zoo.weights import kit  # which itself downloads
-
     found: set[str | None] = set()
     for source in row.sources:
         match source:
@@ -260,6 +258,8 @@ def _recorded(row: WeightsRow, folder: Path) -> set[str]:
                 found.add(release.recorded_sha256(source))
             case _:
                 continue
+        from senet_zoo.weights import kit  # which itself downloads
+
         found.add(kit.sum_of(row, folder))
     return {sha256 for sha256 in found if sha256 is not None}
 
