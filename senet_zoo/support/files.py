@@ -88,6 +88,7 @@ def folder_lock(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         yield
         return
     path, end = folder / LOCK, time.monotonic() + wait
+    made = not folder.exists()
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +117,9 @@ def folder_lock(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         file.close()
+        if made:
+            with suppress(OSError):  # it is filled now
+                folder.rmdir()
 
 
 @contextmanager

@@ -232,7 +232,7 @@ def test_nothing_half_written_is_left(
         (["--classes", ""], 2, "'' is none"),
         (["--model", "resnet20"], 2, "this network has none"),
         (["--channels", "0"], 2, "at least 1"),
-        (["--weights", "x.safetensors"], 1, "must be an existing safetensors file"),
+        (["--weights", "x.safetensors"], 1, "must be one safetensors file, but there is no x.safetensors"),
         (["--labels", "x.txt"], 1, "x.txt"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_torchvision_network_scores_what_its_own_transforms_and_a_plain_loop_g
         logits = torch.cat([theirs(transforms(picture)[None]) for picture, _ in pictures])
     labels = torch.tensor(pictures.targets)
 
-    weights = Preprocessing(size=64, resize=70)  # another size, so that it is the protocol that counts
+    weights = Preprocessing(size=128, resize=140)  # another size, so that it is the protocol that counts
     names = LogitNames(("ant", "bee", "cow", "dog", "eel", "fox"))
     found = evaluate(ours, open_data(str(folder)), weights, names, protocol=protocol("center224", weights), batch=8)
     assert found.count == 21
@@ -118,7 +118,7 @@ def test_many_crops_of_a_plain_picture_are_one(folder: Path) -> None:
 
 
 def test_the_caller_s_network_stays_as_it_was_and_hears_progress(folder: Path) -> None:
-    model, data = senet_zoo.create_model("resnet20", num_classes=3), open_data(str(folder))
+    model, data = senet_zoo.create_model("resnet20", num_classes=3).eval(), open_data(str(folder))
     model.classifier.weight.requires_grad_(False)
     before = {name: (tensor.clone(), tensor.stride()) for name, tensor in model.state_dict().items()}
     heard: list[int] = []

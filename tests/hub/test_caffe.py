@@ -263,11 +263,21 @@ def test_a_bad_file_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".h5", ".prototxt", ""])
-def test_a_file_of_an_unknown_kind_is_refused(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "error", "message"),
+    [
+        (".onnx", WeightsMismatch, "is an ONNX graph, which is not read"),
+        (".h5", WeightsMismatch, "is an HDF5 file, as Keras writes it, which is not read"),
+        (".prototxt", WeightsCorrupted, r"starts with b'.*Name the right file"),
+        ("", WeightsCorrupted, r"starts with b'.*Name the right file"),
+    ],
+)
+def test_a_file_of_a_kind_that_is_not_read_is_refused(
+    suffix: str, error: type[SenetZooError], message: str, tmp_path: Path
+) -> None:
     file = tmp_path / f"net{suffix}"
     file.write_bytes(caffemodel(NETS["se_resnet50"].tiny().random())[:1000])
-    with pytest.raises(WeightsCorrupted, match=r"starts with b'.*name the right file"):
+    with pytest.raises(error, match=message):
         load_checkpoint("se_resnet50", file)
 
 

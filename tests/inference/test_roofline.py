@@ -34,7 +34,7 @@ def test_a_layer_takes_what_is_slower() -> None:
 
 
 def test_all_multiply_adds_are_in_it() -> None:
-    layers = layers_of(senet_zoo.create_model("se_resnet50", device="meta"), 224).eval()
+    layers = layers_of(senet_zoo.create_model("se_resnet50", device="meta").eval(), 224)
     assert sum(layer.operations for layer in layers) == 2 * senet_zoo.model_info("se_resnet50").multiply_adds
 
 

@@ -14,6 +14,7 @@ from networks import open_relus, randomise, scaled_difference, settle
 from pytorchcv.model_provider import get_model
 from torch import nn
 
+from senet_zoo.networks.blocks.heads import ClassMapClassifier
 from senet_zoo.networks.network import ConvNet, unfilled
 from senet_zoo.networks.registry import ALIASES, MODELS
 
@@ -178,7 +179,7 @@ def transplant(source: nn.Module, target: nn.Module) -> None:
 
 
 def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, ClassMapClassifier)
     return [dict(part.state_dict()) for part in model.modules() if isinstance(part, kinds)]
 
 
