@@ -6,7 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from senet_zoo.cli import detection
@@ -160,10 +162,13 @@ def _say_start(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _interruptible(output: Path) -> Iterator[None]:
     """Let SIGINT and SIGTERM end a run like an error, so that nothing half-written stays, and say how it goes on."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before, hook, lost = signal.signal(signal.SIGTERM, _terminate), sys.unraisablehook, list[Timer]()
+    sys.unraisablehook = partial(_again, hook, lost)
     try:
         yield
     except (KeyboardInterrupt, _Terminated) as interruption:
+        for timer in lost:
+            timer.cancel()
         if os.environ.get("RANK", "0") == "0":
             from senet_zoo.training.checkpoints import last_good
 
@@ -172,6 +177,7 @@ def _interruptible(output: Path) -> Iterator[None]:
         raise SystemExit(143 if isinstance(interruption, _Terminated) else 130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = hook
 
 
 class _Terminated(BaseException):
@@ -180,6 +186,19 @@ class _Terminated(BaseException):
 
 def _terminate(number: int, frame: object) -> NoReturn:
     raise _Terminated
+
+
+def _again(
+    hook: Callable[["sys.UnraisableHookArgs"], object], lost: list[Timer], swallowed: "sys.UnraisableHookArgs"
+) -> None:
+    """Send a signal once more, if the run goes on, because destructors swallow what is raised in them."""
+    number = {KeyboardInterrupt: signal.SIGINT, _Terminated: signal.SIGTERM}.get(swallowed.exc_type)
+    if number is None:
+        hook(swallowed)
+    else:
+        lost.append(Timer(3.0, os.kill, (os.getpid(), number)))
+        lost[-1].daemon = True
+        lost[-1].start()
 
 
 def _recipe_values(arguments: argparse.Namespace) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """``senet-zoo train``."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from painted import paint
 
 from senet_zoo.cli import main
+from senet_zoo.cli.train import _interruptible
 from senet_zoo.networks.fused import compiled
 from senet_zoo.training import classification
 
@@ -77,6 +79,23 @@ def test_a_signal_ends_it_cleanly_and_the_same_command_goes_on(
     assert err.splitlines()[-1].startswith(f"senet-zoo train: interrupted. The last good checkpoint is {checkpoints}/")
     assert err.splitlines()[-1].endswith("The same command goes on from there")
     assert not [path.name for path in (tmp_path / "my run").rglob("*.part")]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_meets_a_destructor_is_not_lost(number: signal.Signals, status: int, tmp_path: Path) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)  # what is raised here is swallowed
+
+    def run() -> None:
+        with _interruptible(tmp_path):
+            Destroyed()
+            time.sleep(10)
+
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == status
 
 
 def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
