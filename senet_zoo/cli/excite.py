@@ -1,4 +1,4 @@
-"""``senet-zoo excite``: what the gates of a network say of labelled pictures."""
+"""``senet-zoo excite``: what the gates of a network say of pictures."""
 
 import argparse
 from pathlib import Path
@@ -10,17 +10,18 @@ from senet_zoo.cli.parser import (
     add_network_options,
     load_network,
     number_of_workers,
-    open_pictures,
+    open_any_pictures,
     positive,
 )
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.excitation import Report
+    from senet_zoo.analysis.excitation import GateExcitations, Measures, Report
 
 SUMMARY = "look inside the gates: the paper's analysis of excitations"
 DESCRIPTION = """\
-Show a network labelled pictures, and write what its gates say of each class:
+Show a network pictures, and print what its gates say of them, of each class
+where the pictures are labelled. With -o FOLDER, write:
 
   excitations.csv     mean and spread of each gate, class and channel
   summary.json        of each gate: saturation, class separability (eta
@@ -31,20 +32,24 @@ Show a network labelled pictures, and write what its gates say of each class:
   spread.png, .svg    the same with the spread within the first two classes
   index.html          one page to look at every gate; it needs no network
 
-DATA is what `senet-zoo evaluate` takes. Its classes need not be the network's.
+DATA is one picture, a folder of pictures, or labelled pictures as `senet-zoo
+evaluate` takes them; their classes need not be the network's.
 
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
-senet-zoo excite photographs/val --model se_resnet50 -o gates \\
+senet-zoo excite cat.jpg --model se_resnet50
+  senet-zoo excite photographs/val --model se_resnet50 -o gates \\
       --classes goldfish,pug,plane,cliff
   senet-zoo excite CIFAR10 --download -o gates --limit 100"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    parser.add_argument("data", metavar="DATA", help="a picture, or many")
     add_network_options(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="where the files go; default: none are written"
+    )
     group = parser.add_argument_group("what is shown")
     group.add_argument(
         "--classes",
@@ -55,22 +60,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", type=_channels, default=50, metavar="N|all", help="evenly spaced ones of each gate; default: 50"
     )
     group = parser.add_argument_group("the data")
-    group.add_argument("--limit", type=positive, metavar="N", help="pictures of each class, the first ones")
+    group.add_argument(
+        "--limit", type=positive, metavar="N", help="pictures of each class, the first ones; without classes, of all"
+    )
     add_data_options(group, class_names="--class-names")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.analysis.excitation import Report, check_folder, choose_classes, excite, name_classes, write_report
-    from senet_zoo.data.labelled import first_of_each_class
+    from senet_zoo.data.labelled import Labelled, first_of_each_class, subset
     from senet_zoo.data.picture_paths import decoded
     from senet_zoo.evaluation import logits_of
 
-    check_folder(arguments.output)
-    data = open_pictures(arguments)
-    if arguments.limit:
+    if arguments.output:
+        check_folder(arguments.output)
+    data = open_any_pictures(arguments)
+    if arguments.limit and isinstance(data, Labelled):
         data = first_of_each_class(data, arguments.limit)
+    elif arguments.limit:
+        data = subset(data, range(min(arguments.limit, len(data))))
     predictor = load_network(arguments, arguments.device)
-    names = name_classes(data.classes, logits_of(predictor.categories))
+    names = name_classes(data.classes, logits_of(predictor.categories)) if isinstance(data, Labelled) else ()
     chosen = choose_classes(arguments.classes.split(",") if arguments.classes is not None else None, names)
     with progress_bar(len(data)) as bar:
         found = excite(
@@ -83,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     print_problems("excite", found.unreadable)
     report = Report(decoded(predictor.name), decoded(arguments.data), found, names, chosen, arguments.channels)
-    files = write_report(arguments.output, report)
+    files = write_report(arguments.output, report) if arguments.output else ()
     _print(arguments, report, files)
     return 1 if found.unreadable else 0
 
@@ -98,24 +108,41 @@ def _print(arguments: argparse.Namespace, report: "Report", files: tuple[str, ..
     if arguments.json:
         print_json({**report.document, "files": [str(arguments.output / name) for name in files]})
         return
-    print(f"{visible(report.network)} on {visible(report.data)}, {sum(report.found.count)} pictures")
+    count = sum(report.found.count)
+    print(f"{visible(report.network)} on {visible(report.data)}, {count} picture{'s' * (count != 1)}")
     numbers = [measures(gate) for gate in report.found.gates]
-    print_table(
-        ("gate", "channels", "mean", "saturated", "eta²", "entropy", "still", "within"),
-        [
-            (
-                visible(gate.name),
-                f"{gate.channels}",
-                f"{each.mean:.3f}",
-                f"{each.saturated:.1%}",
-                "-" if each.separability is None else f"{each.separability:.3f}",
-                f"{each.entropy:.2f}",
-                f"{each.still}",
-                f"{each.within_class:.3f}",
-            )
-            for gate, each in zip(report.found.gates, numbers, strict=True)
-        ],
-    )
+    if count == 1:
+        rows = [_row_of_one(gate, each) for gate, each in zip(report.found.gates, numbers, strict=True)]
+        print_table(("gate", "channels", "mean", "saturated", "least", "most"), rows)
+    else:
+        rows = [_row(gate, each) for gate, each in zip(report.found.gates, numbers, strict=True)]
+        print_table(("gate", "channels", "mean", "saturated", "eta²", "entropy", "still", "within"), rows)
     for sentence in describe_network(report.found.gates, numbers):
         print(sentence)
-    print(f"look at {visible(str(arguments.output / 'index.html'))}")
+    if arguments.output:
+        print(f"look at {visible(str(arguments.output / 'index.html'))}")
+
+
+def _row(gate: "GateExcitations", found: "Measures") -> tuple[str, ...]:
+    return (
+        visible(gate.name),
+        f"{gate.channels}",
+        f"{found.mean:.3f}",
+        f"{found.saturated:.1%}",
+        "-" if found.separability is None else f"{found.separability:.3f}",
+        f"{found.entropy:.2f}",
+        f"{found.still}",
+        f"{found.within_class:.3f}",
+    )
+
+
+def _row_of_one(gate: "GateExcitations", found: "Measures") -> tuple[str, ...]:
+    values = gate.moments.overall_mean
+    return (
+        visible(gate.name),
+        f"{gate.channels}",
+        f"{found.mean:.3f}",
+        f"{found.saturated:.1%}",
+        f"{values.min():.3f} (channel {int(values.argmin())})",
+        f"{values.max():.3f} (channel {int(values.argmax())})",
+    )

@@ -12,7 +12,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible_lines
 
 if TYPE_CHECKING:
-    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.data.labelled import Labelled, Unlabelled
     from senet_zoo.prediction.predictor import Predictor
 
 
@@ -166,6 +166,19 @@ def load_network(arguments: argparse.Namespace, device: str | None) -> "Predicto
     from senet_zoo.prediction.predictor import Predictor
 
     return Predictor(arguments.model, weights=arguments.weights, device=device)
+
+
+def open_any_pictures(arguments: argparse.Namespace) -> "Labelled | Unlabelled":
+    """The pictures that the options choose, of which nothing need say what they show: one is enough."""
+    from senet_zoo.data.datasets import unlabelled_pictures
+
+    found = None if arguments.labels else unlabelled_pictures(arguments.data)
+    if found is None:
+        return open_pictures(arguments)
+    for option, value in (("--split", arguments.split), ("a file of classes", arguments.class_names)):
+        if value is not None:
+            raise UsageError(f"{option} is for labelled pictures, and nothing says what {arguments.data} shows")
+    return found
 
 
 def open_pictures(arguments: argparse.Namespace) -> "Labelled":

@@ -10,15 +10,15 @@ from senet_zoo.cli.parser import (
     add_network_options,
     load_network,
     number_of_workers,
-    open_pictures,
+    open_any_pictures,
     positive,
 )
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
-    from senet_zoo.analysis.pruning import PruneReport, Pruning
-    from senet_zoo.data.labelled import Labelled
+    from senet_zoo.analysis.pruning import NetworkFigures, PruneReport, Pruning
+    from senet_zoo.data.labelled import Labelled, Unlabelled
 
 MOST_CALIBRATED = 1000  # pictures, unless another number is named
 
@@ -45,8 +45,10 @@ pip install 'senet-zoo[prune]'.
 
 DATA is what `senet-zoo evaluate` takes. --calibrate pictures of it (1000, or
 half of a small set), drawn at random, are not measured on; with --calibrate-on
-they are drawn from other data, and all of DATA is measured. Latency is that of
-one picture, both networks timed in turn.
+they are drawn from other data, and all of DATA is measured. DATA may also be
+one picture or a folder without classes: gates are calibrated on it, and
+accuracy is not measured. Latency is that of one picture, both networks timed
+in turn.
 
 To fine-tune: senet-zoo train DATA --model NAME --weights FOLDER -o FOLDER2,
 where FOLDER is what this command saved; FOLDER2 is as small.
@@ -62,7 +64,7 @@ senet-zoo prune photographs/val --model se_resnet50 --stages 5 -o slim
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="labelled pictures")
+    parser.add_argument("data", metavar="DATA", help="pictures, labelled to measure accuracy")
     add_network_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the network goes")
     which = parser.add_argument_group("what goes").add_mutually_exclusive_group(required=True)
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output must be a folder, and {arguments.output} is a file")
     calibration, measured = _data(arguments)
     predictor = load_network(arguments, arguments.device)
-    with progress_bar(len(calibration) + 2 * len(measured)) as bar:
+    with progress_bar(len(calibration) + 2 * (0 if measured is None else len(measured))) as bar:
         pruned, report = prune(
             predictor.model,
             _pruning(arguments),
@@ -113,19 +115,38 @@ def _pruning(arguments: argparse.Namespace) -> "Pruning":
     return DropGates(SpreadUnder(arguments.threshold) if arguments.stages is None else OfStages(arguments.stages))
 
 
-def _data(arguments: argparse.Namespace) -> "tuple[Labelled, Labelled]":
-    """Pictures to calibrate on, and others to measure on."""
+def _data(arguments: argparse.Namespace) -> "tuple[Labelled | Unlabelled, Labelled | None]":
+    """Pictures to calibrate on, and others to measure on, of which there may be none."""
     from senet_zoo.analysis.pruning import calibration_split
-    from senet_zoo.data.datasets import open_data
+    from senet_zoo.data.datasets import open_data, unlabelled_pictures
+    from senet_zoo.data.labelled import Unlabelled
 
-    data = open_pictures(arguments)
+    data = open_any_pictures(arguments)
     if arguments.calibrate_on is None:
+        if isinstance(data, Unlabelled):
+            return _calibration(data, arguments.calibrate), None
+        if len(data) == 1 and arguments.calibrate in (None, 1):
+            return data, None
         return calibration_split(data, arguments.calibrate or min(MOST_CALIBRATED, len(data) // 2))
     if arguments.calibrate_on == arguments.data:
         raise UsageError("--calibrate-on takes other pictures than those measured on: leave it out to divide DATA")
-    other = open_data(arguments.calibrate_on, root=arguments.root, download=arguments.download)
-    count = arguments.calibrate or MOST_CALIBRATED
-    return other if len(other) <= count else calibration_split(other, count)[0], data
+    if isinstance(data, Unlabelled):
+        raise UsageError(
+            f"accuracy is measured on labelled pictures, and nothing says what {arguments.data} shows: leave "
+            "--calibrate-on out to calibrate on it"
+        )
+    other = unlabelled_pictures(arguments.calibrate_on) or open_data(
+        arguments.calibrate_on, root=arguments.root, download=arguments.download
+    )
+    return _calibration(other, arguments.calibrate), data
+
+
+def _calibration(data: "Labelled | Unlabelled", count: int | None) -> "Labelled | Unlabelled":
+    """``count`` pictures drawn at random, or all where there are no more."""
+    from senet_zoo.analysis.pruning import calibration_split
+
+    count = count or MOST_CALIBRATED
+    return data if len(data) <= count else calibration_split(data, count)[0]
 
 
 def _stages(text: str) -> tuple[int, ...]:
@@ -138,9 +159,18 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
             {"weights": name, "data": arguments.data, "report": report, "folder": str(arguments.output)},
         )
         return
-    print(f"{visible(name)} on {report.measured_on} pictures, calibrated on {report.calibrated_on} others")
+    if report.measured_on:
+        others = f"{report.calibrated_on} other{'s' * (report.calibrated_on != 1)}"
+        print(f"{visible(name)} on {_pictures(report.measured_on)}, calibrated on {others}")
+    else:
+        on = _pictures(report.calibrated_on)
+        print(f"{visible(name)}, calibrated on {on}; no labelled picture is left to measure accuracy on")
     if arguments.channels is None:
-        gates = [(gate.name, f"{gate.spread:.4f}", "dropped" if gate.dropped else "") for gate in report.gates]
+        several = report.calibrated_on > 1
+        gates = [
+            (gate.name, f"{gate.spread:.4f}" if several else "-", "dropped" if gate.dropped else "")
+            for gate in report.gates
+        ]
         print_table(("gate", "spread", ""), gates)
     else:
         maps = [_change(each.name, each.before, each.after) for each in report.maps]
@@ -160,8 +190,7 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
                 f"{time.after:.2f} ms",
                 f"x{time.ratio:.3f} ({time.lower:.3f} to {time.upper:.3f}, {time.rounds} rounds)",
             ),
-            ("top-1", f"{before.top1:.2f} %", f"{after.top1:.2f} %", f"{after.top1 - before.top1:+.2f} points"),
-            ("loss", f"{before.loss:.4f}", f"{after.loss:.4f}", f"{after.loss - before.loss:+.4f}"),
+            *_accuracy(before, after),
         ],
     )
     folder = visible(str(arguments.output))
@@ -169,6 +198,20 @@ def _print(arguments: argparse.Namespace, name: str, report: "PruneReport") -> N
     if arguments.channels is not None:
         model = name.partition(" ")[0].partition(".")[0]  # of `model.tag`, or of the model and its file
         print(f"it needs training:\n  senet-zoo train DATA --model {model} --weights {folder} -o FOLDER")
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' * (count != 1)}"
+
+
+def _accuracy(before: "NetworkFigures", after: "NetworkFigures") -> list[tuple[str, ...]]:
+    """The rows of what was measured; none where nothing was."""
+    if before.top1 is None or after.top1 is None or before.loss is None or after.loss is None:
+        return []
+    return [
+        ("top-1", f"{before.top1:.2f} %", f"{after.top1:.2f} %", f"{after.top1 - before.top1:+.2f} points"),
+        ("loss", f"{before.loss:.4f}", f"{after.loss:.4f}", f"{after.loss - before.loss:+.4f}"),
+    ]
 
 
 def _change(word: str, before: int, after: int) -> tuple[str, ...]:

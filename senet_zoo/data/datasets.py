@@ -6,11 +6,11 @@ from enum import Enum
 from pathlib import Path
 from stat import S_ISDIR
 
-from senet_zoo.data.folders import class_folders, flat_folder, tar_file
+from senet_zoo.data.folders import class_folders, flat_folder, is_flat, tar_file
 from senet_zoo.data.huggingface_datasets import PREFIX, huggingface_dataset
-from senet_zoo.data.labelled import DataSource, Labelled, relabelled, stratified_split
+from senet_zoo.data.labelled import DataSource, FileReader, Labelled, Unlabelled, relabelled, stratified_split
 from senet_zoo.data.npz import npz_files
-from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES
+from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES, decoded, find_pictures
 from senet_zoo.data.splits import Split
 from senet_zoo.data.torchvision_datasets import DATASETS, torchvision_dataset
 from senet_zoo.errors import DataError, UsageError
@@ -86,6 +86,26 @@ def train_and_val(
     return train, val
 
 
+def unlabelled_pictures(address: str) -> Unlabelled | None:
+    """One picture, or those of a folder without subfolders; None where the address is data of another kind.
+
+    Args:
+        address: a file, a folder, or a ``file:`` URL of either, as `find_pictures` reads them.
+
+    Raises:
+        DataError: this user may not look there.
+        PictureError: a ``file:`` URL leads nowhere.
+    """
+    if not address.startswith("file:"):
+        path, kind = _at(address)
+        one = kind is PathKind.FILE and path.suffix.lower() in SUFFIXES | HEIF_SUFFIXES | {""}
+        if address in DATASETS or not (one or (kind is PathKind.FOLDER and is_flat(path))):
+            return None
+        address = str(path)
+    found = tuple(find_pictures(address))
+    return Unlabelled(tuple(map(decoded, found)), FileReader(found))
+
+
 class PathKind(Enum):
     """What lies at a path."""
 
@@ -117,8 +137,8 @@ def _describe_file(path: Path) -> str:
     if path.suffix.lower() in SUFFIXES | HEIF_SUFFIXES:
         return (
             "one picture, and classes are compared or measured here: give a folder with a subfolder of pictures for "
-            "each class. For one picture, `senet-zoo predict` gives its class, and model.excitations(x) in Python what "
-            "the gates say of it"
+            "each class. For one picture, `senet-zoo predict` gives its class, and `senet-zoo excite` what the gates "
+            "say of it (in Python, model.excitations(x))"
         )
     if any(path.name.lower().endswith(end) for end in PACKED):
         return "packed: unpack it, and give the folder"

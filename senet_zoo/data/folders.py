@@ -62,6 +62,15 @@ def flat_folder(folder: Path, labels: Path, classes: Path | None) -> DataSource:
     return DataSource(str(folder), (), open_whole)
 
 
+def is_flat(folder: Path) -> bool:
+    """Whether a folder holds pictures and no subfolder, so that nothing says what they show.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    return not _subfolders(folder) and holds_picture(folder)
+
+
 def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
     """An uncompressed tar of pictures, such as ``ILSVRC2012_img_val.tar``, which are read in place.
 

@@ -1,10 +1,10 @@
-"""Labelled pictures: `Labelled`, the value that every kind of data becomes, and what is done with it."""
+"""Pictures as values: `Labelled`, which every kind of data becomes, `Unlabelled`, and what is done with them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import Split
@@ -55,11 +55,30 @@ class Labelled:
         return len(self.labels)
 
 
-def subset(data: Labelled, indices: Sequence[int]) -> Labelled:
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pictures of which nothing says what they show, each opened when it is read.
+
+    Args:
+        names: as of `Labelled`.
+        read: as of `Labelled`.
+    """
+
+    names: Sequence[str]
+    read: "Callable[[int], Image]"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+Pictures = TypeVar("Pictures", bound=Labelled | Unlabelled)
+
+
+def subset(data: Pictures, indices: Sequence[int]) -> Pictures:
     """The pictures of these indices, in this order, under the same classes."""
     chosen = tuple(indices)
-    labels, names = tuple(data.labels[i] for i in chosen), tuple(data.names[i] for i in chosen)
-    return replace(data, labels=labels, names=names, read=SubsetReader(data.read, chosen))
+    labels: dict[str, Any] = {"labels": tuple(data.labels[i] for i in chosen)} if isinstance(data, Labelled) else {}
+    return replace(data, names=tuple(data.names[i] for i in chosen), read=SubsetReader(data.read, chosen), **labels)
 
 
 def first_of_each_class(data: Labelled, limit: int) -> Labelled:

@@ -1,4 +1,4 @@
-"""Labelled pictures in batches of tensors, decoded by worker processes; what cannot be read is named and left out."""
+"""Pictures in batches of tensors, decoded by worker processes; what cannot be read is named and left out."""
 
 import errno
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.labelled import Labelled, Unlabelled
 from senet_zoo.data.pictures import prepare_picture
 from senet_zoo.errors import DataError, PictureError, UsageError
 
@@ -26,7 +26,7 @@ class WorkerError(DataError):
 
 @dataclass(frozen=True, eq=False)
 class LoadedBatch:
-    """A batch of labelled pictures.
+    """A batch of pictures.
 
     Args:
         indices: of the pictures that were read.
@@ -43,7 +43,7 @@ class LoadedBatch:
 
 
 def load_batches(
-    data: Labelled,
+    data: Labelled | Unlabelled,
     transform: "Callable[[Image], Tensor]",
     batch: int,
     workers: int = 0,
@@ -132,7 +132,7 @@ def _tensors_in(value: object) -> Iterator[Tensor]:
 
 
 class _Pictures(Dataset[tuple[int, Tensor | str]]):
-    def __init__(self, data: Labelled, transform: "Callable[[Image], Tensor]") -> None:
+    def __init__(self, data: Labelled | Unlabelled, transform: "Callable[[Image], Tensor]") -> None:
         self.data, self.transform = data, transform
 
     def __getitem__(self, index: int) -> tuple[int, Tensor | str]:

@@ -253,6 +253,60 @@ def test_too_few_classes(tmp_path: Path, data: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "one"]
 
 
+@pytest.mark.parametrize("source", ["photo.png", "flat", "photo without a suffix"])
+def test_pictures_without_labels_are_a_source(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "flat").mkdir()
+    for path in (tmp_path / "photo.png", tmp_path / "photo without a suffix", tmp_path / "flat" / "a.png"):
+        shutil.copy(SAMPLES / "cat.png", path)
+    shutil.copy(SAMPLES / "frog.png", tmp_path / "flat" / "b.png")
+    words = ["excite", str(tmp_path / source), "--device", "cpu", "--workers", "0"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert ("2 pictures" if source == "flat" else "1 picture\n") in out
+    assert "SE_4_3" in out
+    assert "apart" not in out
+    assert "index.html" not in out
+    assert err == ""
+    assert main([*words, "-o", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["classes"] == []
+    assert all(gate["separability"] is None for gate in document["gates"])
+    assert all((gate["still"] is None) == (source != "flat") for gate in document["gates"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    with (tmp_path / "out" / "excitations.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == {ALL}
+    shown = page_data(tmp_path / "out")
+    assert shown["classes"] == []
+    assert shown["of_all"] == ("all pictures" if source == "flat" else "the picture")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--classes", "cat"], "no classes to choose from"),
+        (["--split", "val"], "--split is for labelled pictures"),
+        (["--labels", "x.txt"], "one picture"),
+        (["--class-names", "x.txt"], "a file of classes is for labelled pictures"),
+    ],
+)
+def test_words_about_classes_need_some(more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["excite", str(SAMPLES / "cat.png"), "--device", "cpu", "--workers", "0", *more]) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_one_picture_says_what_its_gates_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first channels of the table are those of the network's own answer."""
+    assert main(["excite", str(SAMPLES / "cat.png"), "--device", "cpu", "--workers", "0"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2:11]}
+    predictor = Predictor("se_resnet20.cifar10", device="cpu")
+    x = predictor.preprocessing.transforms()(SAMPLES / "cat.png")[None]
+    with torch.no_grad():
+        said = predictor.model.excitations(x)
+    for name, values in said.items():
+        assert f"(channel {int(values[0].argmax())})" in rows[name]
+        assert f"(channel {int(values[0].argmin())})" in rows[name]
+
+
 def test_the_report_cannot_replace_a_file(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "gates").write_text("mine")
     assert main(words) == 2

@@ -160,3 +160,41 @@ def test_the_number_to_calibrate_on_shrinks_to_the_data(
     assert (report["calibrated_on"], report["measured_on"]) == (calibrated, pictures - calibrated)
     assert main(words(data, "--stages", "4", "--calibrate", "1000")) == 2
     assert f"at most {pictures - 1} can calibrate, got 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_one_picture_calibrates_and_no_accuracy_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labelled: bool
+) -> None:
+    photo = tmp_path / "photos" / "cat" / "a.png"
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(photo)
+    source = photo.parent.parent if labelled else photo
+    assert main(words(source, "--stages", "4")) == 0
+    out, err = capsys.readouterr()
+    assert "calibrated on 1 picture; no labelled picture is left to measure accuracy on" in out
+    assert "top-1" not in out
+    assert err == ""
+    assert len(gates(senet_zoo.from_pretrained(source.parent / "slim"))) == 6
+    assert main([*words(source, "--stages", "4"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert (report["calibrated_on"], report["measured_on"]) == (1, 0)
+    assert report["after"]["top1"] is None
+    assert main(words(source, "--threshold", "0.1")) == 2
+    assert "over two pictures or more" in capsys.readouterr().err
+
+
+def test_a_folder_without_classes_calibrates_and_is_not_measured_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, colour in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (40, 30), colour).save(flat / f"{number}.png")
+    assert main([*words(flat, "--stages", "4", "--calibrate", "2"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["report"]["calibrated_on"] == 2
+    assert main([*words(data, "--stages", "4", "--calibrate-on", str(flat)), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert (report["calibrated_on"], report["measured_on"]) == (3, 100)
+    assert main(words(flat, "--stages", "4", "--calibrate-on", str(data))) == 2
+    assert "nothing says what" in capsys.readouterr().err

@@ -1,13 +1,13 @@
-"""`excite`: what every gate of a network says of labelled pictures, class by class, in one pass."""
+"""`excite`: what every gate of a network says of pictures, class by class where they are labelled, in one pass."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from senet_zoo.analysis.excitation.statistics import GateExcitations, Histogram, Moments, range_of
-from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.labelled import Labelled, Unlabelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
@@ -18,11 +18,11 @@ from senet_zoo.networks.network import ConvNet
 
 @dataclass(frozen=True, eq=False)
 class Excitations:
-    """What the gates of a network said of labelled pictures.
+    """What the gates of a network said of pictures.
 
     Args:
-        classes: of the data, in the order of its labels.
-        count: pictures of each class that were read.
+        classes: of the data, in the order of its labels; none where nothing says what the pictures show.
+        count: pictures of each class that were read; without classes, of all.
         gates: first to last.
         unreadable: why each picture that was left out could not be read.
     """
@@ -35,22 +35,21 @@ class Excitations:
 
 def excite(
     model: nn.Module,
-    data: Labelled,
+    data: Labelled | Unlabelled,
     preprocessing: Preprocessing,
     *,
     batch: int = 64,
     workers: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Excitations:
-    """Show a network labelled pictures and add up what its gates say, on the device and in the dtype of its parameters.
+    """Show a network pictures and add up what its gates say, on the device and in the dtype of its parameters.
 
-    Memory does not grow with the number of pictures. A
-    picture that cannot be read is left out and named in the result. A gate without squeeze counts with its mean over
-    the pixels of each picture.
+    Memory does not grow with the number of pictures. A picture that cannot be read is left out and named in the result.
+    A gate without squeeze counts with its mean over the pixels of each picture.
 
     Args:
         model: in eval mode; a network of the zoo, or any with inserted gates.
-        data: its classes may be others than the network's.
+        data: its classes may be others than the network's. One picture without a label is enough.
         preprocessing: what the model's weights were trained with.
         batch: pictures that the network sees at once.
         workers: processes that read pictures; 0 reads in this one.
@@ -58,7 +57,7 @@ def excite(
 
     Raises:
         UsageError: a number out of range, a model in training mode or without gates.
-        DataError: fewer than two classes have a picture that can be read.
+        DataError: no picture can be read, or of labelled ones those of fewer than two classes.
         WeightsError: a gate says what is no finite number.
 
     Source: the paper, section 7.2.
@@ -72,29 +71,33 @@ def excite(
             "gates by insert_se(model)"
         )
     names = paper_names(model, model.spec.stage_numbers) if isinstance(model, ConvNet) else {name: name for name in own}
-    _require_two(data, data.labels)
+    all_labels = data.labels if isinstance(data, Labelled) else (0,) * len(data)
+    classes = data.classes if isinstance(data, Labelled) else ()
+    if classes:
+        _require_two(classes, all_labels)
     unreadable: list[str] = []
     seen: set[int] = set()
     found: dict[str, GateExcitations] = {}
     for loaded in load_batches(data, preprocessing.transforms(), batch, workers):
         unreadable += [reason for _, reason in loaded.unreadable]
-        labels = torch.tensor([data.labels[index] for index in loaded.indices])
+        labels = torch.tensor([all_labels[index] for index in loaded.indices])
         seen.update(labels.tolist())
         excitations = finite_excitations(model, torch.stack(loaded.tensors), names) if loaded.indices else {}
         for module, values in excitations.items():
             rows = values.flatten(2).mean(2) if values.ndim == 4 else values  # (N, channels)
             if module not in found:
                 span, channels = range_of(own[module]), rows.shape[1]
-                moments = Moments(len(data.classes), channels, rows.device)
+                moments = Moments(max(len(classes), 1), channels, rows.device)
                 found[module] = GateExcitations(names[module], span, moments, Histogram(span, channels, rows.device))
             found[module].moments.add(rows, labels.to(rows.device))
             found[module].histogram.add(rows)
         progress(len(loaded))
     if not seen:
         raise DataError(f"a picture must be readable, and none of {len(data)} is: {unreadable[0]}")
-    _require_two(data, seen)
+    if classes:
+        _require_two(classes, seen)
     said = tuple(found.values())
-    return Excitations(data.classes, tuple(said[0].moments.count.tolist()), said, tuple(unreadable))
+    return Excitations(classes, tuple(said[0].moments.count.tolist()), said, tuple(unreadable))
 
 
 @torch.no_grad()
@@ -115,10 +118,10 @@ def finite_excitations(model: nn.Module, pictures: Tensor, names: Mapping[str, s
     return found
 
 
-def _require_two(data: Labelled, labels: Iterable[int]) -> None:
+def _require_two(classes: Sequence[str], labels: Iterable[int]) -> None:
     shown = sorted(set(labels))
     if len(shown) < 2:
         raise DataError(
-            f"classes are compared, so two must have a picture that can be read, and only "
-            f"{data.classes[shown[0]]} has: add a folder of another class"
+            f"classes are compared, so two must have a picture that can be read, and only {classes[shown[0]]} has: add "
+            "a folder of another class, or give the pictures' own folder to look at them without classes"
         )

@@ -63,6 +63,11 @@ def choose_classes(words: Sequence[str] | None, known: Sequence[ClassName]) -> t
     Raises:
         UsageError: a word means no class or several, two words mean one, or there are more than `MAX_DRAWN`.
     """
+    if not known and words is not None:
+        raise UsageError(
+            "these pictures have no classes to choose from: leave --classes out, or give a folder with a subfolder for "
+            "each class"
+        )
     if words is None:
         if len(known) > MAX_DRAWN:
             raise UsageError(
@@ -133,7 +138,7 @@ class Report:
         network: name of the weights.
         data: what the user calls the pictures.
         found: what the gates said.
-        names: names of the data's classes.
+        names: names of the data's classes; none for pictures without labels.
         chosen: labels of the classes that are drawn.
         channels: how many channels of each gate are shown, evenly spaced; None for all.
     """
@@ -144,6 +149,13 @@ class Report:
     names: Sequence[ClassName]
     chosen: Sequence[int]
     channels: int | None
+
+    @property
+    def of_all(self) -> str:
+        """What the figures over all pictures are called."""
+        if self.names:
+            return "all classes"
+        return "all pictures" if sum(self.found.count) > 1 else "the picture"
 
     @property
     def class_names(self) -> list[str]:
@@ -183,7 +195,7 @@ class Report:
             "data": self.data,
             "pictures": sum(found.count),
             "classes": [
-                {"name": name, "pictures": count} for name, count in zip(self.class_names, found.count, strict=True)
+                {"name": name, "pictures": count} for name, count in zip(self.class_names, found.count, strict=False)
             ],
             "in_words": describe_network(found.gates, numbers),
             "gates": [

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from senet_zoo.analysis.excitation.report import Line, Report
-from senet_zoo.analysis.excitation.statistics import GateExcitations, describe_gate, measures
+from senet_zoo.analysis.excitation.statistics import GateExcitations, describe_gate, is_constant, measures
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_label, require_matplotlib
 
@@ -49,7 +49,7 @@ ALL = "(all)"
 
 
 def draw_classes(files: Sequence[Path], report: Report) -> None:
-    """Draw the mean of each channel, one panel for each gate: a line for each class, and one over all classes.
+    """Draw the mean of each channel, one panel for each gate: a line for each class, and one over all pictures.
 
     Source: the paper, figure 6.
     """
@@ -59,7 +59,8 @@ def draw_classes(files: Sequence[Path], report: Report) -> None:
 def draw_spread(files: Sequence[Path], report: Report) -> None:
     """The same panels with one standard deviation within a class to either side of its mean.
 
-    As in the paper two classes are shown, the first ones, because more bands would hide each other.
+    As in the paper two classes are shown, the first ones, because more bands would hide each other. Without classes
+    it is the spread over all pictures.
 
     Source: the paper, figure 7.
     """
@@ -79,7 +80,7 @@ def _draw(files: Sequence[Path], report: Report, lines: Sequence[Line], *, sprea
         figure = Figure(figsize=(3.6 * columns + 0.4, 2.5 * rows + 0.7), layout=layout)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, gate in zip(grid.flat, shown, strict=False):
-            _draw_gate(axes, gate, lines, report.channels_of(gate), spread)
+            _draw_gate(axes, gate, lines, report, spread)
         empty = list(grid.flat)[len(shown) :]
         for axes in empty:
             axes.set_axis_off()
@@ -100,30 +101,26 @@ def _draw(files: Sequence[Path], report: Report, lines: Sequence[Line], *, sprea
                 figure.savefig(file, metadata={"Date": None})
 
 
-def _draw_gate(axes: "Axes", gate: GateExcitations, lines: Sequence[Line], chosen: Sequence[int], spread: bool) -> None:
-    moments = gate.moments
-    for line, colour in zip(lines, COLOURS, strict=False):  # a legend hides names that begin with _
-        mean, std = moments.mean[line.label, chosen], moments.std[line.label, chosen]
-        axes.plot(chosen, mean.numpy(), color=colour, linewidth=1.1, label=plot_label(line.name.strip().lstrip("_")))
+def _draw_gate(axes: "Axes", gate: GateExcitations, lines: Sequence[Line], report: Report, spread: bool) -> None:
+    moments, chosen = gate.moments, report.channels_of(gate)
+    curves: list[tuple[Tensor, Tensor, str, dict[str, Any]]] = [
+        (moments.mean[line.label], moments.std[line.label], line.name, {"color": colour, "linewidth": 1.1})
+        for line, colour in zip(lines, COLOURS, strict=False)
+    ]
+    if not spread or not lines:
+        dashes = {"color": ALL_COLOUR, "linewidth": 1.6, "linestyle": (0, (4, 1.5)) if lines else "solid"}
+        curves.append((moments.overall_mean, moments.overall_std, report.of_all, dashes))
+    for means, stds, name, style in curves:  # a legend hides names that begin with _
+        mean, std = means[chosen], stds[chosen]
+        axes.plot(chosen, mean.numpy(), label=plot_label(name.strip().lstrip("_")), **style)
         if spread:
             axes.fill_between(
-                chosen, (mean - std).numpy(), (mean + std).numpy(), color=colour, alpha=0.15, linewidth=0.0
+                chosen, (mean - std).numpy(), (mean + std).numpy(), color=style["color"], alpha=0.15, linewidth=0.0
             )
-    if not spread:
-        axes.plot(
-            chosen,
-            moments.overall_mean[chosen].numpy(),
-            color=ALL_COLOUR,
-            linewidth=1.6,
-            linestyle=(0, (4, 1.5)),
-            label="all classes",
-        )
     separability = measures(gate).separability
     axes.set_title(gate.name, loc="left", fontweight="bold")
-    axes.set_title(
-        "no channel moves" if separability is None else f"$\\eta^2$ = {separability:.2f}",
-        loc="right", color="#666666", fontsize=9,
-    )  # fmt: skip
+    told = "" if separability is None else f"$\\eta^2$ = {separability:.2f}"
+    axes.set_title("no channel moves" if is_constant(gate) else told, loc="right", color="#666666", fontsize=9)
     of_all = "channel" if len(chosen) == gate.channels else f"channel ({len(chosen)} of {gate.channels})"
     axes.set_xlabel(of_all)
     pad = 0.03 * (gate.span.top - gate.span.low)
@@ -152,17 +149,26 @@ def write_page(file: Path, report: Report) -> None:
             for line, colour in zip(lines, COLOURS, strict=False)
         ],
         "all": sum(found.count),
+        "of_all": report.of_all,
         "gates": [_gate(gate, gate.name in in_figure, lines, report.channels_of(gate)) for gate in found.gates],
     }
     parts = {
         "title": escape(f"{report.network} on {report.data}"),
-        "pictures": f"{sum(found.count):,} pictures of {sum(count > 0 for count in found.count)} classes",
+        "pictures": _pictures(report),
+        "shown": f"Mean activation of each channel of a gate{', by class' if lines else ''}.",
         "rows": "\n".join(_row(gate) for gate in found.gates),
         # In a script, `</script>` inside a class's name would end it.
         "data": json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template), encoding="utf-8")
+
+
+def _pictures(report: Report) -> str:
+    count, classes = sum(report.found.count), sum(count > 0 for count in report.found.count)
+    if not report.names:
+        return "one picture" if count == 1 else f"{count:,} pictures without classes"
+    return f"{count:,} pictures of {classes} classes"
 
 
 def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], chosen: Sequence[int]) -> dict[str, object]:
@@ -184,17 +190,17 @@ def _gate(gate: GateExcitations, panel: bool, lines: Sequence[Line], chosen: Seq
 
 def _row(gate: GateExcitations) -> str:
     numbers = measures(gate)
-    separability = "-" if numbers.separability is None else f"{numbers.separability:.3f}"
-    share = gate.channels and numbers.still / gate.channels
     cells = (
         f"{gate.channels}",
         f"{numbers.mean:.3f}",
         f"{numbers.saturated:.1%}",
-        separability,
-        f"{numbers.entropy:.2f}",
-        f"{numbers.within_class:.3f}",
-        f"{numbers.still}" + (f" ({share:.0%})" if numbers.still else ""),
+        "-" if numbers.separability is None else f"{numbers.separability:.3f}",
+        "-" if numbers.entropy is None else f"{numbers.entropy:.2f}",
+        "-" if numbers.within_class is None else f"{numbers.within_class:.3f}",
+        "-" if numbers.still is None else f"{numbers.still}",
     )
+    if numbers.still:
+        cells = (*cells[:-1], f"{numbers.still} ({numbers.still / gate.channels:.0%})")
     name = escape(gate.name)
     return f'<tr data-gate="{name}"><th scope="row">{name}</th>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
 
@@ -248,7 +254,8 @@ def _write_csv(file: Path, report: Report) -> None:
         for gate in report.found.gates:
             chosen, moments = report.channels_of(gate), gate.moments
             groups = [(ALL, moments.overall_mean, moments.overall_std, int(moments.count.sum()))]
-            groups += zip(report.class_names, moments.mean, moments.std, moments.count.tolist(), strict=True)
+            if report.names:
+                groups += zip(report.class_names, moments.mean, moments.std, moments.count.tolist(), strict=True)
             for name, mean, std, count in groups:
                 columns = zip(chosen, _written(mean[chosen]), _written(std[chosen]), strict=True)
                 writer.writerows((gate.name, name, channel, m, s, count) for channel, m, s in columns)

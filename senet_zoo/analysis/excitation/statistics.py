@@ -202,13 +202,15 @@ class Measures:
         saturated_high: those at the high end.
         separability: eta squared, the share of the variance that lies between the classes (between-class by total sum
             of squares), averaged over the channels that move at all: 0 where classes look alike, 1 where a channel
-            follows from the class. None where no channel moves.
-        separability_by_chance: what it is on average where classes mean nothing: (classes - 1) / (pictures - 1).
+            follows from the class. None where no channel moves, and without classes to tell apart.
+        separability_by_chance: what it is on average where classes mean nothing: (classes - 1) / (pictures - 1). None
+            without classes to tell apart.
         entropy: Shannon entropy of a channel's histogram over 64 equal bins of the range, in bits, averaged over the
-            channels: 0 where each keeps to one bin, 6 where all bins are as frequent.
-        still: channels that never move: standard deviation over all pictures below 1 % of the range.
+            channels: 0 where each keeps to one bin, 6 where all bins are as frequent. None for one picture.
+        still: channels that never move: standard deviation over all pictures below 1 % of the range. None for one
+            picture.
         within_class: standard deviation around the class's own mean, pooled over the classes, averaged over
-            the channels.
+            the channels. None for one picture.
 
     Source: eta squared, Fisher, Statistical Methods for Research Workers, 1925. With K classes and N pictures, the F of
         one-way analysis of variance is (eta² / (K - 1)) / ((1 - eta²) / (N - K)).
@@ -219,10 +221,10 @@ class Measures:
     saturated_low: float
     saturated_high: float
     separability: float | None
-    separability_by_chance: float
-    entropy: float
-    still: int
-    within_class: float
+    separability_by_chance: float | None
+    entropy: float | None
+    still: int | None
+    within_class: float | None
 
 
 def measures(gate: GateExcitations) -> Measures:
@@ -230,17 +232,24 @@ def measures(gate: GateExcitations) -> Measures:
     moments, histogram = gate.moments, gate.histogram
     pictures, classes = int(moments.count.sum()), int((moments.count > 0).sum())
     moving = moments.overall_std > CONSTANT
+    several, compared = pictures > 1, classes > 1
+    still = int((moments.overall_std < STILL * (gate.span.top - gate.span.low)).sum())
     return Measures(
         mean=float(moments.overall_mean.mean()),
         saturated=histogram.low + histogram.high,
         saturated_low=histogram.low,
         saturated_high=histogram.high,
-        separability=float(eta_squared(moments)[moving].mean()) if moving.any() else None,
-        separability_by_chance=(classes - 1) / (pictures - 1),
-        entropy=float(histogram.entropy.mean()),
-        still=int((moments.overall_std < STILL * (gate.span.top - gate.span.low)).sum()),
-        within_class=float((moments.within / pictures).sqrt().mean()),
+        separability=float(eta_squared(moments)[moving].mean()) if compared and moving.any() else None,
+        separability_by_chance=(classes - 1) / (pictures - 1) if compared else None,
+        entropy=float(histogram.entropy.mean()) if several else None,
+        still=still if several else None,
+        within_class=float((moments.within / pictures).sqrt().mean()) if several else None,
     )
+
+
+def is_constant(gate: GateExcitations) -> bool:
+    """Whether a gate says the same of several pictures."""
+    return int(gate.moments.count.sum()) > 1 and not bool((gate.moments.overall_std > CONSTANT).any())
 
 
 def eta_squared(moments: Moments) -> torch.Tensor:
@@ -253,35 +262,46 @@ def describe_gate(gate: GateExcitations, found: Measures) -> str:
 
     Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, for where eta squared is small.
     """
-    if found.separability is None:
+    if is_constant(gate):
         return f"{gate.name} says the same of every picture, to six decimals."
-    above = found.separability - found.separability_by_chance
-    telling = next((phrase for least, phrase in STEPS if above >= least), "hardly tells classes apart")
-    still = {0: "every channel moves", gate.channels: "no channel moves by much"}.get(
-        found.still, f"{found.still} of its {gate.channels} channels never move"
-    )
     ends = [
         f"{share:.0%} of its activations are saturated near its {end} end"
         for share, end in ((found.saturated_low, "low"), (found.saturated_high, "high"))
         if share >= 0.005
     ]
-    return f"{gate.name} {telling}; {still}; {' and '.join(ends) or 'hardly any activation is saturated'}."
+    saturated = " and ".join(ends) or "hardly any activation is saturated"
+    if found.still is None:
+        means = gate.moments.overall_mean
+        most, least = int(means.argmax()), int(means.argmin())
+        return (
+            f"{gate.name} opens channel {most} most ({means[most]:.2f}) and channel {least} least "
+            f"({means[least]:.2f}); {saturated}."
+        )
+    still = {0: "every channel moves", gate.channels: "no channel moves by much"}.get(
+        found.still, f"{found.still} of its {gate.channels} channels never move"
+    )
+    if found.separability is None or found.separability_by_chance is None:
+        return f"In {gate.name} {still}; {saturated}."
+    above = found.separability - found.separability_by_chance
+    telling = next((phrase for least_above, phrase in STEPS if above >= least_above), "hardly tells classes apart")
+    return f"{gate.name} {telling}; {still}; {saturated}."
 
 
 def describe_network(gates: Sequence[GateExcitations], found: Sequence[Measures]) -> tuple[str, ...]:
     """What stands out among the gates of a network, in a few sentences."""
     names = [gate.name for gate in gates]
+    chance = found[0].separability_by_chance
     telling = sorted((m.separability, name) for name, m in zip(names, found, strict=True) if m.separability is not None)
     sentences = []
-    if telling:
+    if telling and chance is not None:
         (low, least), (high, most) = telling[0], telling[-1]
         sentences.append(
             f"Classes are told apart best by {most} (eta\N{SUPERSCRIPT TWO} {high:.2f}) and least by {least} "
-            f"({low:.2f}); chance gives {found[0].separability_by_chance:.3f}."
+            f"({low:.2f}); chance gives {chance:.3f}."
         )
     share, name = max((m.saturated, name) for name, m in zip(names, found, strict=True))
     sentences.append(f"{name} is saturated most: {share:.1%} of its activations.")
-    constant = [name for name, m in zip(names, found, strict=True) if m.separability is None]
+    constant = [gate.name for gate in gates if is_constant(gate)]
     if constant:
         sentences.append(f"The same of every picture, to six decimals: {', '.join(constant)}.")
     return tuple(sentences)

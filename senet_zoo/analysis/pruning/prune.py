@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.analysis import cost
-from senet_zoo.analysis.pruning.activity import GateActivity, GateSelection, observe
+from senet_zoo.analysis.pruning.activity import GateActivity, GateSelection, SpreadUnder, observe
 from senet_zoo.analysis.pruning.channels import check_channels, cut_channels
 from senet_zoo.analysis.pruning.gates import fold_gates
-from senet_zoo.data.labelled import Labelled, subset
+from senet_zoo.data.labelled import Labelled, Pictures, Unlabelled, subset
 from senet_zoo.data.loader import LoadedBatch, load_batches
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import DataError, UsageError
 from senet_zoo.evaluation import Evaluation, LogitNames, evaluate
 from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.gate import gates
@@ -83,16 +83,16 @@ class NetworkFigures:
         gate_parameters: trainable values in them.
         parameters: trainable values of the whole network.
         multiply_adds: of convolutions, fully connected layers and gates, for one picture.
-        top1: accuracy in percent on the measured pictures.
-        loss: mean cross-entropy on them, in nats.
+        top1: accuracy in percent on the measured pictures; None where there is none.
+        loss: mean cross-entropy on them, in nats; None where there is none.
     """
 
     gates: int
     gate_parameters: int
     parameters: int
     multiply_adds: int
-    top1: float
-    loss: float
+    top1: float | None
+    loss: float | None
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ class RemoveChannels:
 def prune(
     model: ConvNet,
     pruning: Pruning,
-    calibration: Labelled,
-    measured: Labelled,
+    calibration: Labelled | Unlabelled,
+    measured: Labelled | None,
     preprocessing: Preprocessing,
     logits: LogitNames,
     *,
@@ -218,7 +218,7 @@ def prune(
         model: in eval mode; it is not changed.
         pruning: `DropGates` or `RemoveChannels`.
         calibration: pictures over which the gates are observed; their labels do not matter.
-        measured: other pictures, which both networks are evaluated on.
+        measured: other pictures, which both networks are evaluated on; None leaves accuracy unknown.
         preprocessing: what the model's weights were trained with.
         logits: names of the network's logits.
         batch: pictures that the network sees at once.
@@ -239,12 +239,20 @@ def prune(
     loader = load_batches(calibration, preprocessing.transforms(), batch, workers)
     activity = observe(model, _tensors(loader, progress, unreadable))
     calibrated_on = len(calibration) - len(unreadable)
+    if calibrated_on == 1 and isinstance(pruning, DropGates) and isinstance(pruning.selection, SpreadUnder):
+        raise UsageError(
+            "a gate's spread is over two pictures or more, and one was there to calibrate on: give more pictures, or "
+            "choose gates by their stages"
+        )
     pruned = pruning.apply(model, activity)
     found = [
-        evaluate(each, measured, preprocessing, logits, batch=batch, workers=workers, progress=progress)
+        None
+        if measured is None
+        else evaluate(each, measured, preprocessing, logits, batch=batch, workers=workers, progress=progress)
         for each in (model, pruned)
     ]
-    unreadable += [each.error for each in found[0].unreadable]
+    if found[0]:
+        unreadable += [each.error for each in found[0].unreadable]
     size = preprocessing.size
     assert pruned.spec.se is not None
     left = paper_names(pruned, pruned.spec.stage_numbers).values()
@@ -256,13 +264,13 @@ def prune(
         after=_figures(pruned, size, found[1]),
         latency=measure_latency(model, pruned, (model.in_channels, size, size)),
         calibrated_on=calibrated_on,
-        measured_on=found[0].count,
+        measured_on=found[0].count if found[0] else 0,
         unreadable=tuple(unreadable),
     )
     return pruned, report
 
 
-def calibration_split(data: Labelled, count: int, seed: int = 0) -> tuple[Labelled, Labelled]:
+def calibration_split(data: Pictures, count: int, seed: int = 0) -> tuple[Pictures, Pictures]:
     """``count`` pictures to calibrate on, drawn at random, and all others; the same at every call, both in order.
 
     Raises:
@@ -278,12 +286,20 @@ def calibration_split(data: Labelled, count: int, seed: int = 0) -> tuple[Labell
 
 
 def _tensors(loader: Iterable[LoadedBatch], progress: Callable[[int], None], unreadable: list[str]) -> Iterator[Tensor]:
-    """Batches of pictures; why others cannot be read is added to ``unreadable``."""
+    """Batches of pictures; why others cannot be read is added to ``unreadable``.
+
+    Raises:
+        DataError: no picture can be read.
+    """
+    read = 0
     for loaded in loader:
+        read += len(loaded.indices)
         unreadable += [reason for _, reason in loaded.unreadable]
         if loaded.indices:
             yield torch.stack(loaded.tensors)
         progress(len(loaded))
+    if not read:
+        raise DataError(f"a picture must be readable, and none of {len(unreadable)} is: {unreadable[0]}")
 
 
 def _maps(model: ConvNet, pruned: ConvNet) -> tuple[MapChange, ...]:
@@ -293,13 +309,13 @@ def _maps(model: ConvNet, pruned: ConvNet) -> tuple[MapChange, ...]:
     return tuple(MapChange(name, before, after) for name, before, after in pairs if name != "stage 0")
 
 
-def _figures(model: ConvNet, size: int, found: Evaluation) -> NetworkFigures:
+def _figures(model: ConvNet, size: int, found: Evaluation | None) -> NetworkFigures:
     own = gates(model).values()
     return NetworkFigures(
         gates=len(own),
         gate_parameters=sum(map(cost.parameters, own)),
         parameters=cost.parameters(model),
         multiply_adds=cost.multiply_adds(model, size),
-        top1=found.top1,
-        loss=found.loss,
+        top1=found.top1 if found else None,
+        loss=found.loss if found else None,
     )
