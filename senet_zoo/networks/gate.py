@@ -118,7 +118,7 @@ class SqueezeExcite(nn.Module):
 
     ::
 
-        z = mean over H, W of x             squeeze      (N, C)
+        z = mean over H, W of x             squeeze      (N, C)      over all axes that x has
         s = sigmoid(W2 relu(W1 z))          excitation   (N, C), each between 0 and 1
 
     Args:
@@ -132,7 +132,7 @@ class SqueezeExcite(nn.Module):
         hidden: units of the hidden layer; None for C // r.
 
     Shape:
-        (N, C, H, W) -> (N, C, H, W).
+        (N, C, H, W) -> (N, C, H, W), or over signals (N, C, L) and volumes (N, C, D, H, W).
 
     Raises:
         SpecError: ``reduction`` leaves no hidden unit.
@@ -200,12 +200,12 @@ class SqueezeExcite(nn.Module):
             case Squeeze.MEAN:
                 z = self._layers(_mean(x))  # (N, C)
             case Squeeze.MAX:
-                z = self._layers(widened(x.amax((2, 3))))
+                z = self._layers(_max(x))
             case Squeeze.BOTH:
-                z = self._layers(_mean(x)) + self._layers(widened(x.amax((2, 3))))
+                z = self._layers(_mean(x)) + self._layers(_max(x))
             case Squeeze.NONE:
                 return self._last(self._layers(widened(x).movedim(1, -1)).movedim(-1, 1))  # (N, C, H, W)
-        return self._last(z)[:, :, None, None]
+        return _spread(self._last(z), x)
 
     def _layers(self, z: Tensor) -> Tensor:
         """W2 activation(W1 z). Shape: (..., C) -> (..., C)."""
@@ -341,9 +341,19 @@ def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 
 def _mean(x: Tensor) -> Tensor:
-    """The mean over pixels, in float32 or wider. Shape: (N, C, H, W) -> (N, C)."""
-    dtype = at_least_float32(x.dtype)
-    return x.mean((2, 3)) if x.dtype == dtype else x.mean((2, 3), dtype=dtype)
+    """The mean over pixels, in float32 or wider. Shape: (N, C, ...) -> (N, C)."""
+    dtype, axes = at_least_float32(x.dtype), tuple(range(2, x.dim()))
+    return x.mean(axes) if x.dtype == dtype else x.mean(axes, dtype=dtype)
+
+
+def _max(x: Tensor) -> Tensor:
+    """The maximum over pixels, in float32 or wider. Shape: (N, C, ...) -> (N, C)."""
+    return widened(x.amax(tuple(range(2, x.dim()))))
+
+
+def _spread(z: Tensor, x: Tensor) -> Tensor:
+    """Numbers a channel as a map of one pixel, with as many axes as ``x``. Shape: (N, C) -> (N, C, 1, ...)."""
+    return z[:, :, None, None] if x.dim() == 4 else z.reshape(*z.shape, *(1,) * (x.dim() - 2))
 
 
 def widened(x: Tensor) -> Tensor:
@@ -351,5 +361,5 @@ def widened(x: Tensor) -> Tensor:
     return x.to(at_least_float32(x.dtype))
 
 
-for _name in ("_wide_linear", "_mean", "widened"):  # each asks for a dtype or for autocast, which a trace cannot
+for _name in ("_wide_linear", "_mean", "_max", "_spread", "widened"):  # each asks for what a trace does not know
     fx.wrap(_name)

@@ -2,11 +2,10 @@
 
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
 
+from senet_zoo.networks.dimensions import Side, batch_norm, conv
 from senet_zoo.networks.gate import SqueezeExcite, widened
-
-Side = int | tuple[int, int]
-"""One number for a square, or height and width."""
 
 
 class ConvNorm(nn.Module):
@@ -33,28 +32,20 @@ class ConvNorm(nn.Module):
         out_channels: int,
         kernel: Side,
         *,
-        stride: int = 1,
+        stride: Side = 1,
         padding: Side | None = None,
         groups: int = 1,
         eps: float = 1e-5,
         act: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        padding = centred(kernel) if padding is None else padding
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=False
-        )
-        self.bn = nn.BatchNorm2d(out_channels, eps=eps)
+        self.conv = conv(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups)
+        self.bn = batch_norm(out_channels, eps)
         self.act = nn.Identity() if act is None else act
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(self.bn(self.conv(x)))
         return y
-
-
-def centred(kernel: Side) -> Side:
-    """The padding that keeps an odd kernel centred on its pixel."""
-    return kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
 
 
 def relu() -> nn.Module:
@@ -65,11 +56,14 @@ def relu() -> nn.Module:
 def drop_path(x: Tensor, rate: float) -> Tensor:
     """Zero whole samples of a residual branch with probability ``rate``, scaling the rest by 1 / (1 - rate).
 
-    Shape: (N, C, H, W) -> (N, C, H, W).
+    Shape: (N, C, ...) -> (N, C, ...).
     Source: Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382.
     """
-    keep = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1.0 - rate)
+    keep = x.new_empty((x.shape[0], *(1,) * (x.dim() - 1))).bernoulli_(1.0 - rate)
     return x * keep.div_(1.0 - rate)
+
+
+fx.wrap("drop_path")  # its code asks for the number of dimensions, which a trace cannot
 
 
 class DropPath(nn.Module):
@@ -131,7 +125,7 @@ def initialise(module: nn.Module) -> None:
     if isinstance(module, SqueezeExcite):
         module.reset_parameters()  # its own layers included
         return
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, _ConvNd):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.blocks.heads import NoHead
+from senet_zoo.networks.dimensions import layers_of
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.gate import gates
 from senet_zoo.networks.specs import NetworkSpec
@@ -90,6 +91,15 @@ class ConvNet(TimmInterface):
         _require("drop_path", drop_path, 0.0 <= drop_path < 1.0, "at least 0 and below 1")
         self.in_channels = in_channels
         self.spec = spec
+        with layers_of(spec.dimensions):
+            width = self._build(spec, in_channels, dropout, drop_path)
+        self.num_features = spec.head.num_features(width)
+        self.weights: LoadedWeights | None = None  # the record of the weights, set when they are loaded
+        self.reset_classifier(num_classes)
+        self._checkpointing = False
+
+    def _build(self, spec: NetworkSpec, in_channels: int, dropout: float, drop_path: float) -> int:
+        """Lay the parts; returns the channels of the last map."""
         self.stem = spec.stem.build(in_channels)
         self.pool = spec.pool.build()
 
@@ -106,10 +116,7 @@ class ConvNet(TimmInterface):
         self.stages = nn.ModuleList(stages)
 
         self.head = spec.head.build(width, dropout)
-        self.num_features = spec.head.num_features(width)
-        self.weights: LoadedWeights | None = None  # the record of the weights, set when they are loaded
-        self.reset_classifier(num_classes)
-        self._checkpointing = False
+        return width
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))

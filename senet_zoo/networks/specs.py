@@ -12,6 +12,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
+from senet_zoo.networks.dimensions import PLANE, Dimensions, spatial_axes
 from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
 
 MOST_HIDDEN = 2**16
@@ -206,14 +207,15 @@ class GlobalMean:
 
 
 class MeanHead(nn.Module):
-    """``dropout(mean over H, W)``."""
+    """``dropout(mean over H, W)``, or over whatever axes the network has."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
+        self.axes = spatial_axes()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout(x.mean((2, 3)))
+        y: Tensor = self.dropout(x.mean(self.axes))
         return y
 
 
@@ -289,11 +291,13 @@ class NetworkSpec:
         num_classes: logits of the classifier, unless asked otherwise.
         input_size: side of the square pictures it was made for, in pixels.
         auxiliary: classifiers that its paper adds in training, in ascending order; a `ConvNet` builds none of them.
+        dimensions: over how many axes its maps extend, and how a volume's depth is read.
         name: the model of the registry that built it; None for a spec made by hand. It takes no part in comparisons,
             and `senet_zoo.networks.registry.model_of` tells whether it still holds after a change.
 
     Raises:
-        SpecError: a stage without block, or a gate chosen for stages or blocks that are not there.
+        SpecError: a stage without block, a gate chosen for stages or blocks that are not there, or a depth of the stem
+            where there is no stem.
     """
 
     stem: StemSpec
@@ -305,6 +309,7 @@ class NetworkSpec:
     num_classes: int = 1000
     input_size: int = 224
     auxiliary: tuple[AuxiliarySpec, ...] = ()
+    dimensions: Dimensions = PLANE
     name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -315,6 +320,11 @@ class NetworkSpec:
             raise SpecError(
                 f"this network has stages {numbers[0]} to {numbers[-1]}, got SE(stages={self.se.stages}); "
                 "choose among them"
+            )
+        if self.dimensions.reads_depth_its_way and isinstance(self.stem, NoStem):
+            raise SpecError(
+                "depth_kernel and depth_stride are those of a stem's first convolution, and this network has no stem; "
+                "leave them out"
             )
         for stage, block in () if self.se is None else self.se.without:
             if self.gate_of_stage(stage) is None or stage not in numbers or block > len(self._blocks_of(stage)):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.pools import NoPool
+from senet_zoo.networks.dimensions import conv
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, PoolSpec, only_gate
@@ -48,10 +49,9 @@ class Convolution:
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         _require_no_drop_path(drop_path)
-        padding = self.kernel // 2 if self.padding is None else self.padding
         return ConvolutionBlock(
             pool=self.pool.build(),
-            conv=nn.Conv2d(in_channels, self.width, self.kernel, stride=self.shrink, padding=padding),
+            conv=conv(in_channels, self.width, self.kernel, stride=self.shrink, padding=self.padding, bias=True),
             norm=self.norm(self.width),
             gate=only_gate(se, Placement.STANDARD, self.width, "a plain convolution"),
         )
@@ -60,7 +60,7 @@ class Convolution:
 class ConvolutionBlock(nn.Module):
     """``gate(relu(norm(conv(pool(x)))))``."""
 
-    def __init__(self, pool: nn.Module, conv: nn.Conv2d, norm: nn.Module, gate: nn.Module) -> None:
+    def __init__(self, pool: nn.Module, conv: nn.Module, norm: nn.Module, gate: nn.Module) -> None:
         super().__init__()
         self.pool = pool
         self.conv = conv
@@ -114,7 +114,7 @@ class PixelPerceptronBlock(nn.Module):
         self.pool = pool
         self.layers = nn.Sequential()
         for width in widths:
-            self.layers.append(nn.Conv2d(in_channels, width, kernel, padding=kernel // 2))
+            self.layers.append(conv(in_channels, width, kernel, bias=True))
             self.layers.append(relu())
             in_channels, kernel = width, 1
         self.se = gate

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
+from senet_zoo.networks.dimensions import average_pool, batch_norm, conv
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, only_gate
@@ -65,7 +66,7 @@ class Transition:
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         conv = NormConv(in_channels, self.out_channels(in_channels), 1)
-        return TransitionBlock(conv, nn.AvgPool2d(self.stride))
+        return TransitionBlock(conv, average_pool(self.stride, self.stride))
 
 
 class TransitionBlock(nn.Module):
@@ -86,9 +87,9 @@ class NormConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(in_channels)
+        self.bn = batch_norm(in_channels)
         self.act = relu()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        self.conv = conv(in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(self.act(self.bn(x)))

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.layer_specs import BiasedConv, Conv
+from senet_zoo.networks.dimensions import batch_norm, grid_fields, grid_pool, spatial_axes
 from senet_zoo.networks.layers import ConvNorm, relu
 from senet_zoo.networks.specs import linear_classifier
 
@@ -51,12 +52,13 @@ class NormMeanHead(nn.Module):
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn = batch_norm(channels)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
+        self.axes = spatial_axes()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout(self.act(self.bn(x)).mean((2, 3)))
+        y: Tensor = self.dropout(self.act(self.bn(x)).mean(self.axes))
         return y
 
 
@@ -87,9 +89,10 @@ class ConvMeanHead(nn.Module):
         super().__init__()
         self.conv1 = conv
         self.dropout = nn.Dropout(dropout)
+        self.axes = spatial_axes()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout(self.conv1(x).mean((2, 3)))
+        y: Tensor = self.dropout(self.conv1(x).mean(self.axes))
         return y
 
 
@@ -122,8 +125,8 @@ class FullyConnectedHead(nn.Module):
 
     def __init__(self, channels: int, grid: int, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(grid)
-        self.layers, width = nn.Sequential(), channels * grid * grid
+        self.pool = grid_pool(grid)
+        self.layers, width = nn.Sequential(), channels * grid_fields(grid)
         for out in widths:
             self.layers.extend((nn.Linear(width, out), nn.ReLU(inplace=True), nn.Dropout(dropout)))
             width = out

@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.networks.layers import ConvNorm, LocalResponseNorm, Side, centred, relu
+from senet_zoo.networks.dimensions import Side, conv
+from senet_zoo.networks.layers import ConvNorm, LocalResponseNorm, relu
 from senet_zoo.networks.specs import SE, PoolSpec
 
 
@@ -74,8 +75,7 @@ class BiasedConv:
 
     def build(self, in_channels: int) -> nn.Module:
         layers = nn.Sequential()
-        padding = centred(self.kernel)
-        layers.add_module("conv", nn.Conv2d(in_channels, self.width, self.kernel, stride=self.stride, padding=padding))
+        layers.add_module("conv", conv(in_channels, self.width, self.kernel, stride=self.stride, bias=True))
         layers.add_module("act", relu())
         return layers
 

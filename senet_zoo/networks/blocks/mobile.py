@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
+from senet_zoo.networks.dimensions import average_pool
 from senet_zoo.networks.gate import Placement, hidden_units
 from senet_zoo.networks.layers import ConvNorm, DropPath, relu
 from senet_zoo.networks.specs import SE, only_gate
@@ -98,15 +99,15 @@ class ShuffleBranch(nn.Module):
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Let the channels of the groups take turns: (g, C / g) becomes (C / g, g). Shape: (N, C, H, W) -> (N, C, H, W).
+    """Let the channels of the groups take turns: (g, C / g) becomes (C / g, g). Shape: (N, C, ...) -> (N, C, ...).
 
     PyTorch's own function keeps the layout of the map. A compiler fuses the elementary operations, and a converter may
     know no others.
     """
     if not (torch.compiler.is_compiling() or torch._C._get_tracing_state()):
         return F.channel_shuffle(x, groups)
-    n, c, h, w = x.shape
-    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+    n, c, *sides = x.shape
+    return x.view(n, groups, c // groups, *sides).transpose(1, 2).reshape(n, c, *sides)
 
 
 fx.wrap("channel_shuffle")
@@ -130,7 +131,7 @@ class ShuffleConcat(nn.Module):
     def __init__(self, branch: ShuffleBranch) -> None:
         super().__init__()
         self.branch = branch
-        self.pool = nn.AvgPool2d(3, 2, padding=1)
+        self.pool = average_pool(3, 2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(torch.cat((self.branch(x), self.pool(x)), dim=1), inplace=True)

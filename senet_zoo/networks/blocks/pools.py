@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from senet_zoo.networks.dimensions import average_pool, max_pool
 from senet_zoo.networks.specs import PoolSpec
 
 
@@ -31,7 +32,7 @@ class MaxPool:
     stride: int = 2
 
     def build(self) -> nn.Module:
-        return nn.MaxPool2d(3, self.stride, padding=self.padding, ceil_mode=self.padding == 0)
+        return max_pool(3, self.stride, padding=self.padding, ceil_mode=self.padding == 0)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class AveragePool:
     stride: int = 2
 
     def build(self) -> nn.Module:
-        return nn.AvgPool2d(self.stride)
+        return average_pool(self.stride, self.stride)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class MaxWindow:
     stride: int = 2
 
     def build(self) -> nn.Module:
-        return nn.MaxPool2d(self.side, self.stride)
+        return max_pool(self.side, self.stride)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class PaddedAverage:
     stride: int = 2
 
     def build(self) -> nn.Module:
-        return nn.AvgPool2d(3, self.stride, padding=1)
+        return average_pool(3, self.stride, padding=1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class MeanPool:
     stride: int = 1
 
     def build(self) -> nn.Module:
-        return nn.AvgPool2d(3, self.stride, padding=1, count_include_pad=self.counts_padding)
+        return average_pool(3, self.stride, padding=1, count_include_pad=self.counts_padding)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
+from senet_zoo.networks.dimensions import batch_norm, conv
 from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, gate_at
@@ -48,7 +49,7 @@ class PreBasic:
         unit = ResidualBlock(
             branch={
                 "conv1": _conv(in_channels, inner, 3, self.stride),
-                "norm2": nn.BatchNorm2d(inner),
+                "norm2": batch_norm(inner),
                 "relu2": relu(),
                 "se": gate_at(se, Placement.INNER, inner),
                 "conv2": _conv(inner, self.width, 3),
@@ -58,7 +59,7 @@ class PreBasic:
             drop_path=drop_path,
             act=nn.Identity,
         )
-        return Preactivated(nn.BatchNorm2d(in_channels), relu(), unit)
+        return Preactivated(batch_norm(in_channels), relu(), unit)
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ class PreBottleneck:
         unit = ResidualBlock(
             branch={
                 "conv1": _conv(in_channels, self.width, 1, stride[StrideAt.REDUCE]),
-                "norm2": nn.BatchNorm2d(self.width),
+                "norm2": batch_norm(self.width),
                 "relu2": relu(),
                 "conv2": _conv(self.width, self.width, 3, stride[StrideAt.SPATIAL]),
-                "norm3": nn.BatchNorm2d(self.width),
+                "norm3": batch_norm(self.width),
                 "relu3": relu(),
                 "se": gate_at(se, Placement.INNER, self.width),
                 "conv3": _conv(self.width, self.out, 1),
@@ -108,7 +109,7 @@ class PreBottleneck:
             drop_path=drop_path,
             act=nn.Identity,
         )
-        return Preactivated(nn.BatchNorm2d(in_channels), relu(), unit)
+        return Preactivated(batch_norm(in_channels), relu(), unit)
 
 
 class Preactivated(nn.Module):
@@ -134,7 +135,7 @@ class Preactivated(nn.Module):
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
-    return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return conv(in_channels, out_channels, kernel, stride=stride)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from torch import Tensor, nn
 
+from senet_zoo.networks import dimensions
 from senet_zoo.networks.fused.custom_op import fused_end, why_not_fused, why_observed
 from senet_zoo.networks.gate import Placement, SqueezeExcite
 from senet_zoo.networks.layers import ConvNorm, DropPath, relu
@@ -59,7 +60,9 @@ class AveragedShortcut(ConvNorm):
 
 def average_pool(stride: int) -> nn.Module:
     """Mean over ``stride`` x ``stride`` pixels; a window over the far edge counts only what lies inside."""
-    return nn.Identity() if stride == 1 else nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+    if stride == 1:
+        return nn.Identity()
+    return dimensions.average_pool(stride, stride, ceil_mode=True, count_include_pad=False)
 
 
 Shortcut = Projection | AveragedProjection
@@ -217,6 +220,7 @@ class ResidualBlock(nn.Module):
         for layer in layers:
             x = layer(x)
         assert isinstance(last, ConvNorm)
+        assert isinstance(last.bn, nn.BatchNorm2d)  # `why_plain` saw to it
         gate = self.se if isinstance(self.se, SqueezeExcite) else None
         return fused_end(last.conv(x), self.shortcut(carried), last.bn, gate)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from senet_zoo.networks.dimensions import conv, first_conv_sides
 from senet_zoo.networks.layers import ConvNorm, relu
 
 
@@ -25,7 +26,8 @@ class ConvStem:
         return self.width
 
     def build(self, in_channels: int) -> nn.Module:
-        return nn.Sequential(ConvNorm(in_channels, self.width, self.kernel, stride=self.stride, act=relu()))
+        kernel, stride = first_conv_sides(self.kernel, self.stride)
+        return nn.Sequential(ConvNorm(in_channels, self.width, kernel, stride=stride, act=relu()))
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class DeepStem:
 
     def build(self, in_channels: int) -> nn.Module:
         stem, width = nn.Sequential(), in_channels
-        for out, stride in zip(self.widths, (self.stride, 1, 1), strict=True):
-            stem.append(ConvNorm(width, out, 3, stride=stride, act=relu()))
+        for out, (kernel, stride) in zip(self.widths, (first_conv_sides(3, self.stride), (3, 1), (3, 1)), strict=True):
+            stem.append(ConvNorm(width, out, kernel, stride=stride, act=relu()))
             width = out
         return stem
 
@@ -67,6 +69,6 @@ class BareStem:
         return self.width
 
     def build(self, in_channels: int) -> nn.Module:
-        stem = nn.Sequential()
-        stem.add_module("conv", nn.Conv2d(in_channels, self.width, 3, stride=self.stride, padding=1, bias=False))
+        stem, (kernel, stride) = nn.Sequential(), first_conv_sides(3, self.stride)
+        stem.add_module("conv", conv(in_channels, self.width, kernel, stride=stride))
         return stem

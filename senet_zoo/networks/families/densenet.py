@@ -21,10 +21,10 @@ from senet_zoo.networks.blocks.dense import DenseLayer, Transition
 from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.pools import MaxPool
 from senet_zoo.networks.blocks.stems import ConvStem
-from senet_zoo.networks.families.family import Depths, Family
+from senet_zoo.networks.families.family import ANY, Depths, Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("torchvision_densenet", "pytorchcv"))
+FAMILY = Family(published_as=("torchvision_densenet", "pytorchcv"), dimensions=ANY)
 
 
 @FAMILY.register("se_densenet121", "densenet121")

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.dimensions import PLANE, Dimensions
 from senet_zoo.networks.specs import SE, BlockSpec, NetworkSpec, StageSpec
 from senet_zoo.networks.widths import Widths, narrowed
 
 Build = Callable[[SE | None], NetworkSpec]
+ANY = (1, 2, 3)
+"""Dimensions of families whose blocks are laid from layers of any."""
+
 STANDARD = SE()
 """The paper's gate, in every block: r = 16, biases, on the branch's output."""
 
@@ -26,6 +30,7 @@ class Model:
         defined_in: the family's file, inside the package.
         doc: what the network is, in prose.
         published_as: naming schemes under which other libraries publish weights of exactly this function.
+        dimensions: how many axes its maps may have.
     """
 
     name: str
@@ -35,17 +40,19 @@ class Model:
     defined_in: str
     doc: str
     published_as: tuple[str, ...]
+    dimensions: tuple[int, ...] = (2,)
 
-    def spec(self, se: SE | None = None, widths: Widths | None = None) -> NetworkSpec:
-        """The architecture, with another gate and other widths where they are given.
+    def spec(self, se: SE | None = None, widths: Widths | None = None, dimensions: Dimensions = PLANE) -> NetworkSpec:
+        """The architecture, with another gate, other widths and over other axes where they are given.
 
         Args:
             se: the gate; None for the model's own.
             widths: channels of the stem's map and of each stage's; None for the model's own.
+            dimensions: over how many axes its maps extend.
 
         Raises:
             UsageError: a gate for a plain twin.
-            SpecError: stages that the network does not have, or widths that it cannot have.
+            SpecError: stages that the network does not have, or widths or dimensions that it cannot have.
         """
         if se is not None and not isinstance(se, SE):
             raise UsageError(f"se must be an SE, such as senet_zoo.SE(reduction=8), got {se!r}")
@@ -53,7 +60,13 @@ class Model:
             raise UsageError(
                 f"{self.name} is the plain twin and has no gate to change; a variant goes with {self.twin}"
             )
-        spec = replace(self.build(self.se if se is None else se), name=self.name)
+        if dimensions.count not in self.dimensions:
+            raise SpecError(
+                f"{self.name} is defined for pictures, and its layers have no form of {dimensions.count} dimensions; "
+                f"choose a residual network, a DenseNet, a VGG or a mobile network, such as se_resnet50"
+            )
+        built = self.build(self.se if se is None else se)
+        spec = replace(built, name=self.name, dimensions=dimensions)
         return spec if widths is None else narrowed(spec, widths)
 
     def matches(self, spec: NetworkSpec, widths: Widths | None = None) -> bool:
@@ -61,8 +74,8 @@ class Model:
         if (self.se is None) != (spec.se is None):
             return False
         try:
-            return self.spec(spec.se, widths) == spec
-        except SpecError:  # a gate or widths for stages that this network lacks
+            return self.spec(spec.se, widths, spec.dimensions) == spec
+        except SpecError:  # a gate, widths or dimensions that this network cannot have
             return False
 
 
@@ -74,9 +87,11 @@ class Family:
         published_as: naming schemes (`senet_zoo.formats.dialects`) under which other libraries publish weights of
             exactly these functions. Two forms of one network share names and shapes, so this tells which of them
             a file belongs to.
+        dimensions: how many axes their maps may have.
     """
 
     published_as: tuple[str, ...] = ()
+    dimensions: tuple[int, ...] = (2,)
     models: list[Model] = field(default_factory=list)
 
     def register(self, gated: str, plain: str, se: SE = STANDARD) -> Callable[[Build], Build]:
@@ -93,7 +108,7 @@ class Family:
             for name, twin, gate in ((gated, plain, se), (plain, gated, None)):
                 title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
                 doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
-                self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as))
+                self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as, self.dimensions))
             return build
 
         return add

@@ -53,8 +53,8 @@ from senet_zoo.networks.blocks.heads import ConvolutionalAuxiliary
 from senet_zoo.networks.blocks.inception import Inception, InceptionResidual
 from senet_zoo.networks.blocks.layer_specs import Conv, LayerSpec, Pool, Ungated, chain, concat
 from senet_zoo.networks.blocks.pools import MaxWindow, MeanPool, NoPool
+from senet_zoo.networks.dimensions import Side
 from senet_zoo.networks.families.family import Family
-from senet_zoo.networks.layers import Side
 from senet_zoo.networks.specs import SE, AuxiliarySpec, BlockSpec, NetworkSpec, StageSpec
 
 INCEPTION_V3 = Family(published_as=("torchvision_inception", "pytorchcv"))

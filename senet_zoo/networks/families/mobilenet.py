@@ -18,10 +18,10 @@ Each number is the width of a depthwise separable block.
 from senet_zoo.networks.blocks.mobile import DepthwiseSeparable as Block
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.blocks.stems import ConvStem
-from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.families.family import ANY, Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv",))
+FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
 
 
 @FAMILY.register("se_mobilenet", "mobilenet")

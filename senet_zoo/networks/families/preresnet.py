@@ -42,10 +42,10 @@ from senet_zoo.networks.blocks.pools import MaxPool, NoPool
 from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
 from senet_zoo.networks.blocks.residual import StrideAt
 from senet_zoo.networks.blocks.stems import BareStem, ConvStem
-from senet_zoo.networks.families.family import Depths, Family, four_stages, three_stages
+from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv",))
+FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
 
 
 def _bottleneck(depths: Depths, stride_at: StrideAt) -> tuple[StageSpec, ...]:

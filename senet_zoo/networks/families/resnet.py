@@ -40,15 +40,16 @@ from torch import nn
 from senet_zoo.networks.blocks.pools import AveragePool, MaxPool
 from senet_zoo.networks.blocks.residual import AveragedProjection, Basic, Bottleneck, Projection, Shortcut, StrideAt
 from senet_zoo.networks.blocks.stems import ConvStem, DeepStem
-from senet_zoo.networks.families.family import Depths, Family, four_stages, grouped_width
+from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages, grouped_width
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-RELEASED = Family(published_as=("cadene", "caffe", "monai"))
+RELEASED = Family(published_as=("cadene", "caffe", "monai"), dimensions=ANY)
 B_FORM = Family(
-    published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers")
+    published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers"),
+    dimensions=ANY,
 )
-D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle"))
+D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle"), dimensions=ANY)
 
 _PROJECTION = Projection()
 _D_STEM = DeepStem((32, 32, 64))

@@ -17,11 +17,11 @@ option A.
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.blocks.residual import Basic
 from senet_zoo.networks.blocks.stems import ConvStem
-from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.families.family import ANY, Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
 # chenyaofo's pytorch-cifar-models and moskomule's plain twins have torchvision's names, as timm's have.
-FAMILY = Family(published_as=("pytorchcv", "moskomule", "timm_resnet"))
+FAMILY = Family(published_as=("pytorchcv", "moskomule", "timm_resnet"), dimensions=ANY)
 
 
 @FAMILY.register("se_resnet20", "resnet20")

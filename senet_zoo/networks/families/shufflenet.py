@@ -17,10 +17,10 @@ Each number is the width of a shuffle unit.
 from senet_zoo.networks.blocks.mobile import Shuffle
 from senet_zoo.networks.blocks.pools import MaxPool
 from senet_zoo.networks.blocks.stems import ConvStem
-from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.families.family import ANY, Family
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv",))
+FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
 
 
 @FAMILY.register("se_shufflenet", "shufflenet")

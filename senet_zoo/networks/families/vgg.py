@@ -17,16 +17,15 @@ except the first. Stages, and so gates, are numbered from 1, as in conv1 to conv
 gate follows the ReLU of each convolution, and where a pool follows too, it comes before the pool (inferred).
 """
 
-from torch import nn
-
 from senet_zoo.networks.blocks.convolution import Convolution
 from senet_zoo.networks.blocks.heads import FullyConnected
 from senet_zoo.networks.blocks.layer_specs import Pool, Ungated
 from senet_zoo.networks.blocks.pools import MaxWindow, NoPool
-from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.dimensions import batch_norm
+from senet_zoo.networks.families.family import ANY, Family
 from senet_zoo.networks.specs import SE, NetworkSpec, NoStem, PoolSpec, StageSpec
 
-FAMILY = Family(published_as=("torchvision_chain", "timm_vgg", "pytorchcv"))
+FAMILY = Family(published_as=("torchvision_chain", "timm_vgg", "pytorchcv"), dimensions=ANY)
 
 
 @FAMILY.register("se_vgg11", "vgg11_bn")
@@ -67,4 +66,4 @@ def _network(depths: tuple[int, int, int, int, int], se: SE | None) -> NetworkSp
 
 
 def _convolution(width: int, pool: PoolSpec) -> Convolution:
-    return Convolution(width, pool=pool, norm=nn.BatchNorm2d)
+    return Convolution(width, pool=pool, norm=batch_norm)

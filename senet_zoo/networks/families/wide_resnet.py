@@ -19,10 +19,10 @@ from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.blocks.preactivation import PreBasic
 from senet_zoo.networks.blocks.stems import BareStem
-from senet_zoo.networks.families.family import Family, three_stages
+from senet_zoo.networks.families.family import ANY, Family, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec
 
-FAMILY = Family(published_as=("pytorchcv",))
+FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
 
 
 @FAMILY.register("se_wrn16_8", "wrn16_8")
