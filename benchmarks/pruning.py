@@ -24,8 +24,8 @@ from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import subset
 from senet_zoo.data.loader import load_batches
 from senet_zoo.evaluation import Evaluation, evaluate, logits_of
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.networks.widths import widths_of
 from senet_zoo.prediction.predictor import EMBEDDED, Predictor
 from senet_zoo.training import TrainConfig, fit

@@ -52,17 +52,17 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.fused.set_fused import Fusion as Fusion
     from senet_zoo.networks.fused.set_fused import fusion as fusion
     from senet_zoo.networks.fused.set_fused import set_fused as set_fused
-    from senet_zoo.networks.gate import Activation as Activation
-    from senet_zoo.networks.gate import GateFunction as GateFunction
-    from senet_zoo.networks.gate import Placement as Placement
-    from senet_zoo.networks.gate import Squeeze as Squeeze
-    from senet_zoo.networks.gate import SqueezeExcite as SqueezeExcite
-    from senet_zoo.networks.gate import Start as Start
-    from senet_zoo.networks.gate import gates as gates
     from senet_zoo.networks.insertion import insert_se as insert_se
     from senet_zoo.networks.insertion import remove_se as remove_se
     from senet_zoo.networks.network import ConvNet as ConvNet
     from senet_zoo.networks.specs import SE as SE
+    from senet_zoo.networks.squeeze_excite import Activation as Activation
+    from senet_zoo.networks.squeeze_excite import GateFunction as GateFunction
+    from senet_zoo.networks.squeeze_excite import Placement as Placement
+    from senet_zoo.networks.squeeze_excite import Squeeze as Squeeze
+    from senet_zoo.networks.squeeze_excite import SqueezeExcite as SqueezeExcite
+    from senet_zoo.networks.squeeze_excite import Start as Start
+    from senet_zoo.networks.squeeze_excite import gates as gates
     from senet_zoo.networks.timm_interface import FeatureListNet as FeatureListNet
     from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
     from senet_zoo.prediction.exported_model import load_exported as load_exported
@@ -95,7 +95,7 @@ _HOMES = {
     "inference.optimize": "optimize",
     "networks.dilation": "dilate",
     "networks.fused.set_fused": "Fusion fusion set_fused",
-    "networks.gate": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
+    "networks.squeeze_excite": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",
     "networks.specs": "SE",

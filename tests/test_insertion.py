@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from senet_zoo import SE, create_model
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.gate import GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
 from senet_zoo.networks.insertion import insert_se, remove_se
 from senet_zoo.networks.network import on_meta
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.squeeze_excite import GateFunction, Placement, Squeeze, SqueezeExcite, Start, gates
 
 # library, network, where the gates go (None: the residual branches), how many there are, the first of them. The counts
 # are those of the papers' tables: one for every block with a sum, or for every block that the pattern is meant to name.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.heads import ClassMapClassifier
-from senet_zoo.networks.gate import Squeeze, SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.squeeze_excite import Squeeze, SqueezeExcite, gates
 
 _FLOAT32 = 4  # bytes
 

@@ -9,9 +9,9 @@ from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.networks.widths import Widths
 from senet_zoo.weights.config import FolderConfig, saved_config
 from senet_zoo.weights.create import is_place

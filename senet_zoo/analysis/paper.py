@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from senet_zoo.networks.gate import GateFunction, Placement, Squeeze
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import GateFunction, Placement, Squeeze
 
 
 class Reading(Enum):

@@ -15,8 +15,8 @@ from senet_zoo.analysis.paper import TABLES, PaperRow, PaperTable, Reading
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
-from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.variant import to_text
 

@@ -25,8 +25,8 @@ from senet_zoo.inference.optimize import optimize
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.fused.set_fused import residual_units, set_fused
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.support.files import atomic_file
 from senet_zoo.support.machine import describe_machine, find_device, format_machine
 from senet_zoo.support.timing import Candidate, Rounds, Spread, interleaved, timed

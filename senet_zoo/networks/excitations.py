@@ -8,7 +8,7 @@ from threading import get_ident
 
 from torch import Tensor, nn
 
-from senet_zoo.networks.gate import Gated, Squeeze, SqueezeExcite, gates
+from senet_zoo.networks.squeeze_excite import Gated, Squeeze, SqueezeExcite, gates
 
 
 def recorded_excitations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:

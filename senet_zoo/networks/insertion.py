@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.gate import Gated, Placement, SqueezeExcite, Start, gates
 from senet_zoo.networks.registry import model_of
 from senet_zoo.networks.specs import SE, NetworkSpec
+from senet_zoo.networks.squeeze_excite import Gated, Placement, SqueezeExcite, Start, gates
 
 AnyCNN = TypeVar("AnyCNN", bound=nn.Module)
 OPEN = SE(start=Start.IDENTITY)

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.networks.dimensions import Side, batch_norm, conv
-from senet_zoo.networks.gate import SqueezeExcite, widened
+from senet_zoo.networks.squeeze_excite import SqueezeExcite, widened
 
 
 class ConvNorm(nn.Module):

@@ -20,8 +20,8 @@ from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.blocks.heads import NoHead
 from senet_zoo.networks.dimensions import layers_of
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.networks.timm_interface import PictureForm, TimmInterface
 from senet_zoo.support.memory import uncollected
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.dimensions import PLANE, Dimensions, spatial_axes
-from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
+from senet_zoo.networks.squeeze_excite import Activation, GateFunction, Placement, Squeeze, SqueezeExcite, Start
 
 MOST_HIDDEN = 2**16
 

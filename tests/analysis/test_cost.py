@@ -15,9 +15,9 @@ from senet_zoo.analysis import cost
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks import registry
-from senet_zoo.networks.gate import Placement, Squeeze, SqueezeExcite
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.squeeze_excite import Placement, Squeeze, SqueezeExcite
 
 ONE_OF_EACH_FAMILY = [family.models[0].name for family in registry.FAMILIES]
 VARIANTS = [

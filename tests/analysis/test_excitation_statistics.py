@@ -17,9 +17,9 @@ from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import ArrayReader, Labelled, first_of_each_class
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
-from senet_zoo.networks.gate import SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.squeeze_excite import SqueezeExcite, gates
 
 WAY = Preprocessing(size=32, resize=32)
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from senet_zoo import SE, Placement, Squeeze, SqueezeExcite
 from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.excitations import paper_names
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.squeeze_excite import gates
 
 GATED = {name: spec for name, spec in distinct_tiny().items() if spec.se is not None}
 

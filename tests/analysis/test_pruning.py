@@ -14,9 +14,9 @@ from senet_zoo.analysis.cost import on_meta, parameters
 from senet_zoo.analysis.pruning import GateActivity, OfStages, SpreadUnder, drop_gates, observe
 from senet_zoo.errors import DataError, SpecError, UsageError, WeightsError
 from senet_zoo.networks.excitations import paper_names
-from senet_zoo.networks.gate import GateFunction, Placement, Squeeze, gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.squeeze_excite import GateFunction, Placement, Squeeze, gates
 
 KINDS = [
     "se_resnet20",  # standard, before the sum

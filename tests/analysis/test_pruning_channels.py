@@ -22,9 +22,9 @@ from senet_zoo.detection.folders import save_pretrained as write_detector
 from senet_zoo.detection.models import build
 from senet_zoo.errors import DataError, ManifestError, SpecError, UsageError
 from senet_zoo.networks.blocks.residual import ResidualBlock
-from senet_zoo.networks.gate import Placement, Squeeze, SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS, model_of
+from senet_zoo.networks.squeeze_excite import Placement, Squeeze, SqueezeExcite, gates
 from senet_zoo.networks.widths import narrowed, widths_of
 
 KINDS = [

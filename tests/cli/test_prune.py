@@ -10,7 +10,7 @@ from PIL import Image
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.data.datasets import open_data
-from senet_zoo.networks.gate import gates
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.training import classification
 
 

@@ -11,7 +11,7 @@ import senet_zoo
 from senet_zoo.analysis.info import compare
 from senet_zoo.analysis.tables import compute
 from senet_zoo.cli import main
-from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, Start
+from senet_zoo.networks.squeeze_excite import Activation, GateFunction, Placement, Squeeze, Start
 
 
 def out_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -13,7 +13,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.fused import compiled, reference
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.custom_op import fused_end, residual_end
-from senet_zoo.networks.gate import SqueezeExcite
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 End = Callable[..., Tensor]
 

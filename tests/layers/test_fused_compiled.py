@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from senet_zoo.networks.fused import compiled
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.custom_op import fused_end
-from senet_zoo.networks.gate import SqueezeExcite
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 RUNS: list[str] = []
 CACHES = (compiled._on_cpu, compiled._forward_of, compiled._backward_of, compiled._say_once)

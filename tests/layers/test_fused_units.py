@@ -16,10 +16,10 @@ from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock
 from senet_zoo.networks.fused import compiled
 from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.networks.fused.set_fused import fusion, residual_units, set_fused
-from senet_zoo.networks.gate import GateFunction, Placement, Squeeze, Start, gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import GateFunction, Placement, Squeeze, Start, gates
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,11 @@ from torch import fx, nn
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.listing import GOLDEN as GOLDEN_FILE
 from senet_zoo.networks.blocks.residual import ResidualBlock
-from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import NetworkSpec, StageSpec
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 # parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
 # keys: a digest of names and shapes; no outside truth, it guards published weights against renaming.

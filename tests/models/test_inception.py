@@ -8,11 +8,11 @@ from torch import nn
 from senet_zoo.analysis import cost
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.pools import HalvingMaxPool
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import LocalResponseNorm
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import Placement
 
 MODULES = ["se_googlenet", "se_bn_inception", "se_inception_v3", "se_inception_v4"]
 RESIDUAL = ["se_inception_resnet_v1", "se_inception_resnet_v2"]

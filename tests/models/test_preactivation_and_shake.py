@@ -12,9 +12,9 @@ from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
 from senet_zoo.networks.blocks.residual import StrideAt
 from senet_zoo.networks.blocks.shake import Coefficient, Shake, ShakeBasic, ShakeBottleneck, TwoPaths, shake
 from senet_zoo.networks.families.shakeshake import shakeshake29_2x4x64d
-from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import BlockSpec
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 X = torch.randn(4, 32, 9, 11, generator=torch.Generator().manual_seed(0))
 BOTTLENECK = tiny(shakeshake29_2x4x64d(None)).stages[0].blocks[0].bottleneck  # 64 channels in 4 groups

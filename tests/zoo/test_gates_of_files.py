@@ -9,9 +9,9 @@ from networks import randomise
 import senet_zoo
 from senet_zoo import SE
 from senet_zoo.errors import SpecError, UsageError, WeightsMismatch
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.network import on_meta
 from senet_zoo.networks.registry import MODELS
+from senet_zoo.networks.squeeze_excite import Placement
 from senet_zoo.weights.convert import convert, load_checkpoint
 
 A1 = MODELS["se_mnasnet"].se

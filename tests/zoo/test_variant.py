@@ -9,7 +9,7 @@ import pytest
 
 from senet_zoo import SE
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.gate import Activation, GateFunction, Placement, Squeeze, Start
+from senet_zoo.networks.squeeze_excite import Activation, GateFunction, Placement, Squeeze, Start
 from senet_zoo.weights.variant import from_json, parse, to_json, to_text
 
 STAGES = [None, *(kept for n in range(1, 7) for kept in itertools.combinations(range(1, 7), n)), (9, 10, 11), (99,)]

@@ -12,8 +12,8 @@ from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError, WeightsError
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.squeeze_excite import gates
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from senet_zoo.networks.gate import GATE_FUNCTIONS, SqueezeExcite
+from senet_zoo.networks.squeeze_excite import GATE_FUNCTIONS, SqueezeExcite
 
 BINS = 64
 EDGE = 0.05

@@ -12,8 +12,8 @@ from senet_zoo.analysis.excitation.excite import finite_excitations
 from senet_zoo.analysis.excitation.statistics import Moments
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.excitations import paper_names
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.squeeze_excite import gates
 
 Block = tuple[int, int]
 """Stage and block, numbered as in the paper's names: (4, 6) has SE_4_6."""

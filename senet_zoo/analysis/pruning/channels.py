@@ -20,9 +20,9 @@ from torch import Tensor
 from senet_zoo.analysis.pruning.activity import GateActivity, observe
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.excitations import paper_names
-from senet_zoo.networks.gate import Placement, SqueezeExcite, gates
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import Placement, SqueezeExcite, gates
 from senet_zoo.networks.widths import Widths, narrowed, require_residual, widths_of
 
 if TYPE_CHECKING:

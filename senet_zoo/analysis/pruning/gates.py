@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from senet_zoo.analysis.pruning.activity import Block, GateActivity, observe
 from senet_zoo.errors import SpecError, UsageError
-from senet_zoo.networks.gate import SqueezeExcite
 from senet_zoo.networks.layers import DropPath
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 _ANY_SIGN = (nn.Identity, nn.Dropout, nn.AvgPool2d, DropPath)
 _NOT_NEGATIVE = (nn.ReLU, nn.MaxPool2d)

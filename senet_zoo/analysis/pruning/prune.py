@@ -20,9 +20,9 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.evaluation import Evaluation, LogitNames, evaluate
 from senet_zoo.networks.excitations import paper_names
-from senet_zoo.networks.gate import gates
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.networks.widths import widths_of
 from senet_zoo.support.timing import interleaved, timed
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from senet_zoo.networks.gate import ACTIVATIONS, GATE_FUNCTIONS, Squeeze, SqueezeExcite, at_least_float32
+from senet_zoo.networks.squeeze_excite import ACTIVATIONS, GATE_FUNCTIONS, Squeeze, SqueezeExcite, at_least_float32
 
 
 class MeanGate(nn.Module):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.dimensions import conv
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, PoolSpec, only_gate
+from senet_zoo.networks.squeeze_excite import Placement
 
 _NO_POOL = NoPool()
 

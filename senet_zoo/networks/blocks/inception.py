@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.layer_specs import LayerBlock, LayerSpec
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import DropPath, relu
 from senet_zoo.networks.specs import SE, gate_at, only_gate
+from senet_zoo.networks.squeeze_excite import Placement
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.dimensions import average_pool
-from senet_zoo.networks.gate import Placement, hidden_units
 from senet_zoo.networks.layers import ConvNorm, DropPath, relu
 from senet_zoo.networks.specs import SE, only_gate
+from senet_zoo.networks.squeeze_excite import Placement, hidden_units
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
 from senet_zoo.networks.dimensions import batch_norm, conv
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, gate_at
+from senet_zoo.networks.squeeze_excite import Placement
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from senet_zoo.networks import dimensions
 from senet_zoo.networks.fused.custom_op import fused_end, why_not_fused, why_observed
-from senet_zoo.networks.gate import Placement, SqueezeExcite
 from senet_zoo.networks.layers import ConvNorm, DropPath, relu
 from senet_zoo.networks.specs import SE, gate_at
+from senet_zoo.networks.squeeze_excite import Placement, SqueezeExcite
 
 
 class StrideAt(Enum):

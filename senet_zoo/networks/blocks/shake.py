@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from senet_zoo.networks.blocks.preactivation import Preactivated
 from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock, ResidualGate
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.specs import SE, GlobalMean, MeanHead
+from senet_zoo.networks.squeeze_excite import Placement
 
 
 class Coefficient(Enum):

@@ -23,8 +23,8 @@ from senet_zoo.networks.blocks.mobile import InvertedResidual
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import ANY, Family
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
+from senet_zoo.networks.squeeze_excite import Placement
 
 FAMILY = Family(published_as=("timm_mnasnet", "pytorchcv"), dimensions=ANY)
 A1 = SE(reduction=4, placement=Placement.INNER, stages=(4, 6, 7))

@@ -15,7 +15,7 @@ from torch.nn.modules import module as torch_modules
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.reference import flat, pixels_first, unflat
-from senet_zoo.networks.gate import Activation, GateFunction, Squeeze, SqueezeExcite, Start, at_least_float32
+from senet_zoo.networks.squeeze_excite import Activation, GateFunction, Squeeze, SqueezeExcite, Start, at_least_float32
 
 
 def fused_end(y: Tensor, shortcut: Tensor, norm: nn.BatchNorm2d, gate: SqueezeExcite | None) -> Tensor:

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from senet_zoo.networks.gate import at_least_float32
+from senet_zoo.networks.squeeze_excite import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.custom_op import fused_end
-from senet_zoo.networks.gate import SqueezeExcite
+from senet_zoo.networks.squeeze_excite import SqueezeExcite
 from senet_zoo.support.timing import interleaved, timed
 
 SHAPE = (4, 256, 28, 28)
