@@ -26,7 +26,7 @@ from torch import nn
 
 import senet_zoo
 from senet_zoo.inference.benchmark import BenchmarkReport, BenchmarkRow, TrainingStep, save
-from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.fused.set_fused import set_fused
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.support.machine import describe_machine

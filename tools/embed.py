@@ -1,4 +1,4 @@
-"""Put a finished run into the package: a float16 file in senet_zoo/weights, and its row in the manifest.
+"""Put a finished run into the package: a float16 file in senet_zoo/checkpoints, and its row in the manifest.
 
     python tools/embed.py RUN DATA --tag imagenette --dataset "imagenette val" --command "senet-zoo train ..."
 

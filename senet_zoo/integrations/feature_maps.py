@@ -1,4 +1,7 @@
-"""`FeatureMaps`: a network that ends in its maps, as other libraries take encoders and backbones."""
+"""`FeatureMaps`: a network that ends in its maps, as other libraries take encoders and backbones.
+
+The maps themselves come from `networks.network.ConvNet.features`.
+"""
 
 from collections.abc import Sequence
 

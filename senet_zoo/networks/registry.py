@@ -1,4 +1,7 @@
-"""Every model of the zoo by its name, the names used elsewhere, and the model that a spec is of."""
+"""Every model of the zoo by its name, the names used elsewhere, and the model that a spec is of.
+
+A family enters its models by `families.family.Family.register`; ``senet_zoo.list_models`` is in `weights.catalogue`.
+"""
 
 from collections.abc import Mapping
 from difflib import get_close_matches

@@ -13,7 +13,7 @@ from painted import paint
 
 from senet_zoo.cli import main
 from senet_zoo.cli.train import _interruptible
-from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import implementations
 from senet_zoo.training import classification
 
 
@@ -22,7 +22,9 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of a run of seconds."""
     monkeypatch.setattr(classification, "plot_curves", lambda *_: None)
     monkeypatch.setattr(classification, "plot_confusion", lambda *_: None)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, "no compiler"))
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "no compiler")
+    )
     data = paint(tmp_path / "data", 12)
     return [
         *("train", str(data), "--model", "se_resnet20", "-o", str(tmp_path / "my run"), "--size", "16"),

@@ -7,7 +7,7 @@ import torch
 from inference.interpreter import multiply_bfloat16
 from torch.nn import functional as F
 
-from senet_zoo.inference.triton_kernels import excite, pointwise_end, squeeze_
+from senet_zoo.inference.passes.triton_kernels import excite, pointwise_end, squeeze_
 
 SHAPES = ((2, 24, 9, 8), (1, 70, 12, 11), (3, 5, 1, 1))
 VARIANTS = (  # of a kernel with two switches

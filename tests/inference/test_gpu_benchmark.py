@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import gpu
 from senet_zoo.inference.benchmark import from_document
-from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import implementations
 
 WORDS = ["--model", "se_resnet20", "--device", "cpu", "--size", "16", "--precision", "bf16", "--rounds", "3"]
 WORDS += ["--train-batch", "2", "--batches", "1"]
@@ -17,7 +17,9 @@ WORDS += ["--train-batch", "2", "--batches", "1"]
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "")
+    )  # no seconds of compilation
 
 
 def test_tables_of_inference_and_training_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.fused import compiled, reference
-from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused import implementations, reference
 from senet_zoo.networks.fused.custom_op import fused_end, residual_end
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 End = Callable[..., Tensor]
@@ -20,7 +20,9 @@ End = Callable[..., Tensor]
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "")
+    )  # no seconds of compilation
 
 
 def layers(y: Tensor, shortcut: Tensor, norm: nn.Module, gate: nn.Module | None) -> Tensor:
@@ -203,12 +205,12 @@ def test_without_a_compiler_the_passes_are_plain_and_it_is_said(
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.undo()
-    monkeypatch.setattr("senet_zoo.networks.fused.compiled.compiled_implementation", missing)
-    compiled._on_cpu.cache_clear()
+    monkeypatch.setattr("senet_zoo.networks.fused.implementations.compiled_implementation", missing)
+    implementations._on_cpu.cache_clear()
     with caplog.at_level(logging.WARNING):
         implementation, because = implementation_on("cpu")
-    compiled._on_cpu.cache_clear()
-    assert implementation is compiled.PLAIN
+    implementations._on_cpu.cache_clear()
+    assert implementation is implementations.PLAIN
     assert "No working C++ compiler found" in because
     assert because in caplog.text
     assert implementation_on("mps").because == "there are no kernels for mps"

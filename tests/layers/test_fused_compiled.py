@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.networks.fused import compiled
-from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused import implementations
 from senet_zoo.networks.fused.custom_op import fused_end
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 RUNS: list[str] = []
-CACHES = (compiled._on_cpu, compiled._forward_of, compiled._backward_of, compiled._say_once)
+CACHES = (implementations._on_cpu, implementations._forward_of, implementations._backward_of, implementations._say_once)
 
 
 def counting(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.custom_op import fused_end
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 triton_is_there = pytest.mark.skipif(find_spec("triton") is None, reason="this build of PyTorch brings no Triton")

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock
-from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import implementations
 from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.networks.fused.set_fused import fusion, residual_units, set_fused
 from senet_zoo.networks.network import ConvNet
@@ -24,7 +24,9 @@ from senet_zoo.networks.squeeze_excite import GateFunction, Placement, Squeeze, 
 
 @pytest.fixture(autouse=True)
 def _plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "")
+    )  # no seconds of compilation
 
 
 def network(name: str) -> ConvNet:
@@ -206,7 +208,9 @@ def test_auto_fuses_what_is_measured_faster(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(switch, "measured_speedup", lambda *_, measured=measured: measured)
         assert bool(set_fused(model, "auto").fused) is expected
     monkeypatch.setattr(switch, "measured_speedup", lambda *_: 9.9)
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, "no compiler"))
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "no compiler")
+    )
     assert set_fused(model, "auto").fused == ()
     with pytest.raises(UsageError, match='True, False or "auto", got 1'):
         set_fused(model, 1)

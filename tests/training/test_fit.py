@@ -163,7 +163,7 @@ def test_a_compiled_network_walks_down_the_same_curve_over_phases_and_sizes(colo
 
 
 def test_fused_units_walk_down_the_same_curve(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from senet_zoo.networks.fused import compiled as choice
+    from senet_zoo.networks.fused import implementations as choice
 
     monkeypatch.setattr(
         choice, "_on_cpu", lambda: choice.Chosen(choice.PLAIN, "the compiler takes too long for a test")

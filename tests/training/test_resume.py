@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.fused import compiled
+from senet_zoo.networks.fused import implementations
 from senet_zoo.networks.fused import set_fused as switch
 from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.checkpoints import TrainingCheckpoint, last_good, newest_checkpoint, write_checkpoint
@@ -96,7 +96,9 @@ def test_whether_units_are_fused_is_measured_once_a_run_and_said(
     def measured(gain: float) -> None:
         monkeypatch.setattr(switch, "measured_speedup", lambda *_: gain)
 
-    monkeypatch.setattr(compiled, "_on_cpu", lambda: compiled.Chosen(compiled.PLAIN, ""))  # no seconds of compilation
+    monkeypatch.setattr(
+        implementations, "_on_cpu", lambda: implementations.Chosen(implementations.PLAIN, "")
+    )  # no seconds of compilation
     recipe = dataclasses.replace(SHORT, drop_path=0.0)  # what is dropped is not fused
     options = {"recipe": recipe, "checkpoint_steps": 1}
     asked, heard = {"fused": "auto", **options}, io.StringIO()

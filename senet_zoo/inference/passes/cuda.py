@@ -39,7 +39,7 @@ class Squeezed(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The map, and the shares (N, T, C), T being the number of tiles."""
-        from senet_zoo.inference.triton_kernels import squeeze_
+        from senet_zoo.inference.passes.triton_kernels import squeeze_
 
         if not y.is_contiguous(memory_format=torch.channels_last):
             y = y.contiguous(memory_format=torch.channels_last)
@@ -63,7 +63,7 @@ class Excitation(nn.Module):
 
     def forward(self, shares: Tensor) -> Tensor:
         """The gate, (N, C, 1, 1)."""
-        from senet_zoo.inference.triton_kernels import excite
+        from senet_zoo.inference.passes.triton_kernels import excite
 
         return excite(shares, self.w1, self.b1, self.w2, self.b2, self.dtype)[:, :, None, None]
 
@@ -85,7 +85,7 @@ class PointwiseEnd(nn.Module):
 
     def forward(self, h: Tensor, shortcut: Tensor, gate: Tensor | None = None) -> Tensor:
         """The output of a unit with a gate (N, C, 1, 1) or without."""
-        from senet_zoo.inference.triton_kernels import pointwise_end
+        from senet_zoo.inference.passes.triton_kernels import pointwise_end
 
         gate = None if gate is None else gate.flatten(1).contiguous()
         return pointwise_end(h, self.weight, self.bias, gate, shortcut, self.relu)

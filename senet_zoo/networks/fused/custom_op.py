@@ -13,7 +13,7 @@ from torch.library import custom_op
 from torch.nn.modules import module as torch_modules
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.fused.compiled import implementation_on
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.fused.reference import flat, pixels_first, unflat
 from senet_zoo.networks.squeeze_excite import Activation, GateFunction, Squeeze, SqueezeExcite, Start, at_least_float32
 

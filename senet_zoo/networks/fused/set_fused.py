@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.blocks.residual import ResidualBlock
-from senet_zoo.networks.fused.compiled import implementation_on
 from senet_zoo.networks.fused.custom_op import fused_end
+from senet_zoo.networks.fused.implementations import implementation_on
 from senet_zoo.networks.squeeze_excite import SqueezeExcite
 from senet_zoo.support.timing import interleaved, timed
 

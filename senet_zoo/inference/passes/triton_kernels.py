@@ -96,7 +96,7 @@ def excite(shares: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, dtype
     """``sigmoid(W2 relu(W1 z + b1) + b2)``, z being the sum of the shares of the mean.
 
     Args:
-        shares: (N, T, inputs), of `senet_zoo.inference.triton_kernels.squeeze_`.
+        shares: (N, T, inputs), of `senet_zoo.inference.passes.triton_kernels.squeeze_`.
         w1: (hidden, inputs), hidden at most `senet_zoo.inference.passes.cuda.MOST_HIDDEN`; like the rest in float32,
             contiguous.
         b1: (hidden,).
