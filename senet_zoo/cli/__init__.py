@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TextIO, cast
@@ -116,6 +117,7 @@ def _status(words: list[str]) -> int:
             from senet_zoo.support.machine import find_device
 
             find_device(arguments.device)
+        arguments.command_line = shlex.join(["senet-zoo", *words])
         status: int = arguments.run(arguments)
     except SystemExit as error:  # argparse has printed its help or its complaint
         return error.code if isinstance(error.code, int) else 1

@@ -10,20 +10,16 @@ from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
-    from senet_zoo.detection import DetectionResult, Scores
+    from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
 
 TASKS = ("classification", "detection")
 DETECTORS = ("faster_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
-# Options of `train` that a detector's run has no use for, with the values that they have where nobody wrote them.
-ONLY_CLASSIFICATION: dict[str, object] = {
-    "drop_path": None, "val_share": 0.1, "class_weights": False, "patience": None, "license": None, "pieces": 1,
-    "track": [], "root": None, "download": False, "sync_norm": False, "compile": False, "fused": "off",
-}  # fmt: skip
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
     """Declare what chooses between classes and boxes."""
-    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="default: classification")
+    default = parser.argument_default or TASKS[0]
+    parser.add_argument("--task", choices=TASKS, default=default, help="default: classification")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,50 +27,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "with --task detection", "Recipes are finetune, paper and small; --size is the shorter side."
     )
-    group.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="default: faster_rcnn")
+    group.add_argument("--detector", choices=DETECTORS, dest="kind", help="default: faster_rcnn")
     group.add_argument(
         "--measure-steps", type=positive, metavar="N", help="measure on val every N steps; default: at the end"
     )
 
 
-def recipe_values(arguments: argparse.Namespace) -> dict[str, object]:
-    """Those of the recipe for detection that was asked for."""
-    from senet_zoo.detection.config import find_recipe, values_of
+def fit(config: "DetectionConfig") -> "DetectionResult":
+    """Train a detector."""
+    from senet_zoo.detection import fit_detector
 
-    return values_of(find_recipe(arguments.recipe))
-
-
-def fit(arguments: argparse.Namespace) -> "DetectionResult":
-    """Train a detector.
-
-    Raises:
-        UsageError: an option that only classification has.
-    """
-    from senet_zoo.detection import DetectionConfig, Kind, fit_detector
-    from senet_zoo.detection.config import find_recipe
-
-    for name, default in ONLY_CLASSIFICATION.items():
-        if getattr(arguments, name, default) != default:
-            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out with --task detection")
-    config = DetectionConfig(
-        data=arguments.data,
-        model=arguments.model,
-        output=arguments.output,
-        kind=Kind(arguments.detector),
-        recipe=find_recipe(arguments.recipe),
-        pretrained=arguments.pretrained,
-        weights=arguments.weights,
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        rate=arguments.rate,
-        size=arguments.size,
-        measure_steps=arguments.measure_steps,
-        checkpoint_steps=arguments.checkpoint_steps or 500,
-        seed=arguments.seed,
-        device=arguments.device,
-        precision=arguments.precision,
-        workers=arguments.workers,
-    )
     return fit_detector(config)
 
 

@@ -1,5 +1,7 @@
 """Pictures as values: `Labelled`, which every kind of data becomes, `Unlabelled`, and what is done with them."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import Split
-from senet_zoo.errors import DataError, UsageError
+from senet_zoo.errors import DataError, PictureError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+
+DIGESTED = 64  # pictures whose pixels a digest looks at, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,23 @@ def stratified_split(data: Labelled, share: float, seed: int) -> tuple[Labelled,
         raise DataError("a share can be split off a class of two pictures or more, and every class here has one")
     kept = [index for index in range(len(data)) if index not in off]
     return subset(data, kept), subset(data, sorted(off))
+
+
+def digest_of(*parts: Labelled) -> str:
+    """A digest that is the same for the same pictures: sha256 of classes, labels, names, and the pixels of some.
+
+    Args:
+        parts: such as the pictures to train and those to validate on, in this order.
+    """
+    found = hashlib.sha256()
+    for data in parts:
+        found.update(json.dumps([data.classes, data.labels, [*data.names]]).encode())
+        for index in range(0, len(data), -(-len(data) // DIGESTED)):
+            try:
+                found.update(data.read(index).tobytes())
+            except PictureError:
+                found.update(b"unreadable")
+    return found.hexdigest()
 
 
 def relabelled(data: Labelled, classes: Sequence[str]) -> Labelled:

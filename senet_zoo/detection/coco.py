@@ -8,6 +8,7 @@ is no val:
 - the same with ``_annotations.coco.json``, as labelling services export it.
 """
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -70,6 +71,15 @@ class CocoData:
     classes: tuple[str, ...]
     pictures: tuple[Boxed, ...]
     skipped: Mapping[str, int]
+
+
+def digest_of(*parts: CocoData) -> str:
+    """A digest that is the same for the same pictures: sha256 of classes, names of files, sizes and boxes."""
+    found = hashlib.sha256()
+    for data in parts:
+        pictures = [(each.path.name, each.width, each.height, each.boxes, each.labels) for each in data.pictures]
+        found.update(json.dumps([data.classes, pictures]).encode())
+    return found.hexdigest()
 
 
 def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:

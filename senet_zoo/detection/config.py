@@ -1,12 +1,14 @@
 """What a detector's run is told: recipes by name, the paper's and two of this zoo's own, and the configuration."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from senet_zoo.detection.models import STANDARD, Design, Kind
 from senet_zoo.errors import UsageError
 from senet_zoo.training.config import RunConfig
+from senet_zoo.training.config_file import Form, config_of, read_values
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,6 @@ def find_recipe(name: str) -> DetectionRecipe:
     return RECIPES[name]
 
 
-def values_of(recipe: DetectionRecipe) -> dict[str, object]:
-    """Every value by name, those of the design with it."""
-    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
-    design = values.pop("design")
-    return {**values, **{field.name: getattr(design, field.name) for field in fields(design)}}
-
-
 @dataclass(frozen=True)
 class DetectionConfig(RunConfig):
     """What to train, on what, and where; all that `RunConfig` takes, and what belongs to detection.
@@ -161,3 +156,30 @@ class DetectionConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_least({"size": 32, "measure_steps": 1})
+
+    def own_recipe(self, pictures: int | None = None) -> DetectionRecipe:
+        """The recipe with the size, length, batch and rate that this configuration asks for.
+
+        Args:
+            pictures: to train on, without which epochs are not known as steps.
+        """
+        recipe, batch = self.recipe, self.batch or self.recipe.batch
+        if self.size is not None:
+            recipe = replace(recipe, design=recipe.design.at(self.size))
+        if self.epochs is not None and pictures is not None:
+            recipe = recipe.lasting(max(1, self.epochs * pictures // batch))
+        rate = recipe.rate * batch / recipe.batch if self.rate is None else self.rate
+        return replace(recipe, batch=batch, rate=rate)
+
+
+DETECTION = Form("detection", DetectionConfig, DetectionRecipe, RECIPES, find_recipe, length="steps")
+"""What a detector's configuration file holds."""
+
+
+def load_config(file: str | Path) -> DetectionConfig:
+    """The configuration in a file that a run wrote, or that was written by hand.
+
+    Raises:
+        UsageError: there is no such file, or a value in it breaks a rule.
+    """
+    return config_of(read_values(file), DETECTION)

@@ -17,9 +17,10 @@ from senet_zoo.detection.coco import (
     Sample,
     check_classes,
     describe_skipped,
+    digest_of,
     read_coco,
 )
-from senet_zoo.detection.config import DetectionConfig, DetectionRecipe
+from senet_zoo.detection.config import DETECTION, DetectionConfig, DetectionRecipe
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.folders import DetectorConfig, save_pretrained
 from senet_zoo.detection.models import build
@@ -27,6 +28,7 @@ from senet_zoo.errors import DataError, UsageError
 from senet_zoo.support.files import folder_lock
 from senet_zoo.training.batches import Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint
+from senet_zoo.training.config_file import values_of_config
 from senet_zoo.training.distributed import check_machine, launched
 from senet_zoo.training.optimizers import SGD, Group
 from senet_zoo.training.progress import Progress
@@ -133,6 +135,9 @@ class Detection(Task[list[Sample], DetectionResult]):
         self.history: tuple[DetectionRow, ...] = ()
         self.loss_sum = 0.0  # over the steps since the last row
         self.scores: Scores | None = None
+        self.digest = digest_of(self.train, val)
+        if config.data_digest not in (None, self.digest):
+            progress.say(f"{config.data} holds other pictures than those that this configuration was made with")
 
     def _identity(self) -> Mapping[str, object]:
         config = self.config
@@ -153,6 +158,12 @@ class Detection(Task[list[Sample], DetectionResult]):
         }
         values: dict[str, object] = json.loads(json.dumps(identity))  # as a checkpoint gives it back
         return values
+
+    def config_values(self, *, finished: bool) -> dict[str, object]:
+        chosen = replace(
+            self.config, recipe=self.recipe, epochs=None, batch=None, rate=None, size=None, data_digest=self.digest
+        )
+        return values_of_config(chosen, DETECTION, self.config.recipe)
 
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
         if checkpoint is None:
@@ -307,15 +318,10 @@ def _start(
 
 def _scaled_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
     """The recipe with the batch, the rate and the steps of this run."""
-    recipe = config.recipe
-    batch = recipe.batch if config.batch is None else config.batch
+    recipe = config.own_recipe(pictures)
+    batch = recipe.batch
     if batch % ranks:
         raise UsageError(f"a batch must be a multiple of the processes ({ranks}), got {batch}")
-    if config.size is not None:
-        recipe = replace(recipe, design=recipe.design.at(config.size))
-    if config.epochs is not None:
-        recipe = recipe.lasting(max(1, config.epochs * pictures // batch))
-    rate = recipe.rate * batch / recipe.batch if config.rate is None else config.rate
     of = f", {batch // ranks} in each of {ranks} processes" if ranks > 1 else ""
-    progress.say(f"{recipe.steps} steps of {batch} pictures{of}, learning rate {rate:.4g}")
-    return replace(recipe, batch=batch, rate=rate)
+    progress.say(f"{recipe.steps} steps of {batch} pictures{of}, learning rate {recipe.rate:.4g}")
+    return recipe

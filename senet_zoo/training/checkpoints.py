@@ -74,6 +74,14 @@ def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     return None
 
 
+def recorded_identity(folder: Path) -> Mapping[str, object] | None:
+    """What the newest whole checkpoint says of its run; None where there is none."""
+    for _, record in _whole_ones(folder):
+        found: Mapping[str, object] = record["state"].get("identity", {})
+        return found
+    return None
+
+
 def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
     """Refuse to go on from another run's checkpoint.
 

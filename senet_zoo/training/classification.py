@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.labelled import Labelled, digest_of
 from senet_zoo.data.picture_paths import decoded
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_confusion
@@ -27,6 +27,7 @@ from senet_zoo.training.batches import (
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.config_file import CLASSIFICATION, plain, values_of_config
 from senet_zoo.training.distributed import gathered, sharding_asked
 from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
 from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units, preprocessing_of, start
@@ -34,7 +35,7 @@ from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
 from senet_zoo.training.recipes import TrainRecipe, values_of
-from senet_zoo.training.run import Task
+from senet_zoo.training.run import BEST, LAST, Task
 from senet_zoo.weights.catalogue import split_name
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.save import save_pretrained
@@ -53,6 +54,8 @@ class TrainResult:
         classes: in the order of the logits.
         history: every epoch.
         epoch: the one whose network was saved, counted from 1.
+        best_epoch: the one of the highest validation accuracy.
+        other: folder of the other network, ``best`` or ``last``, where the best epoch is not the last; else None.
         val_top1: percentage of the validation pictures that the saved network gets right.
         val_loss: its mean cross-entropy on them.
         val_pictures: their number.
@@ -66,6 +69,8 @@ class TrainResult:
     classes: tuple[str, ...]
     history: History
     epoch: int
+    best_epoch: int
+    other: Path | None
     val_top1: float
     val_loss: float
     val_pictures: int
@@ -92,16 +97,13 @@ def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Prog
             f"a batch must be a multiple of processes x pieces ({parts}), so that each gets as many pictures, got "
             f"{batch}: choose {max(parts, batch // parts * parts)}"
         )
-    recipe = config.recipe if config.epochs is None else config.recipe.lasting(config.epochs)
-    if config.drop_path is not None:
-        recipe = replace(recipe, drop_path=config.drop_path)
-    rate = recipe.rate * batch / recipe.batch if config.rate is None else config.rate
-    scaled = config.rate is None and batch != recipe.batch
+    recipe, base = config.own_recipe(batch), config.recipe
+    scaled = config.rate is None and batch != base.batch
     progress.say(
-        f"learning rate {rate:.4g} at a batch of {batch}"
-        + (f": in proportion to the recipe's {recipe.rate:.4g} at {recipe.batch}" if scaled else "")
+        f"learning rate {recipe.rate:.4g} at a batch of {batch}"
+        + (f": in proportion to the recipe's {base.rate:.4g} at {base.batch}" if scaled else "")
     )
-    return replace(recipe, batch=batch, rate=rate)
+    return recipe
 
 
 def require_learnable(network: ConvNet, sides: Collection[int], pictures: int) -> None:
@@ -179,6 +181,10 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.history: History = ()
         self.unreadable_val: dict[int, str] = {}
         self.fused = False
+        self.other: dict[str, Tensor] = {}  # of the best epoch or the last, whichever is not the folder's
+        self.digest = digest_of(train, val) if accelerator.is_main_process else None
+        if config.data_digest not in (None, self.digest):
+            progress.say(f"{config.data} holds other pictures than those that this configuration was made with")
         self.loss_sum = self.right = self.seconds = 0.0  # of this epoch so far: over its pictures, and until `began`
         self.began: float | None = None
 
@@ -210,6 +216,21 @@ class Classification(Task[LabelledBatch, TrainResult]):
             "fused units": config.fused or None,
             **values_of(self.recipe),
         }
+
+    def config_values(self, *, finished: bool) -> dict[str, object]:
+        chosen = replace(
+            self.config,
+            recipe=self.recipe,
+            epochs=None,
+            batch=None,
+            rate=None,
+            drop_path=None,
+            size=self.preprocessing.size,
+            pieces=self.share.pieces,
+            fused=self.fused if finished else self.config.fused,
+            data_digest=self.digest,
+        )
+        return values_of_config(chosen, CLASSIFICATION, self.config.recipe)
 
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
         state: dict[str, Any] = {} if checkpoint is None else dict(checkpoint.state)
@@ -305,7 +326,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
         return step % self.per_epoch == 0
 
     def measure(self, step: int, rate: float) -> EpochRow:
-        """Measure on the validation pictures, and keep the network where patience asks for the best."""
+        """Measure on the validation pictures, and keep the network if none was better."""
         seconds, pictures = self._seconds(), self.per_epoch * self.recipe.batch
         source = self._measured_network()
         scores = self._validate(source)
@@ -323,7 +344,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.history = (*self.history, row)
         self.loss_sum = self.right = self.seconds = 0.0
         self.began = None
-        if self.config.patience is not None and best(self.history) == row:
+        if best(self.history) == row:
             self.kept = {key: tensor.detach().clone() for key, tensor in source.state_dict().items()}
         return row
 
@@ -335,16 +356,23 @@ class Classification(Task[LabelledBatch, TrainResult]):
 
     def result(self) -> TrainResult:
         """Give the network the tensors that are saved, and measure it once more."""
-        self.network.load_state_dict(self.kept or self._measured_network().state_dict())
+        output, name, saved = self.config.folder, split_name(self.config.model)[0], self._saved()
+        if best(self.history) != self.history[-1] and self.kept:
+            last = {key: tensor.clone() for key, tensor in self._measured_network().state_dict().items()}
+            wanted, self.other = (last, self.kept) if saved == self.history[-1] else (self.kept, last)
+            self.network.load_state_dict(wanted)
+        else:
+            self.network.load_state_dict(self._measured_network().state_dict())
         scores = self._validate(self.network)
-        output, name = self.config.folder, split_name(self.config.model)[0]
         names = [self.train.names[index] for index in sorted(self.unreadable)]
         return TrainResult(
             folder=output,
             model=name,
             classes=self.train.classes,
             history=self.history,
-            epoch=(self.history[-1] if self.config.patience is None else best(self.history)).epoch,
+            epoch=saved.epoch,
+            best_epoch=best(self.history).epoch,
+            other=output / (BEST if saved == self.history[-1] else LAST) if self.other else None,
             val_top1=scores.top1,
             val_loss=scores.loss,
             val_pictures=scores.count,
@@ -353,31 +381,46 @@ class Classification(Task[LabelledBatch, TrainResult]):
             predict=f"senet-zoo predict --weights {quote(str(output))} PICTURE",
         )
 
+    def _saved(self) -> EpochRow:
+        """The epoch whose network is the folder's."""
+        return self.history[-1] if self.config.patience is None else best(self.history)
+
     def save(self, folder: Path, result: TrainResult) -> Mapping[str, object]:
+        self._save_network(self.network, folder, result.val_top1, result, chose=self.config.patience is not None)
+        if result.other is not None:
+            other = copy.deepcopy(self.network)
+            other.load_state_dict(self.other)
+            is_best = result.other.name == BEST
+            row = best(self.history) if is_best else self.history[-1]
+            self._save_network(other, folder / result.other.name, row.val_top1, result, chose=is_best)
+        plot_curves(folder / "curves.png", result.history, result.epoch)
+        plot_confusion(folder / "confusion.png", torch.tensor(result.confusion), result.classes)
+        return {
+            "units were fused": self.fused,
+            **{each.name: plain(getattr(self.recipe, each.name)) for each in fields(self.recipe)},
+            "saved epoch": result.epoch,
+            "best epoch": result.best_epoch,
+            "val top-1": result.val_top1,
+            "unreadable": result.unreadable,
+        }
+
+    def _save_network(self, network: ConvNet, folder: Path, top1: float, result: TrainResult, *, chose: bool) -> None:
         metric = Metric(
             name="top1",
-            value=round(result.val_top1, 2),
+            value=round(top1, 2),
             dataset=f"{decoded(Path(self.config.data).name)} val ({result.val_pictures} pictures)",
             size=self.preprocessing.size,
-            who="senet-zoo train, after training" + (", which chose the epoch by it" if self.config.patience else ""),
+            who="senet-zoo train, after training" + (", which chose the epoch by it" if chose else ""),
             measured_by_us=True,
         )
         save_pretrained(
-            self.network,
+            network,
             folder,
             preprocessing=self.preprocessing,
             categories=result.classes,
             license=self.config.license,
             metrics=(metric,),
         )
-        plot_curves(folder / "curves.png", result.history, result.epoch)
-        plot_confusion(folder / "confusion.png", torch.tensor(result.confusion), result.classes)
-        return {
-            "units were fused": self.fused,
-            "saved epoch": result.epoch,
-            "val top-1": result.val_top1,
-            "unreadable": result.unreadable,
-        }
 
     def _measured_network(self) -> ConvNet:
         """The network that is measured and saved; all processes ask together."""

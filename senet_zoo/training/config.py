@@ -1,7 +1,7 @@
 """The configuration of a run: one frozen value, passed whole."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,8 @@ class RunConfig:
         precision: of the forward and backward pass; weights stay float32.
         workers: processes that prepare pictures, for each process that trains.
         checkpoint_steps: steps between two checkpoints, besides the one after each measurement; None for no others.
+        data_digest: of the pictures that a configuration was made with; others are said, and trained on.
+        command: what asked for this run, for the record.
 
     Raises:
         UsageError: a number outside its range.
@@ -51,6 +53,8 @@ class RunConfig:
     precision: Precision = "fp32"
     workers: int = 2
     checkpoint_steps: int | None = None
+    data_digest: str | None = None
+    command: str | None = None
 
     def __post_init__(self) -> None:
         self._check_least({"epochs": 1, "batch": 1, "seed": 0, "workers": 0, "checkpoint_steps": 1})
@@ -85,8 +89,8 @@ class TrainConfig(RunConfig):
         drop_path: stochastic depth; None for the recipe's, 0 for networks without residual branches.
         val_share: of each class, measured on where the data has no val.
         class_weights: weigh every class alike in the loss, however many pictures it has.
-        patience: epochs without a better validation accuracy after which the run ends, and the best network is kept;
-            None to train to the end and keep the last.
+        patience: epochs without a better validation accuracy after which the run ends, and the best network is the
+            folder's; None to train to the end, and then the last one is.
         pieces: batches in which a process goes through its share of a step, whose gradients add up. One process that
             runs out of memory doubles it.
         trackers: that Accelerate knows, such as ``tensorboard`` or ``wandb``.
@@ -129,3 +133,18 @@ class TrainConfig(RunConfig):
         self._check_least({"size": 8, "patience": 1, "pieces": 1})
         if self.fused is not True and self.fused is not False and self.fused != "auto":
             raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')
+
+    def own_recipe(self, batch: int | None = None) -> TrainRecipe:
+        """The recipe with the length, batch, rate and stochastic depth that this configuration asks for.
+
+        Args:
+            batch: pictures a step, where it cannot be the one that was asked for.
+        """
+        recipe = self.recipe if self.epochs is None else self.recipe.lasting(self.epochs)
+        batch = batch or self.batch or recipe.batch
+        return replace(
+            recipe,
+            batch=batch,
+            rate=recipe.rate * batch / recipe.batch if self.rate is None else self.rate,
+            drop_path=recipe.drop_path if self.drop_path is None else self.drop_path,
+        )

@@ -23,6 +23,7 @@ from senet_zoo.training.recipes import TrainRecipe
 from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_name
 from senet_zoo.weights.config import FolderConfig
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.manifest import load_manifest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,6 +48,22 @@ def start(config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...]) ->
             network.reset_classifier(len(classes))
             initialise(network.classifier)
     return network
+
+
+def published_start(name: str, size: int | None) -> str | None:
+    """The published weights that a network may start from, ``model.tag``; None where there are none.
+
+    Args:
+        name: of the model, whose default is preferred, or ``model.tag``.
+        size: of the pictures in pixels, for which the weights must be made; None for any.
+
+    Raises:
+        UnknownModelError: no such model.
+    """
+    model, tag = split_name(name)
+    rows = load_manifest().rows(registry.find(model).name)
+    fitting = [row.name for row in rows if size in (None, row.preprocessing.size)]
+    return next((row for row in fitting if tag is None or row.endswith(f".{tag}")), None)
 
 
 def preprocessing_of(config: TrainConfig, network: ConvNet) -> Preprocessing:

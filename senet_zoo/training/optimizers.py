@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import torch
 from torch import nn
 
+from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 
 
@@ -34,6 +35,11 @@ class OptimizerSpec(Protocol):
         ...
 
 
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise UsageError(rule)
+
+
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent with momentum.
@@ -45,6 +51,10 @@ class SGD:
 
     momentum: float = 0.9
     nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.momentum < 1.0, f"momentum must be at least 0 and below 1, got {self.momentum}")
+        _require(self.momentum > 0.0 or not self.nesterov, "nesterov needs a momentum above 0")
 
     def build(self, groups: Iterable[Group]) -> torch.optim.SGD:
         return torch.optim.SGD(_as_torch(groups), lr=0.0, momentum=self.momentum, nesterov=self.nesterov)
@@ -61,6 +71,9 @@ class AdamW:
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        _require(all(0.0 <= beta < 1.0 for beta in self.betas), f"betas must be at least 0 and below 1: {self.betas}")
 
     def build(self, groups: Iterable[Group]) -> torch.optim.AdamW:
         return torch.optim.AdamW(_as_torch(groups), lr=0.0, betas=self.betas)
@@ -129,6 +142,13 @@ class Steps:
 
     pieces: tuple[tuple[float, float], ...]
 
+    def __post_init__(self) -> None:
+        starts = [start for start, _ in self.pieces]
+        _require(
+            starts[:1] == [0] and starts == sorted(starts),
+            f"pieces of a schedule must begin at epoch 0 and ascend, got {self.pieces}",
+        )
+
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
         return next(factor for start, factor in reversed(self.pieces) if epoch >= start)
 
@@ -147,6 +167,9 @@ class Cosine:
     """
 
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.warmup >= 0.0, f"a warmup must be at least 0, got {self.warmup}")
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
         if epoch < self.warmup:
@@ -168,6 +191,9 @@ class OneCycle:
     """
 
     rise: float = 0.3
+
+    def __post_init__(self) -> None:
+        _require(0.0 < self.rise < 1.0, f"rise must be above 0 and below 1, got {self.rise}")
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
         share = epoch / epochs

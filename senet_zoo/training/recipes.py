@@ -78,6 +78,13 @@ class TrainRecipe:
             ("ema", 0.0 <= self.ema < 1.0, "at least 0 and below 1"),
             ("label_smoothing", 0.0 <= self.label_smoothing < 1.0, "at least 0 and below 1"),
             ("layer_decay", 0.0 < self.layer_decay <= 1.0, "above 0 and at most 1"),
+            ("weight_decay", self.weight_decay >= 0.0, "at least 0"),
+            ("vector_decay", self.vector_decay >= 0.0, "at least 0"),
+            ("mixup", self.mixup >= 0.0, "at least 0"),
+            ("cutmix", self.cutmix >= 0.0, "at least 0"),
+            ("frozen_norm_epochs", self.frozen_norm_epochs >= 0, "at least 0"),
+            ("sizes", bool(self.sizes) and self.sizes[0][0] == 0.0, "pairs, of which the first holds from 0"),
+            ("sizes", all(0.0 < share <= 2.0 for _, share in self.sizes), "shares above 0 and at most 2"),
         ):
             if not holds:
                 raise UsageError(f"a recipe's {name} must be {rule}, got {getattr(self, name)}")
@@ -246,6 +253,9 @@ FINETUNE = TrainRecipe(
     head_epochs=1,
     layer_decay=0.8,
 )
+
+FROM_WEIGHTS = frozenset(["finetune", "cifar-refine"])
+"""Recipes for a network that has learnt already; the others begin at random."""
 
 RECIPES: Mapping[str, TrainRecipe] = MappingProxyType(
     {

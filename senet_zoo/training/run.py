@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
+from senet_zoo.support.machine import describe_machine
 from senet_zoo.training.batches import Share
 from senet_zoo.training.checkpoints import (
     TrainingCheckpoint,
@@ -28,6 +30,7 @@ from senet_zoo.training.checkpoints import (
     write_checkpoint,
 )
 from senet_zoo.training.config import RunConfig
+from senet_zoo.training.config_file import CONFIG_FILE, MADE, is_config, write_config
 from senet_zoo.training.distributed import fill, gathered, release, shard, sharding_asked
 from senet_zoo.training.metrics import as_csv
 from senet_zoo.training.progress import Progress
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 METRICS, RUN = "metrics.csv", "run.json"
+BEST, LAST = OTHERS = ("best", "last")  # folders in a run's, for the network that is not the folder's own
 STAGING = "finished"  # below the checkpoints: where the files of the finished folder are written first
 LOSSES_KEPT = 20  # steps between two looks at the loss on a GPU, which waits for it
 Batch = TypeVar("Batch")
@@ -60,6 +64,10 @@ class Task(ABC, Generic[Batch, Result]):
         self.history: tuple[Any, ...] = ()  # a dataclass with ``step`` for each measurement
         self.unreadable: dict[int, str] = {}  # training pictures that were skipped, with the reason
         self.kept: dict[str, Tensor] = {}  # more tensors of a checkpoint
+
+    @abstractmethod
+    def config_values(self, *, finished: bool) -> dict[str, object]:
+        """The configuration by name, with what the run chose; ``finished``: with what it measured, too."""
 
     @abstractmethod
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
@@ -181,6 +189,8 @@ class Run(Generic[Batch, Result]):
         if not accelerator.trackers:
             accelerator.init_trackers("senet_zoo", {key: str(value) for key, value in task.identity.items()})
         self._restore(newest_checkpoint(self.folder))
+        if accelerator.is_main_process:
+            self._write_config(self.folder, finished=False)
 
     def fit(self) -> Result:
         """Train to the end, and write the finished folder.
@@ -335,6 +345,18 @@ class Run(Generic[Batch, Result]):
             state: dict[str, Any] = dict(checkpoint.state)
             refuse_other_run(self.folder, state["identity"], self.task.identity)
 
+    def _write_config(self, folder: Path, *, finished: bool) -> None:
+        """The file that repeats the run; below the checkpoints it says how to go on."""
+        machine = describe_machine(self.accelerator.device)
+        versions = {name: value if isinstance(value, int) else str(value) for name, value in machine.items()}
+        made = {"date": date.today().isoformat(), "processes": self.accelerator.num_processes, **versions}
+        try:
+            write_config(folder / CONFIG_FILE, {**self.task.config_values(finished=finished), MADE: made})
+        except OSError as error:
+            if finished:
+                raise
+            raise TrainingError(f"the run's configuration could not be written to {folder}: {error}") from error
+
     def _finish(self, result: Result) -> None:
         """Write the files apart, move them into the output folder when all are there, and remove the checkpoints."""
         staging, output = self.folder / STAGING, self.config.folder
@@ -342,6 +364,7 @@ class Run(Generic[Batch, Result]):
         try:
             described = self.task.save(staging, result)
             (staging / METRICS).write_text(as_csv(self.task.history))
+            self._write_config(staging, finished=True)
             text = json.dumps({**self.task.identity, **described}, indent=2, ensure_ascii=False)
             # A path that is not UTF-8 has surrogates, and their escapes are JSON's own.
             (staging / RUN).write_bytes(text.encode(errors="backslashreplace") + b"\n")
@@ -384,5 +407,13 @@ def refuse_finished(config: RunConfig) -> None:
         with suppress(OSError):  # not empty, or not there
             config.checkpoints.rmdir()
         raise UsageError(f"{output} holds a finished run ({TENSORS}); choose another output folder, or remove it")
+    config_file = output / CONFIG_FILE
+    foreign = [config_file] if config_file.exists() and not is_config(config_file) else []
+    foreign += [output / name for name in OTHERS if (output / name).exists()]
+    if foreign:
+        raise UsageError(
+            f"a run writes over nothing that is not its own, and {' and '.join(map(str, foreign))} lies there: choose "
+            "another output folder, or move it"
+        )
     if output.exists() and not output.is_dir():
         raise UsageError(f"a run's output is a folder, and {output} is a file; choose another")

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from painted import paint
 
 from senet_zoo.cli import main
 from senet_zoo.cli.train import _interruptible
 from senet_zoo.networks.fused import implementations
 from senet_zoo.training import classification
+from senet_zoo.training.run import Run
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_a_signal_ends_it_cleanly_and_the_same_command_goes_on(
     assert out == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith(f"senet-zoo train: interrupted. The last good checkpoint is {checkpoints}/")
-    assert err.splitlines()[-1].endswith("The same command goes on from there")
+    assert err.splitlines()[-1].endswith(f"senet-zoo train --resume '{tmp_path / 'my run'}' goes on from there")
     assert not [path.name for path in (tmp_path / "my run").rglob("*.part")]
 
 
@@ -102,13 +104,12 @@ def test_a_signal_that_meets_a_destructor_is_not_lost(number: signal.Signals, st
 
 def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--recipe", "paper", "--show"]) == 0
-    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (shown["batch"], shown["rate"], shown["epochs"], shown["weight_decay"]) == ("1024", "0.6", "100", "0.0001")
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["batch"], shown["rate"], shown["epochs"], shown["weight_decay"]) == (1024, 0.6, 100, 0.0001)
+    assert (shown["recipe"], shown["data"]) == ("paper", None)
     assert main(["train", "--recipe", "paper", "--show", "--json", "--epochs", "10"]) == 0
-    assert (
-        json.loads(capsys.readouterr().out)["schedule"]
-        == "Steps(pieces=((0.0, 1.0), (3.0, 0.1), (6.0, 0.01), (9.0, 0.001)))"
-    )
+    pieces = [[0.0, 1.0], [3.0, 0.1], [6.0, 0.01], [9.0, 0.001]]
+    assert json.loads(capsys.readouterr().out)["schedule"] == {"name": "steps", "pieces": pieces}
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,72 @@ def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_words_are_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_published_weights_of_the_same_size_are_the_start(
+    short: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    small = [*short, "--epochs", "1"]
+    of_weights = [*small[: small.index("--size")], *small[small.index("--size") + 2 :]]
+    assert main([*of_weights, "--show"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["model"], shown["pretrained"], shown["data"]) == ("se_resnet20.cifar10", True, small[1])
+    assert main(of_weights) == 0
+    assert "se_resnet20 starts from se_resnet20.cifar10; --from-random for a fresh start" in capsys.readouterr().err
+    other = str(tmp_path / "other")
+    assert main([*small, "-o", other]) == 0  # 16 pixels
+    said = capsys.readouterr().err
+    assert "se_resnet20 starts from random weights; --pretrained starts from se_resnet20.cifar10, made for 32" in said
+    for words in (["--from-random"], ["--recipe", "scratch"]):
+        assert main([*of_weights, *words, "--show"]) == 0
+        assert yaml.safe_load(capsys.readouterr().out)["pretrained"] is False
+    assert main([*small, "-o", other, "--from-random", "--pretrained"]) == 2
+    assert "--from-random is a start of its own" in capsys.readouterr().err
+
+
+def test_a_config_repeats_a_run_and_options_go_before_it(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*short, "--from-random"]) == 0
+    run, out = tmp_path / "my run", capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.endswith(("best", "best, saved"))]
+    said = yaml.safe_load((run / "run.yaml").read_text())
+    assert said["command"].startswith(f"senet-zoo train {tmp_path / 'data'} --model se_resnet20 -o '{run}'")
+    assert main(["train", "--config", str(run / "run.yaml"), "-o", str(tmp_path / "two")]) == 0
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+    assert main(["train", "--config", str(run / "run.yaml"), "--seed", "7", "--weight-decay", "0.5", "--show"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--config", str(run / "run.yaml"), "--seed", "7", "--show", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["seed"], shown["epochs"], shown["size"]) == (7, 2, 16)
+    for words, message in (
+        (["--config", str(run / "run.yaml")], "holds a finished run"),
+        (["--config", str(tmp_path / "none.yaml")], "cannot be read"),
+        (["--config", str(run / "model.safetensors")], "at most 1048576 bytes"),
+        (["--resume", str(run)], "is finished; --config"),
+        (["--resume", str(tmp_path)], "an interrupted run must lie in"),
+        (["--resume"], "--resume must name the folder of a run"),
+        (["--resume", str(run), "--config", "x"], "leave --config out"),
+        (["--detector", "retinanet", "--show"], "--detector is a detector's"),
+    ):
+        assert main(["train", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_resume_goes_on_to_the_same_bits(short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main([*short, "-o", str(tmp_path / "whole")]) == 0
+    step = Run._step
+
+    def interrupted(self: Run, batches: object) -> None:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        step(self, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_step", interrupted)
+        assert main(short) == 130
+    config = yaml.safe_load((tmp_path / "my run/checkpoints/run.yaml").read_text())
+    assert main(["train", "--resume", str(tmp_path / "my run"), "--workers", "1"]) == 0
+    whole, broken = (tmp_path / name / "model.safetensors" for name in ("whole", "my run"))
+    assert whole.read_bytes() == broken.read_bytes()
+    assert yaml.safe_load((tmp_path / "my run/run.yaml").read_text())["command"] == config["command"]

@@ -57,7 +57,7 @@ def test_from_a_folder_to_scores(shapes: Path, tmp_path: Path, capsys: pytest.Ca
 def test_show_prints_the_paper_s_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert train.run(parsed(train, "--recipe", "paper", "--show", "--json")) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["steps"], shown["batch"], shown["rate"], shown["side"]) == (180_000, 16, 0.02, 800)
+    assert (shown["steps"], shown["batch"], shown["rate"], shown["design"]["side"]) == (180_000, 16, 0.02, 800)
 
 
 @pytest.mark.parametrize(

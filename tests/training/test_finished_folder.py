@@ -21,7 +21,7 @@ def test_the_folder_holds_a_network_that_knows_its_classes_and_how_it_came_about
     folder, stream = tmp_path / "run", io.StringIO()
     config = TrainConfig(str(colours), "se_resnet20", folder, recipe, size=16, workers=0, device="cpu")
     result = fit(config, Progress(stream))
-    names = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "run.json"}
+    names = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "run.json", "run.yaml"}
     names |= {"metrics.csv", "curves.png", "confusion.png"}
     assert {path.name for path in folder.iterdir()} == names
     model = senet_zoo.from_pretrained(folder)

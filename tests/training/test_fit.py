@@ -252,7 +252,8 @@ def test_a_disk_that_does_not_take_a_checkpoint_ends_the_run_and_keeps_the_last(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "run the same command again" in str(caught.value)
     folder = tmp_path / "run" / "checkpoints"
-    assert sorted(path.name for path in folder.iterdir()) == ["00000001.json", "00000001.safetensors"]
+    names = ["00000001.json", "00000001.safetensors", "run.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     run(colours, tmp_path / "run", checkpoint_steps=1)
 
 

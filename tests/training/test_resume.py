@@ -177,5 +177,6 @@ def test_checkpoints_are_safetensors_and_json(colours: Path, tmp_path: Path) -> 
     with pytest.raises(Interrupted):
         fit(config(colours, tmp_path / "run", checkpoint_steps=1), Stop(5))
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    names.remove("run.yaml")
     assert names == ["00000003.json", "00000003.safetensors", "00000004.json", "00000004.safetensors"]
     assert json.loads((tmp_path / "run" / "checkpoints" / "00000004.json").read_text())["step"] == 4
