@@ -15,7 +15,7 @@ from senet_zoo.weights.rows import COMMIT
 
 def http_library() -> Any:
     """The HTTP library of the installed huggingface_hub: httpx under 1.x, httpx2 under 2.x, of one interface."""
-    return utilities().httpx
+    return getattr(utilities(), "httpx", None) or importlib.import_module("httpx")
 
 
 def utilities() -> Any:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -197,7 +198,12 @@ def _download(source: HubFile) -> Path:
     try:
         announced = _announced_size(source)
         most = min(size for size in (announced, source.size, MOST_BYTES) if size is not None)
-        return Path(limited(fetch, what=what, most=most, size=most if announced or source.size else 0))
+        size = most if announced or source.size else 0
+        try:
+            return Path(limited(fetch, what=what, most=most, size=size))
+        except http_library().RemoteProtocolError:  # before 1.31 the client does not ask again a server that hung up
+            time.sleep(1)
+            return Path(limited(fetch, what=what, most=most, size=size))
     except WeightsError:
         raise
     except (OSError, ValueError, RuntimeError, http_library().HTTPError) as e:
