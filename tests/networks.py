@@ -19,7 +19,7 @@ from senet_zoo.networks.specs import NetworkSpec, StageSpec
 def tiny(spec: NetworkSpec) -> NetworkSpec:
     """The same network with at most two blocks a stage, and a quarter of the channels where it has many."""
     stages = tuple(StageSpec(stage.blocks[:2]) for stage in spec.stages)
-    if spec.input_size < 224 and _widest(spec) <= 256:  # narrow enough
+    if spec.input_size < 224 and _widest(spec) <= 286:  # narrow enough
         return dataclasses.replace(spec, stages=stages, name=None)
     return dataclasses.replace(
         spec, stem=_narrow(spec.stem), stages=_narrow(stages), head=_narrow(spec.head), num_classes=10, name=None
@@ -58,8 +58,22 @@ def distinct_tiny() -> dict[str, NetworkSpec]:
     return {name: spec for spec, name in named.items()}
 
 
+SIZES = {"width", "widths", "reduce", "out", "inner", "growth"}
+"""Fields that count channels: another number of them is no other kind of network."""
+
+
+def first_of_each_kind(specs: dict[str, NetworkSpec]) -> list[str]:
+    """The first of the networks that have the same parts with the same values of their fields, but for channels."""
+    kinds: dict[frozenset[tuple[object, ...]], str] = {}
+    for name, spec in specs.items():
+        kinds.setdefault(frozenset(traits_of(spec)), name)
+    return [*kinds.values()]
+
+
 def picked(specs: dict[str, NetworkSpec]) -> list[str]:
     """Few of these networks that have every kind of part, and every value of each field of it, that all of them have.
+
+    Numbers of channels are no such values: there are as many as networks.
 
     A part is picked up by being a dataclass of a spec. What traces a network, compiles it or writes it to a file sees
     parts; one network for each is enough between commits, and ``scripts/test --all`` takes all.
@@ -82,6 +96,8 @@ def traits_of(spec: Any) -> set[tuple[object, ...]]:
     kind = type(spec)
     traits: set[tuple[object, ...]] = {(kind,)}
     for field in dataclasses.fields(spec):
+        if field.name in SIZES:
+            continue
         value = getattr(spec, field.name)
         inner = traits_of(value)
         traits |= inner or {(kind, field.name, value)}

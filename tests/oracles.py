@@ -3,8 +3,11 @@
 import copy
 from functools import partial
 
+import timm
 import torch
 from pytorchcv.model_provider import get_model
+from pytorchcv.models.common.arch import Hourglass
+from pytorchcv.models.pyramidnet import PyrUnit, get_pyramidnet
 from pytorchcv.models.resnext import ResNeXtUnit
 from pytorchcv.models.resnext_cifar import get_resnext_cifar
 from pytorchcv.models.sepreresnet import SEPreResUnit
@@ -116,6 +119,79 @@ def gate_at_each_end(model: nn.Module) -> nn.Module:
     for stage in model.features:
         stage.add_module("se", SEModule([part for part in stage if hasattr(part, "conv")][-1].conv.out_channels, 16))
     return model
+
+
+def pyramidnet_200(alpha: int) -> nn.Module:
+    model = get_pyramidnet(blocks=200, alpha=alpha)
+    model.features.final_pool = nn.AdaptiveAvgPool2d(1)
+    return model
+
+
+def torch_preresnet200() -> nn.Module:
+    """pytorchcv's pre-activation ResNet-200b without the first unit's norm and ReLU."""
+    model = pooled_whole("preresnet200b")
+    model.features.stage1.unit1.body.conv1.bn = nn.Identity()
+    model.features.stage1.unit1.body.conv1.activ = nn.Identity()
+    return model
+
+
+def gate_behind_last_1x1(model: nn.Module) -> nn.Module:
+    """pytorchcv's network of pre-activation bottlenecks with timm's gate on each branch's output."""
+    for body in [part for part in model.modules() if hasattr(part, "conv3")]:
+        body.conv3 = nn.Sequential(body.conv3, SEModule(body.conv3.conv.out_channels, 16))
+    return model
+
+
+def gate_behind_last_norm(model: nn.Module) -> nn.Module:
+    """pytorchcv's PyramidNet with timm's gate behind the batch norm that ends each branch."""
+    for unit in [part for part in model.modules() if isinstance(part, PyrUnit)]:
+        unit.bn = nn.Sequential(unit.bn, SEModule(unit.bn.num_features, 16))
+    return model
+
+
+def dpn(name: str) -> nn.Module:
+    """timm's Dual Path Network with its authors' ReLU before the mean."""
+    return timm.create_model(name, fc_act_layer="relu")
+
+
+def gate_on_both_paths(model: nn.Module) -> nn.Module:
+    """timm's Dual Path Network with timm's gate on the output of each unit's last 1x1."""
+    for unit in [part for part in model.modules() if hasattr(part, "c1x1_c")]:
+        unit.c1x1_c = nn.Sequential(unit.c1x1_c, SEModule(unit.c1x1_c.conv.out_channels, 16))
+    return model
+
+
+def attention(name: str) -> nn.Module:
+    """pytorchcv's Residual Attention Network, its trunk and inner shortcuts before the ways down and up."""
+    model = pooled_whole(name)
+    for hourglass in [part for part in model.modules() if isinstance(part, Hourglass)]:
+        for way in ("down_seq", "up_seq"):
+            _move_last(hourglass, way)
+    return model
+
+
+def xception() -> nn.Module:
+    """timm's port of Xception, its shortcuts behind their branches."""
+    model = timm.create_model("legacy_xception")
+    for block in [part for part in model.modules() if getattr(part, "skip", None) is not None]:
+        _move_last(block, "skip")
+        _move_last(block, "skipbn")
+    return model
+
+
+def gate_on_each_xception_branch(model: nn.Module) -> nn.Module:
+    """timm's Xception with timm's gate behind each unit's branch."""
+    for block in [part for part in model.modules() if hasattr(part, "rep")]:
+        width = [part for part in block.rep if isinstance(part, nn.BatchNorm2d)][-1].num_features
+        block.rep.append(SEModule(width, 16))
+    return model
+
+
+def _move_last(module: nn.Module, name: str) -> None:
+    """Define a part last, so that the layers' order is ours."""
+    part = getattr(module, name)
+    delattr(module, name)
+    module.add_module(name, part)
 
 
 def densenet264() -> nn.Module:

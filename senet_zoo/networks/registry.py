@@ -12,20 +12,24 @@ from types import MappingProxyType
 from senet_zoo.errors import UnknownModelError
 from senet_zoo.networks.families import (
     alexnet,
+    attention,
     bn_inception,
     densenet,
+    dpn,
     googlenet,
     inception,
     mnasnet,
     mobilenet,
     nin,
     preresnet,
+    pyramidnet,
     resnet,
     resnet_cifar,
     shakeshake,
     shufflenet,
     vgg,
     wide_resnet,
+    xception,
 )
 from senet_zoo.networks.families.family import Family, Model
 from senet_zoo.networks.specs import NetworkSpec
@@ -44,6 +48,7 @@ FAMILIES = (
     densenet.FAMILY,
     mnasnet.FAMILY,
     preresnet.FAMILY,
+    preresnet.TORCH,
     wide_resnet.FAMILY,
     shakeshake.FAMILY,
     googlenet.FAMILY,
@@ -51,6 +56,10 @@ FAMILIES = (
     inception.INCEPTION_V3,
     inception.INCEPTION_V4,
     inception.INCEPTION_RESNET,
+    pyramidnet.FAMILY,
+    dpn.FAMILY,
+    attention.FAMILY,
+    xception.FAMILY,
 )
 
 

@@ -35,6 +35,7 @@ TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "senet154b": "senet154",
             **{name: name for name in ("resnet50d", "resnet101d", "resnet152d", "resnext50d_32x4d")},
             **{name: name for name in ("inception_v4", "inception_resnet_v2")},
+            "xception": "legacy_xception",
         },
         "cadene": {name: name for name in _CADENE},
         "monai": dict(zip(_CADENE, _MONAI, strict=True)),

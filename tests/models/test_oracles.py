@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from networks import open_relus, randomise, scaled_difference, settle
+from networks import open_relus, others_slow, randomise, scaled_difference, settle
 from pytorchcv.model_provider import get_model
 from torch import nn
 
@@ -142,6 +142,22 @@ INCEPTION_RESNET = {
     "inception_resnet_v1": oracles.inception_resnet_v1,
     "inception_resnet_v2": lambda: timm.create_model("inception_resnet_v2"),
 }
+PYRAMIDAL = {
+    "pyramidnet101_a360": lambda: oracles.pooled_whole("pyramidnet101_a360"),
+    "pyramidnet200_a300": lambda: oracles.pyramidnet_200(300),
+    "pyramidnet200_a450": lambda: oracles.pyramidnet_200(450),
+}
+PYRAMIDAL_CIFAR = {
+    "pyramidnet110_a48": "pyramidnet110_a48_cifar10",
+    "pyramidnet110_a84": "pyramidnet110_a84_cifar10",
+    "pyramidnet110_a270": "pyramidnet110_a270_cifar10",
+    "pyramidnet164_a270": "pyramidnet164_a270_bn_cifar10",
+    "pyramidnet200_a240": "pyramidnet200_a240_bn_cifar10",
+    "pyramidnet236_a220": "pyramidnet236_a220_bn_cifar10",
+    "pyramidnet272_a200": "pyramidnet272_a200_bn_cifar10",
+}
+DUAL_PATH = ("dpn68", "dpn92", "dpn98", "dpn107", "dpn131")
+ATTENTION = {"attention56": "resattnet56", "attention92": "resattnet92"}
 ORACLES: dict[str, Callable[[], nn.Module]] = {
     **{ours: lambda name=name: timm.create_model(name) for ours, name in TIMM.items()},
     **{ours: lambda name=name: without_gates(name) for ours, name in LEGACY_WITHOUT_GATES.items()},
@@ -166,6 +182,31 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
         for name, make in INCEPTION_RESNET.items()
     },
     "mnasnet": lambda: without_gates("semnasnet_100"),
+    "preresnet200_torch": oracles.torch_preresnet200,
+    "se_preresnet200_torch": lambda: oracles.gate_behind_last_1x1(oracles.torch_preresnet200()),
+    **PYRAMIDAL,
+    **{ours: lambda name=name: get_model(name) for ours, name in PYRAMIDAL_CIFAR.items()},
+    **{
+        f"se_{name}": lambda name=name: oracles.gate_behind_last_norm(ORACLES[name]())
+        for name in (*PYRAMIDAL, *PYRAMIDAL_CIFAR)
+    },
+    **{name: lambda name=name: oracles.dpn(name) for name in DUAL_PATH},
+    **{f"se_{name}": lambda name=name: oracles.gate_on_both_paths(oracles.dpn(name)) for name in DUAL_PATH},
+    **{ours: lambda name=name: oracles.attention(name) for ours, name in ATTENTION.items()},
+    **{
+        f"se_{ours}": lambda name=name: oracles.gate_behind_last_1x1(oracles.attention(name))
+        for ours, name in ATTENTION.items()
+    },
+    "xception": oracles.xception,
+    "se_xception": lambda: oracles.gate_on_each_xception_branch(oracles.xception()),
+}
+
+
+# Their blocks are those of smaller networks; both run under --all.
+LARGE = {
+    *(f"{gated}{name}" for gated in ("se_", "") for name in ("dpn98", "dpn107", "dpn131", "attention92")),
+    *(name for name in ORACLES if "pyramidnet" in name and name.split("_a")[0][-3:] not in ("101", "110")),
+    *("se_pyramidnet110_a84", "pyramidnet110_a84", "se_pyramidnet110_a270", "pyramidnet110_a270"),
 }
 
 
@@ -184,19 +225,19 @@ def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
 
 
 # pytorchcv's last pool fixes the size of its pictures. timm's aa form fails on odd sizes (its branch rounds down, its
-# shortcut up), and so does pytorchcv's BN-Inception; ours rounds both up. Inception networks of 299 need 75 pixels.
-@pytest.mark.parametrize("name", ORACLES)
+# shortcut up), and so do pytorchcv's BN-Inception and attention modules; ours rounds both up. Inception networks of 299 need 75 pixels.
+@pytest.mark.parametrize("name", others_slow(ORACLES, [name for name in ORACLES if name not in LARGE]))
 @torch.no_grad()
 def test_logits_equal_the_oracle(name: str) -> None:
     with unfilled("cpu"):  # tensors are drawn once, below, and copied
         model, oracle = ConvNet(MODELS[name].spec()).eval(), ORACLES[name]().eval()
     generator = torch.Generator().manual_seed(2)
-    if name in PYTORCHCV | PYTORCHCV_PARTS:
+    if name in PYTORCHCV | PYTORCHCV_PARTS or model.spec.input_size == 32:
         sides = [model.spec.input_size]
     elif model.spec.input_size == 299:
         sides = [107, 139]
     else:
-        sides = [64, 96 if "aa" in name or "bn_inception" in name else 75]
+        sides = [64, 96 if any(word in name for word in ("aa", "bn_inception", "attention")) else 75]
     randomise(model)
     if name.removeprefix("se_") in INCEPTION:
         open_relus(model)

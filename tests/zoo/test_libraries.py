@@ -62,6 +62,8 @@ def of_pytorchcv(theirs: str, name: str, side: int = 64, doubt: str | None = Non
         model = get_model(theirs, num_classes=classes)
         if hasattr(model.features, "final_pool"):  # of one size; it has no tensors
             model.features.final_pool = nn.AdaptiveAvgPool2d(1)
+        elif theirs == "xception":
+            model.features.final_block.pool = nn.AdaptiveAvgPool2d(1)
         return model
 
     return Case(make, name, side, doubt, classes=classes)
@@ -69,6 +71,10 @@ def of_pytorchcv(theirs: str, name: str, side: int = 64, doubt: str | None = Non
 
 def inception_v3() -> nn.Module:
     return torchvision.models.inception_v3(num_classes=3, aux_logits=False, init_weights=False)
+
+
+def authors_dpn68() -> nn.Module:
+    return timm.create_model("dpn68", num_classes=3, fc_act_layer="relu")
 
 
 AVERAGED = "by an average or a blur"
@@ -116,6 +122,13 @@ CASES = {
     "pytorchcv preresnet164bn_cifar10": of_pytorchcv("preresnet164bn_cifar10", "preresnet164", 32),
     "pytorchcv wrn28_10_cifar10": of_pytorchcv("wrn28_10_cifar10", "wrn28_10", 32),
     "pytorchcv nin_cifar10": of_pytorchcv("nin_cifar10", "nin", 32),
+    "timm legacy_xception": of_timm("legacy_xception", "xception", 75),
+    "timm dpn68 with a ReLU": Case(authors_dpn68, "dpn68", doubt="an ELU"),
+    "pytorchcv xception": of_pytorchcv("xception", "xception", 75),
+    "pytorchcv dpn68": of_pytorchcv("dpn68", "dpn68", 224),
+    "pytorchcv resattnet56": of_pytorchcv("resattnet56", "attention56"),
+    "pytorchcv pyramidnet101_a360": of_pytorchcv("pyramidnet101_a360", "pyramidnet101_a360"),
+    "pytorchcv pyramidnet110_a48_cifar10": of_pytorchcv("pyramidnet110_a48_cifar10", "pyramidnet110_a48", 32),
 }
 
 

@@ -29,6 +29,7 @@ from senet_zoo.formats.dialects.residual import (
     TIMM_RESNET,
     TRANSFORMERS,
 )
+from senet_zoo.formats.dialects.timm import TIMM_DPN, TIMM_XCEPTION
 from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
@@ -85,6 +86,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             TIMM_INCEPTION_RESNET,
             TIMM_MNASNET,
             TIMM_VGG,
+            TIMM_DPN,
+            TIMM_XCEPTION,
             CAFFE,
             PADDLE,
         )

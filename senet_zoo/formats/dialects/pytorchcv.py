@@ -27,15 +27,72 @@ _RESIDUAL = [
     Rule(f"{_UNIT}.se.conv{{n}}.{{wb}}", f"{_OURS}.se.fc{{n}}.{{wb}}"),
     *_HEAD,
 ]
+
+
+def _preactivated(theirs: str, ours: str) -> list[Rule]:
+    return [
+        Rule(f"{theirs}.body.conv1.bn.{{bn}}", f"{ours}.norm.{{bn}}"),
+        Rule(f"{theirs}.body.conv{{n}}.bn.{{bn}}", f"{ours}.unit.branch.norm{{n}}.{{bn}}"),
+        Rule(f"{theirs}.body.conv{{n}}.conv.weight", f"{ours}.unit.branch.conv{{n}}.weight"),
+        Rule(f"{theirs}.identity_conv.weight", f"{ours}.unit.shortcut.weight"),
+        Rule(f"{theirs}.se.conv{{n}}.{{wb}}", f"{ours}.unit.se.fc{{n}}.{{wb}}"),
+    ]
+
+
 _PREACTIVATION = [
     Rule("features.init_block.weight", "stem.conv.weight"),
     *_STEM,
-    Rule(f"{_UNIT}.body.conv1.bn.{{bn}}", f"{_OURS}.norm.{{bn}}"),
-    Rule(f"{_UNIT}.body.conv{{n}}.bn.{{bn}}", f"{_OURS}.unit.branch.norm{{n}}.{{bn}}"),
-    Rule(f"{_UNIT}.body.conv{{n}}.conv.weight", f"{_OURS}.unit.branch.conv{{n}}.weight"),
-    Rule(f"{_UNIT}.identity_conv.weight", f"{_OURS}.unit.shortcut.weight"),
-    Rule(f"{_UNIT}.se.conv{{n}}.{{wb}}", f"{_OURS}.unit.se.fc{{n}}.{{wb}}"),
+    *_preactivated(_UNIT, _OURS),
     Rule("features.post_activ.bn.{bn}", "head.bn.{bn}"),
+    *_HEAD,
+]
+_ATTENTION = [
+    *_preactivated(f"{_UNIT}.init_blocks.blocks.block1", f"{_OURS}.before"),
+    *_preactivated(f"{_UNIT}.hg.skip_seq.skip1.blocks.block{{k+1}}", f"{_OURS}.trunk.{{k}}"),
+    *_preactivated(f"{_UNIT}.hg.skip_seq.skip{{k+2}}.skip1", f"{_OURS}.mask.across.{{k}}"),
+    *_preactivated(f"{_UNIT}.hg.down_seq.down{{k+1}}.res_blocks.blocks.block1", f"{_OURS}.mask.down.{{k}}"),
+    *_preactivated(f"{_UNIT}.hg.up_seq.up{{k+1}}.res_blocks.blocks.block1", f"{_OURS}.mask.up.{{k}}"),
+    conv_bn(f"{_UNIT}.middle_block.conv{{k+1}}", f"{_OURS}.soft.{{k}}"),
+    *_preactivated(f"{_UNIT}.final_block", f"{_OURS}.after"),
+    *_PREACTIVATION,
+]
+
+
+def _pyramidal(last: int) -> list[Rule]:
+    """Rules of a PyramidNet whose branches have ``last`` convolutions; a norm behind one is the next one's there."""
+    return [
+        *_STEM,
+        Rule(f"{_UNIT}.body.conv1.bn.{{bn}}", f"{_OURS}.branch.norm1.{{bn}}"),
+        Rule(f"{_UNIT}.body.conv{{n+1}}.bn.{{bn}}", f"{_OURS}.branch.conv{{n}}.bn.{{bn}}"),
+        Rule(f"{_UNIT}.body.conv{{n}}.conv.weight", f"{_OURS}.branch.conv{{n}}.conv.weight"),
+        Rule(f"{_UNIT}.bn.{{bn}}", f"{_OURS}.branch.conv{last}.bn.{{bn}}"),
+        Rule("features.post_activ.bn.{bn}", "head.bn.{bn}"),
+        *_HEAD,
+    ]
+
+
+_DUAL_PATH = [
+    conv_bn("features.init_block", "stem"),
+    conv_bn(f"{_UNIT}.conv_proj", f"{_OURS}.projection"),
+    conv_bn(f"{_UNIT}.conv{{n}}", f"{_OURS}.branch.conv{{n}}"),
+    Rule("features.final_block.activ.bn.{bn}", "head.bn.{bn}"),
+    Rule("output.classifier.{wb}", "classifier.{wb}"),
+]
+
+
+def _separable(theirs: str, ours: str) -> list[Rule]:
+    return [
+        Rule(f"{theirs}.conv.dw_conv.weight", f"{ours}.depthwise.weight"),
+        Rule(f"{theirs}.conv.pw_conv.weight", f"{ours}.pointwise.weight"),
+        Rule(f"{theirs}.bn.{{bn}}", f"{ours}.bn.{{bn}}"),
+    ]
+
+
+_XCEPTION = [
+    conv_bn("features.init_block.conv{n+1}", "stem.{n}"),
+    *_separable(f"{_UNIT}.body.block{{n}}", f"{_OURS}.branch.conv{{n}}"),
+    conv_bn(f"{_UNIT}.identity_conv", f"{_OURS}.shortcut"),
+    *_separable("features.final_block.conv{n+1}", "stages.3.1.{n}"),
     *_HEAD,
 ]
 _MOBILE = [
@@ -183,6 +240,9 @@ _INCEPTION_RESNET = [
 # What tells the kinds of networks apart: the first tensor here that a file has.
 _KINDS = {
     "features.stage2.trans2.conv.conv.weight": _DENSE,
+    "features.stage1.unit2.middle_block.conv1.conv.weight": _ATTENTION,
+    "features.final_block.activ.bn.weight": _DUAL_PATH,
+    "features.final_block.conv1.conv.dw_conv.weight": _XCEPTION,
     "features.post_activ.bn.weight": _PREACTIVATION,
     "features.stage4.unit1.conv.weight": _VGG,
     "output.fc3.weight": _ALEXNET,
@@ -196,6 +256,8 @@ _KINDS = {
 
 
 def _names(keys: Collection[str]) -> Names:
+    if "features.stage1.unit1.bn.weight" in keys and "features.post_activ.bn.weight" in keys:
+        return forward(_pyramidal(3 if "features.stage1.unit1.body.conv3.conv.weight" in keys else 2), keys)
     return forward(next((rules for name, rules in _KINDS.items() if name in keys), _MOBILE), keys)
 
 
@@ -206,10 +268,16 @@ _NOT_RESNET20 = {
 }
 
 
+# Of a PyramidNet and of an attention module: their bottlenecks have their stride in the 3x3 alone.
+_HAS_ONE_FORM = {"features.stage1.unit1.bn.weight", "features.stage1.unit2.middle_block.conv1.conv.weight"}
+
+
 def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     last = shapes.get("features.stage3.unit3.body.conv2.conv.weight")
     if last == (64, 64, 3, 3) and _NOT_RESNET20.isdisjoint(shapes):
         return "pytorchcv's shakedropresnet20 has the same names and shapes, and scales each branch"
+    if not _HAS_ONE_FORM.isdisjoint(shapes):
+        return None
     # Without groups: its ResNeXt and SENet-154 have their stride in the 3x3 alone.
     middle = shapes.get("features.stage2.unit1.body.conv2.conv.weight", ())
     large = shapes.get("features.stage4.unit1.body.conv3.conv.weight")

@@ -35,13 +35,19 @@ class NoHead:
 
 @dataclass(frozen=True)
 class NormMean:
-    """Batch norm, ReLU, global mean, dropout: the end of networks whose units begin with the norm (pre-activation)."""
+    """Batch norm, ReLU, global mean, dropout: the end of networks whose units begin with the norm (pre-activation).
+
+    Args:
+        eps: epsilon of the batch norm.
+    """
+
+    eps: float = 1e-5
 
     def num_features(self, channels: int) -> int:
         return channels
 
     def build(self, channels: int, dropout: float) -> nn.Module:
-        return NormMeanHead(channels, dropout)
+        return NormMeanHead(channels, dropout, self.eps)
 
     def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
         return linear_classifier(num_features, num_classes)
@@ -50,9 +56,9 @@ class NormMean:
 class NormMeanHead(nn.Module):
     """``dropout(mean of relu(bn(x)))``."""
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, dropout: float, eps: float) -> None:
         super().__init__()
-        self.bn = batch_norm(channels)
+        self.bn = batch_norm(channels, eps)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.axes = spatial_axes()

@@ -3,6 +3,7 @@
 The Inception networks, GoogLeNet, VGG and AlexNet are laid from them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -39,6 +40,7 @@ class Conv:
         stride: stride of the convolution.
         padding: zeros on each side; by default what keeps an odd kernel centred.
         eps: epsilon of the batch norm.
+        act: makes what takes the ReLU's place.
     """
 
     width: int
@@ -46,13 +48,14 @@ class Conv:
     stride: int = 1
     padding: Side | None = None
     eps: float = 1e-5
+    act: Callable[[], nn.Module] = relu
 
     def out_channels(self, in_channels: int) -> int:
         return self.width
 
     def build(self, in_channels: int) -> nn.Module:
         return ConvNorm(
-            in_channels, self.width, self.kernel, stride=self.stride, padding=self.padding, eps=self.eps, act=relu()
+            in_channels, self.width, self.kernel, stride=self.stride, padding=self.padding, eps=self.eps, act=self.act()
         )
 
 

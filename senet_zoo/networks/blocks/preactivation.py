@@ -91,7 +91,7 @@ class PreBottleneck:
     def out_channels(self, in_channels: int) -> int:
         return self.out
 
-    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> "Preactivated":
         stride = {at: self.stride if at is self.stride_at else 1 for at in StrideAt}
         unit = ResidualBlock(
             branch={
@@ -110,6 +110,29 @@ class PreBottleneck:
             act=nn.Identity,
         )
         return Preactivated(batch_norm(in_channels), relu(), unit)
+
+
+@dataclass(frozen=True)
+class Unnormalised:
+    """A unit without its first norm and ReLU, because the stem has them: the first unit of Torch's ``preresnet.lua``.
+
+    Args:
+        unit: the unit; a projection on its shortcut reads the stem's map too.
+    """
+
+    unit: PreBottleneck
+
+    @property
+    def stride(self) -> int:
+        return self.unit.stride
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.unit.out_channels(in_channels)
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
+        module = self.unit.build(in_channels, se, drop_path)
+        module.norm, module.act = nn.Identity(), nn.Identity()
+        return module
 
 
 class Preactivated(nn.Module):

@@ -28,8 +28,8 @@ stem's. Bottlenecks for ImageNet shrink the map in the first 1x1, or in the B fo
 Source: He et al., arXiv:1603.05027 (the unit); arXiv:1512.03385, table 1 (the tables for ImageNet).
 
 Differs: for ImageNet, the functions are pytorchcv's ``preresnet*`` and ``sepreresnet*``. The stem has its own norm and
-ReLU, and each unit has another; He et al. give the first unit no second one, and Torch's ``preresnet.lua`` gives the
-first stage none. The SENet authors published no gated network of this kind.
+ReLU, and each unit has another; He et al. and Torch's ``preresnet.lua`` give the first unit no second one, and so does
+``preresnet200_torch``. The SENet authors published no gated network of this kind.
 
 Differs: for 32x32 pictures, shortcuts that change shape are 1x1 projections of the normalised map, as in the authors'
 Torch file and in pytorchcv. Bottlenecks shrink the map in the 3x3, as in pytorchcv; the Torch file has the stride in
@@ -39,13 +39,14 @@ stem's map and not the last one, and are other functions. The paper does not pri
 
 from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.pools import MaxPool, NoPool
-from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
+from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck, Unnormalised
 from senet_zoo.networks.blocks.residual import StrideAt
 from senet_zoo.networks.blocks.stems import BareStem, ConvStem
 from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
+TORCH = Family(dimensions=ANY)
 
 
 def _bottleneck(depths: Depths, stride_at: StrideAt) -> tuple[StageSpec, ...]:
@@ -101,14 +102,23 @@ def preresnet200(se: SE | None) -> NetworkSpec:
 
 @FAMILY.register("se_preresnet200b", "preresnet200b")
 def preresnet200b(se: SE | None) -> NetworkSpec:
-    """Pre-activation ResNet-200, B form.
-
-    The nearest function here to the ResNet-200 of the paper's table 8: 21.7 % is the error of Torch's
-    ``fb.resnet.torch``, whose pre-activation network has its stride in the 3x3.
-
-    Differs: that one has no norm before the branches of its first stage, and one more behind each projection.
-    """
+    """Pre-activation ResNet-200, B form."""
     return _imagenet(_bottleneck((3, 24, 36, 3), StrideAt.SPATIAL), se)
+
+
+@TORCH.register("se_preresnet200_torch", "preresnet200_torch")
+def preresnet200_torch(se: SE | None) -> NetworkSpec:
+    """Pre-activation ResNet-200 as Facebook trained it (the paper, table 8).
+
+    The B form, whose first unit has no norm and ReLU of its own in front: those of the stem stand there.
+
+    Source: ``preresnet.lua`` of https://github.com/facebookarchive/fb.resnet.torch at 7ac4a9f, whose ResNet-200 has the
+    table's errors, 21.7 and 5.8 %. Revision 3beb17b, replaced on the day it came, is another function: no unit of its
+    first stage has that norm, and each projection has one behind it.
+    """
+    first, *others = _bottleneck((3, 24, 36, 3), StrideAt.SPATIAL)
+    unit, *rest = first.blocks
+    return _imagenet((StageSpec((Unnormalised(unit), *rest)), *others), se)
 
 
 # ------------------------------------------------------------------ 32x32 pictures

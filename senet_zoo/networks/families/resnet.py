@@ -144,7 +144,7 @@ def resnet152(se: SE | None) -> NetworkSpec:
 def resnet200(se: SE | None) -> NetworkSpec:
     """ResNet-200, this form at the depth of table 8.
 
-    Differs: the ResNet-200 that table 8 compares with is the pre-activation network; see ``preresnet200b``.
+    Differs: the ResNet-200 that table 8 compares with is the pre-activation network, ``preresnet200_torch``.
     """
     return _released(_bottleneck((3, 24, 36, 3), stride_at=StrideAt.REDUCE), se)
 
