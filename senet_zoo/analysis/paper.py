@@ -1,7 +1,7 @@
 """The paper's tables as it prints them, each row beside the network of the zoo that it measures.
 
 Source: Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, the journal version. Errors are percentages of
-pictures of the validation or test split, single crop. Rows of networks that the zoo has not are kept, without a model.
+pictures of the validation or test split, single crop.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class PaperRow:
 
     Args:
         label: as printed, or nearly.
-        model: name in the zoo; None where the zoo has no such network.
+        model: name in the zoo.
         error: of the paper's own training, top-1 or top-1/top-5 in percent, in the digits that are printed.
         se: variant of the gate; None for the model's own, or none.
         original: error that the table quotes from the network's own paper.
@@ -40,7 +40,7 @@ class PaperRow:
     """
 
     label: str
-    model: str | None
+    model: str
     error: str
     se: SE | None = None
     original: str | None = None

@@ -139,7 +139,7 @@ class MeasuredError:
 
 @dataclass(frozen=True)
 class ComputedRow:
-    """One line of a table; our numbers are None where the zoo has no such network.
+    """One line of a table.
 
     Args:
         label, model, error, original: as in `PaperRow`.
@@ -159,7 +159,7 @@ class ComputedRow:
     """
 
     label: str
-    model: str | None
+    model: str
     variant: str | None
     size: int | None
     error: Error
@@ -247,8 +247,6 @@ def _computed_row(table: PaperTable, row: PaperRow) -> ComputedRow:
         printed_parameters=row.parameters,
         printed_gflops=row.gflops,
     )
-    if row.model is None:
-        return computed
     model = registry.find(row.model)
     spec = model.spec(row.se)
     if row.num_classes is not None:

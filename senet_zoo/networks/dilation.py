@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.blocks.dual_path import DualPathBlock
 from senet_zoo.networks.blocks.mobile import (
     DepthwiseSeparableBlock,
     InvertedBranch,
@@ -159,6 +160,8 @@ def _paths(block: nn.Module) -> list[list[nn.Module]]:
             return _paths(block.unit)
         case ResidualBlock():
             return [list(block.branch), [block.shortcut]]
+        case DualPathBlock():
+            return [[block.branch], [block.projection]]
         case DepthwiseSeparableBlock():
             return [[block.depthwise, block.pointwise]]
         case LinearSum():

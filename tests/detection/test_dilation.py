@@ -16,7 +16,7 @@ from senet_zoo.networks.registry import MODELS
 TINY = distinct_tiny()
 KINDS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 # Their units concatenate, pool at other places or have no padding.
-UNABLE = ("vgg", "alexnet", "densenet", "googlenet", "inception")
+UNABLE = ("vgg", "alexnet", "densenet", "googlenet", "inception", "attention", "xception")
 PLAIN = [name for name, spec in TINY.items() if spec.se is None and max(cost.on_meta(spec).feature_channels) == 32]
 
 

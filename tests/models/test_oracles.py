@@ -225,7 +225,8 @@ def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
 
 
 # pytorchcv's last pool fixes the size of its pictures. timm's aa form fails on odd sizes (its branch rounds down, its
-# shortcut up), and so do pytorchcv's BN-Inception and attention modules; ours rounds both up. Inception networks of 299 need 75 pixels.
+# shortcut up), and so do pytorchcv's BN-Inception and attention modules; ours rounds both up. Inception networks of 299
+# need 75 pixels.
 @pytest.mark.parametrize("name", others_slow(ORACLES, [name for name in ORACLES if name not in LARGE]))
 @torch.no_grad()
 def test_logits_equal_the_oracle(name: str) -> None:
