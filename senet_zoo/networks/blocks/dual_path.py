@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.dimensions import batch_norm, conv
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, only_gate
+from senet_zoo.networks.squeeze_excite import Placement
 
 EPS = 1e-3
 """What MXNet's batch norm adds to the variance."""

@@ -23,7 +23,7 @@ from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, StrideAt
 from senet_zoo.networks.dimensions import batch_norm, conv
 from senet_zoo.networks.layers import relu
-from senet_zoo.networks.specs import SE, gate_at
+from senet_zoo.networks.specs import SE, BlockSpec, gate_at
 from senet_zoo.networks.squeeze_excite import Placement
 
 
@@ -91,7 +91,7 @@ class PreBottleneck:
     def out_channels(self, in_channels: int) -> int:
         return self.out
 
-    def build(self, in_channels: int, se: SE | None, drop_path: float) -> "Preactivated":
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> nn.Module:
         stride = {at: self.stride if at is self.stride_at else 1 for at in StrideAt}
         unit = ResidualBlock(
             branch={
@@ -120,7 +120,7 @@ class Unnormalised:
         unit: the unit; a projection on its shortcut reads the stem's map too.
     """
 
-    unit: PreBottleneck
+    unit: BlockSpec
 
     @property
     def stride(self) -> int:

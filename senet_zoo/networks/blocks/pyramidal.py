@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from senet_zoo.networks.blocks.residual import ResidualBlock, ResidualGate, average_pool
 from senet_zoo.networks.dimensions import batch_norm, spatial_axes
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import ConvNorm, relu
 from senet_zoo.networks.specs import SE, gate_at
+from senet_zoo.networks.squeeze_excite import Placement
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from senet_zoo.networks.blocks.pools import MaxPool
 from senet_zoo.networks.blocks.residual import Projection, ResidualBlock, ResidualGate
 from senet_zoo.networks.dimensions import batch_norm, conv
-from senet_zoo.networks.gate import Placement
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, gate_at
+from senet_zoo.networks.squeeze_excite import Placement
 
 _PROJECTION = Projection()
 
