@@ -1,4 +1,4 @@
-"""The README tells the truth: every block is run, every printed output compared."""
+"""README and the pages of docs/ tell the truth: every block is run, every printed output compared."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,29 @@ from senet_zoo.cli import main
 from senet_zoo.formats import safetensors
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+TEXT = "\n".join(TEXTS.values())
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
-PYTHON = re.findall(r"```python\n(.*?)```", TEXT + (ROOT / "docs/from-other-libraries.md").read_text(), re.DOTALL)
-COMMANDS = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)
-INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))]
+# Each of these pages has a test of its own, which runs every block in a process of its own.
+ELSEWHERE = {"docs/clients.md": "tests/integrations/test_clients_page.py"}
+PYTHON = [
+    pytest.param(block, id=f"{page}:{text[: text.index(block)].count(chr(10)) + 1}")
+    for page, text in TEXTS.items()
+    if page not in ELSEWHERE
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
+COMMANDS = list(dict.fromkeys(re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)))
+FOREIGN = {"docs/clients.md", "docs/from-other-libraries.md"}  # speak of other libraries' functions as well
+
+
+def inline(pages: Iterable[str]) -> list[str]:
+    text = re.sub(r"```.*?```", "", "\n".join(TEXTS[page] for page in pages), flags=re.DOTALL)
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+
+
+INLINE = inline(TEXTS)
 # Commands for files and networks that are not here; they are read, not run.
 SHOWN = re.findall(
     r"^(?:[A-Z_]+=\S+ )?senet-zoo (.*)$", "".join(re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)), re.M
@@ -46,11 +65,21 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_python_blocks_run(block: str, stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("SENET_ZOO_WEIGHTS_DIR", str(stand_ins))
-    exec(compile(block, "README.md", "exec"), {})
+    exec(compile(block, "a page", "exec"), {"__name__": "__main__"})
 
 
 def test_a_newcomer_gets_exactly_two_commands_that_install() -> None:
-    assert [command for command in COMMANDS if command.startswith("pip")] == INSTALLS
+    commands = re.findall(r"^\$ (.*)$", TEXTS["README.md"], re.MULTILINE)
+    assert [command for command in commands if command.startswith("pip")] == INSTALLS
+
+
+def test_readme_stays_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_a_page_with_a_test_of_its_own_is_run_there(page: str) -> None:
+    assert page.rpartition("/")[2] in (ROOT / ELSEWHERE[page]).read_text()
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in INSTALLS])
@@ -79,7 +108,8 @@ def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> No
 
 def test_inline_python_resolves_after_importing_senet_zoo_alone() -> None:
     """A dotted name leads somewhere, and a call takes its arguments, in a process that imported nothing else."""
-    calls = [code for code in INLINE if re.fullmatch(r"senet_zoo\.\w[\w.]*(\(.*\))?|(model\.)?[a-z_]+\(.*\)", code)]
+    found = inline(TEXTS.keys() - FOREIGN)
+    calls = [code for code in found if re.fullmatch(r"senet_zoo\.\w[\w.]*(\(.*\))?|(model\.)?[a-z_]+\(.*\)", code)]
     assert len(calls) >= 6
     program = """
 import ast, inspect, json, sys
@@ -153,6 +183,8 @@ def test_every_model_and_variable_named_exists() -> None:
         assert variable in code or variable.startswith("HF_"), variable
 
 
-def test_every_local_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=TEXTS)
+def test_every_local_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)|src=\"(?!https?:)([^\"]+)\"", text):
+        assert (page.parent / (target[0] or target[1])).exists(), target

@@ -1,20 +1,41 @@
-"""Write the parts of README.md that a command makes: the predictions over samples/ and the table of weights.
+"""Write the parts of README.md and of the pages in docs/ that a command makes: predictions, and the table of networks.
 
 python tools/readme.py            # writes
-python tools/readme.py --check    # exit status 1 where the README is not what would be written
+python tools/readme.py --check    # exit status 1 where a page is not what would be written
+
+A part stands between the lines `<!-- NAME: made by tools/readme.py -->` and `<!-- /NAME -->`, on any page.
 """
 
 import argparse
 import contextlib
+import csv
 import io
+import re
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import senet_zoo
 from senet_zoo import cli
+from senet_zoo.analysis.listing import list_rows
 
 ROOT = Path(__file__).parents[1]
+LATENCY = ROOT / "benchmarks" / "results" / "latency" / "cpu.csv"
+PART = re.compile(r"(<!-- (\w+): made by tools/readme\.py -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
+CHOSEN = (
+    "se_resnet20.cifar10",
+    "se_mobilenet.imagenette",
+    "se_shufflenet.imagenette",
+    "se_mnasnet.rmsp_in1k",
+    "se_resnet18.timm_in1k",
+    "se_resnet50.caffe_in1k",
+    "se_resnet50b.ra2_in1k",
+    "se_resnext50b_32x4d.racm_in1k",
+    "senet154.caffe_in1k",
+    "se_resnet152d.ra2_in1k",
+    "se_resnext101d_32x8d.ah_in1k",
+    "se_resnextaa101d_32x8d.sw_in12k_ft_in1k_288",
+)
 
 
 def main() -> int:
@@ -22,30 +43,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    found = readme.read_text()
-    made = filled(found)
-    if args.check:
+    stale = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        found = page.read_text(encoding="utf-8")
+        made = filled(found)
         if made != found:
-            print("README.md is not what python tools/readme.py writes; run it", file=sys.stderr)
-        return int(made != found)
-    readme.write_text(made)
-    return 0
+            stale.append(str(page.relative_to(ROOT)))
+            if not args.check:
+                page.write_text(made, encoding="utf-8")
+    if args.check and stale:
+        print(f"{', '.join(stale)}: not what python tools/readme.py writes; run it", file=sys.stderr)
+    return int(args.check and bool(stale))
 
 
 def filled(text: str) -> str:
-    """The README with its made parts made anew."""
-    for name, part in (("predict", predictions()), ("weights", weights())):
-        start, end = f"<!-- {name}: made by tools/readme.py -->\n", f"<!-- /{name} -->"
-        if start not in text:
-            raise SystemExit(f"README.md lacks the line {start.strip()}")
-        before, _, rest = text.partition(start)
-        text = before + start + part + end + rest.partition(end)[2]
-    return text
+    """A page with its made parts made anew."""
+    return PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[4], text)
 
 
-def predictions() -> str:
-    """What ``senet-zoo predict samples/`` prints on a terminal of 100 columns."""
+def samples() -> str:
+    """What ``senet-zoo predict samples/`` prints."""
+    return printed("predict", "samples/")
+
+
+def photograph() -> str:
+    """What README's first command prints."""
+    return printed("predict", "docs/cat.jpg", "--model", "se_resnet20")
+
+
+def printed(*words: str) -> str:
+    """What a command prints on a terminal of 100 columns."""
     output = io.StringIO()
     with (
         contextlib.chdir(ROOT),
@@ -54,23 +81,40 @@ def predictions() -> str:
         patch.dict("os.environ", {"COLUMNS": "100"}),
         patch("senet_zoo.cli.predict.on_terminal", lambda: True),
     ):
-        status = cli.main(["predict", "samples/"])
+        status = cli.main(list(words))
     if status:
-        raise SystemExit("senet-zoo predict samples/ failed")
+        raise SystemExit(f"senet-zoo {' '.join(words)} failed")
     return f"```text\n{output.getvalue()}```\n"
 
 
-def weights() -> str:
-    """A table of all checkpoints: the accuracy that their owners or we measured, and on what."""
-    lines = ["| weights | top-1 | pictures | measured by | licence |", "|---|---|---|---|---|"]
-    for name in senet_zoo.list_weights():
-        row = senet_zoo.get_weights(name).row
-        top1 = next((metric for metric in row.metrics if metric.name == "top1"), None)
-        value = "not known" if top1 is None or top1.value is None else f"{top1.value:.2f} %"
-        pictures = f"{top1.dataset}, {top1.size} px" if top1 else row.labels
-        who = ("us" if top1.measured_by_us else top1.who.partition(",")[0]) if top1 else "nobody"
-        lines.append(f"| `{name}` | {value} | {pictures} | {who} | {row.license or 'not known'} |")
+def chosen() -> str:
+    """A table of twelve checkpoints, from the manifest and from what benchmarks/latency.py measured."""
+    with LATENCY.open(encoding="utf-8", newline="") as file:
+        measured = list(csv.DictReader(file))
+    times = {(row["model"], int(row["size"])): row["milliseconds"] for row in measured}
+    (machine,) = {row["machine"] for row in measured}
+    facts = dict(fact.split(" ", 1) for fact in machine.split(", "))
+    rows = {row.name: row for row in list_rows(weights=True)}
+    lines = ["| network | top-1 | pictures | parameters | file | one core |", "|---|---|---|---|---|---|"]
+    for name in CHOSEN:
+        top1 = next(metric for metric in senet_zoo.get_weights(name).row.metrics if metric.name == "top1")
+        row = rows[name]
+        size = f"{row.file_size / 1e6:.1f} MB" if row.file_size else f"{4 * row.parameters / 1e6:.0f} MB"
+        milliseconds = float(times[name.partition(".")[0], top1.size])
+        lines.append(
+            f"| `{name}` | {top1.value:.2f} % | {top1.dataset}, {top1.size} px | {row.parameters / 1e6:.1f} M "
+            f"| {size} | {milliseconds:.0f} ms |"
+        )
+    where = f"{facts['processor']} with {facts['capability']}, torch {facts['torch']}"
+    lines += [
+        "",
+        "Accuracies of the first three were measured here, the others by timm. Times are of one picture, optimised, in",
+        f"float32, on {where}: `python benchmarks/latency.py measure`.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+PARTS = {"samples": samples, "photograph": photograph, "chosen": chosen}
 
 
 if __name__ == "__main__":
