@@ -5,7 +5,8 @@ A reader is chosen by a file's first bytes, or by its suffix where those say not
 """
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from senet_zoo.formats.pickles import Bystander
 from senet_zoo.formats.prefixes import select
 from senet_zoo.formats.torch_pickle import StoredTensor
 from senet_zoo.formats.torch_save import MOST_BYTES, SavedFile, read_torch
+from senet_zoo.support.files import FileState
 
 __all__ = ["MOST_BYTES", "Contents", "read_container"]
 
@@ -58,11 +60,13 @@ class Contents:
         tensors: of the network, on the CPU, under the file's names without the prefixes of wrappers.
         metadata: of a safetensors file, its header's; of others, what their kind settles, in the same form.
         dialect: how the tensors are named; None where no dialect knows them all.
+        state: what a safetensors file was like when it was read; None for other kinds.
     """
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     dialect: Dialect | None = None
+    state: FileState | None = None
 
 
 def read_container(path: Path, prefix: str | None = None) -> Contents:
@@ -91,13 +95,14 @@ def read_container(path: Path, prefix: str | None = None) -> Contents:
     if by_suffix is not None:
         return by_suffix(path)
     if start[:2] == b"PK" or (start[:1] == b"\x80" and not _is_safetensors(start)):
-        saved = read_torch(path)
-        return _of_saved(saved, _by_name(saved.content, path), prefix)
+        with read_torch(path) as saved:
+            return _of_saved(saved, _by_name(saved.content, path), prefix)
     _require_known_kind(path, start)
     header = safetensors.check(path)
     chosen = select(header.tensors, prefix)
     tensors = safetensors.read(path, header, chosen.names.keys())
-    return Contents({short: tensors[name] for name, short in chosen.names.items()}, header.metadata, chosen.dialect)
+    named = {short: tensors[name] for name, short in chosen.names.items()}
+    return Contents(named, header.metadata, chosen.dialect, header.state)
 
 
 def _require_file(path: Path) -> None:
@@ -161,7 +166,18 @@ def _joined(index: Path, prefix: str | None) -> Contents:
     if total > MOST_BYTES:
         raise WeightsUnsafe(f"shards may have {MOST_BYTES} bytes at most, those of {index} have {total}")
     headers = {shard: safetensors.check(shard) for shard in places if _start(shard)[:2] != b"PK"}
-    saved = {shard: read_torch(shard) for shard in places if shard not in headers}
+    with ExitStack() as opened:
+        saved = {shard: opened.enter_context(read_torch(shard)) for shard in places if shard not in headers}
+        return _of_shards(index, places, headers, saved, prefix)
+
+
+def _of_shards(
+    index: Path,
+    places: Mapping[Path, Sequence[str]],
+    headers: Mapping[Path, safetensors.Header],
+    saved: Mapping[Path, SavedFile],
+    prefix: str | None,
+) -> Contents:
     found = {shard: set(header.tensors) for shard, header in headers.items()}
     stored = {shard: _by_name(each.content, shard) for shard, each in saved.items()}
     found |= {shard: set(each) for shard, each in stored.items()}

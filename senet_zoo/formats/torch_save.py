@@ -1,25 +1,34 @@
 """Files of ``torch.save``, read without running anything in them: the zip of today and the form before PyTorch 1.6.
 
-No part of PyTorch's own reader is used. The numbers of a tensor are read once it is chosen: an optimizer's state, or a
-second copy of the weights, is never loaded.
+The numbers of a tensor are read once it is chosen: an optimizer's state, or a second copy of the weights, is never
+loaded. All of it comes through one descriptor, so that what is read is of one file, whatever its name means by then.
+
+``torch.load(weights_only=True)`` is not used, because what it leaves open must be settled before it is called, and that
+takes nearly all of this reader. It unpacks a megabyte into a gigabyte, reads all storages of a file from before PyTorch
+1.6, follows a key of nested tuples for as long as its depth says (28 levels, 437 bytes: 5 s, and twice that for one
+more), keeps the last of two tensors of one name, and refuses a class that no list names, such as a user's own settings,
+with advice to run the file.
 
 Source: ``torch/serialization.py`` of https://github.com/pytorch/pytorch.
 """
 
 import io
+import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import torch
 from torch import Tensor
 
-from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsUnavailable, WeightsUnsafe
+from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsUnsafe
 from senet_zoo.formats.pickles import NotReadable, TooLong
 from senet_zoo.formats.torch_pickle import MOST_INSTRUCTIONS, NO_VALUES, Storage, StoredTensor, TorchMachine
+from senet_zoo.support.files import FileState, open_file, state_of
 
 MOST_BYTES = 2**31
 MOST_PICKLE_BYTES = 2**26  # without the numbers of tensors, which lie elsewhere
@@ -36,7 +45,7 @@ class SavedFile:
     Args:
         content: containers, numbers and texts; `StoredTensor` and `Bystander` stand for tensors and the rest.
         path: of the file.
-        storages: reads a storage's bytes by its key; None where there is none.
+        storages: reads a storage's bytes by its key; None where there is none. The file must still be open.
     """
 
     content: object
@@ -90,31 +99,44 @@ class SavedFile:
         return torch.frombuffer(data, dtype=dtype, count=whole) if whole else torch.zeros(0, dtype=dtype)
 
 
-def read_torch(path: Path) -> SavedFile:
-    """What a file of ``torch.save`` holds, plain or the one such file in a zip archive.
+@contextmanager
+def read_torch(path: Path) -> Iterator[SavedFile]:
+    """What a file of ``torch.save`` holds, plain or the one such file in a zip archive; open as long as the block runs.
 
     Raises:
         WeightsUnavailable: the system does not let it be read.
-        WeightsCorrupted: it is damaged, or no file of ``torch.save``.
+        WeightsCorrupted: it is damaged, no file of ``torch.save``, or was written to meanwhile.
         WeightsUnsafe: it calls what only code needs, or is made to exhaust memory or time; nothing of it was run.
         WeightsMismatch: it is an archive of several files, or of a program.
     """
-    try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                return _read_old(file, path)
-        with path.open("rb") as file, _opened(file, path) as archive:
-            if _record(archive, "data.pkl") is not None or _is_program(archive):
-                return _read_zip(archive, path, lambda: path.open("rb"))
-            inner = _member(archive, path)
-        if zipfile.is_zipfile(io.BytesIO(inner)):
-            with _opened(io.BytesIO(inner), path) as archive:
-                return _read_zip(archive, path, lambda: io.BytesIO(inner))
-        return _read_old(io.BytesIO(inner), path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as e:
-        raise _damaged(path, str(e)) from e
-    except OSError as e:
-        raise WeightsUnavailable(f"{path} cannot be read: {e}; check the file's permissions and its disk") from e
+    with open_file(path, "a file of torch.save") as file:
+        before = _state(file)
+        try:
+            saved = _read(file, path)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as e:
+            raise _damaged(path, str(e)) from e
+        yield saved
+        if _state(file) != before:
+            raise WeightsCorrupted(f"{path} changed while it was read: another process wrote it; try again")
+
+
+def _state(file: BinaryIO) -> FileState:
+    return state_of(os.fstat(file.fileno()))
+
+
+def _read(file: IO[bytes], path: Path) -> SavedFile:
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return _read_old(file, path)
+    with _opened(file, path) as archive:
+        if _record(archive, "data.pkl") is not None or _is_program(archive):
+            return _read_zip(archive, path, file)
+        inner = io.BytesIO(_member(archive, path))
+    if not zipfile.is_zipfile(inner):
+        inner.seek(0)
+        return _read_old(inner, path)
+    with _opened(inner, path) as archive:
+        return _read_zip(archive, path, inner)
 
 
 def _opened(file: IO[bytes], path: Path) -> zipfile.ZipFile:
@@ -176,7 +198,7 @@ def _member(archive: zipfile.ZipFile, path: Path) -> bytes:
         return member.read(inside[0].file_size)
 
 
-def _read_zip(archive: zipfile.ZipFile, path: Path, reopen: Callable[[], IO[bytes]]) -> SavedFile:
+def _read_zip(archive: zipfile.ZipFile, path: Path, file: IO[bytes]) -> SavedFile:
     if _is_program(archive):
         raise WeightsMismatch(
             f"{path} is a TorchScript or torch.export archive, a program and not only its tensors. Where you trust it, "
@@ -197,11 +219,10 @@ def _read_zip(archive: zipfile.ZipFile, path: Path, reopen: Callable[[], IO[byte
         raise WeightsUnsafe(f"the pickle of {path} claims {pickle.file_size} bytes; it is not opened")
 
     def raw(record: zipfile.ZipInfo) -> bytearray | None:
-        with reopen() as file:  # without its checksum, which torch.save may leave out
-            file.seek(record.header_offset + 26)
-            extra = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
-            file.seek(record.header_offset + 30 + extra)
-            return _filled(file, record.file_size)
+        file.seek(record.header_offset + 26)  # without its checksum, which torch.save may leave out
+        extra = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
+        file.seek(record.header_offset + 30 + extra)
+        return _filled(file, record.file_size)
 
     content = _run(bytes(raw(pickle) or b""), path)
     if order is not None and order.file_size < 8 and bytes(raw(order) or b"") == b"big":
@@ -252,14 +273,12 @@ def _read_old(file: IO[bytes], path: Path) -> SavedFile:
             raise _damaged(path, f"storage {str(key)[:20]!r} of {count} values does not fit into it")
         places[str(key)] = (file.tell(), size)
         file.seek(size, io.SEEK_CUR)
-    held = file.getvalue() if isinstance(file, io.BytesIO) else None
 
     def stored(key: str) -> bytearray | None:
         if key not in places:
             return None
-        with path.open("rb") if held is None else io.BytesIO(held) as again:
-            again.seek(places[key][0])
-            return _filled(again, places[key][1])
+        file.seek(places[key][0])
+        return _filled(file, places[key][1])
 
     return SavedFile(content, path, stored)
 

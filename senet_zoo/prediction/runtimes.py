@@ -1,6 +1,7 @@
 """The file formats of exported networks, and the runtimes that compute them without torch: ONNX Runtime, OpenVINO."""
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +33,13 @@ class ExportFormat(Enum):
         """The format that a file's suffix names.
 
         Raises:
-            UsageError: an unknown suffix.
+            UsageError: an unknown suffix, or a name that is not UTF-8.
         """
+        if str(path).encode(errors="replace") != os.fsencode(path):
+            raise UsageError(
+                f"the path of an exported network must be UTF-8, because no runtime takes another, got {str(path)!r}: "
+                "choose another folder"
+            )
         for each in cls:
             if path.suffix.lower() == each.value:
                 return each

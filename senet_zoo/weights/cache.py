@@ -179,7 +179,7 @@ def _forbid_others(file: BinaryIO) -> None:
 
 
 def _stamp_file(path: Path, sha256: str) -> Path:
-    folder = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
+    folder = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
     return settings.zoo_cache() / "verified" / f"{sha256}-{folder}.json"
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 from senet_zoo.data.labels import categories
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsNotFound
+from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsCorrupted, WeightsNotFound
 from senet_zoo.formats.metadata import LABELS, FileMetadata, Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.widths import Widths
-from senet_zoo.support.files import atomic_file, disk_error, expanded, is_file
+from senet_zoo.support.files import FileState, atomic_file, disk_error, expanded, is_file
 from senet_zoo.support.json_fields import (
     BAD,
     WIDTHS,
@@ -30,6 +30,7 @@ from senet_zoo.support.json_fields import (
     read_json,
     shown,
 )
+from senet_zoo.weights.cache import verify
 from senet_zoo.weights.rows import MODEL_NAME, SHA256, TAG, Metric, split_revision
 from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.weights.variant import from_json, to_json
@@ -267,6 +268,27 @@ def config_beside(weights: str | Path) -> FolderConfig | None:
     path = folder / CONFIG
     data = read_json(path) if is_file(path) else None
     return parse_config(data, str(path)) if _is_known(data) else None
+
+
+def require_saved(config: FolderConfig, path: Path, state: FileState | None) -> None:
+    """Refuse tensors that are not those that a folder's config was written for.
+
+    Args:
+        config: what `config_beside` found.
+        path: of the tensors.
+        state: what their file was like when it was opened.
+
+    Raises:
+        WeightsCorrupted: the file has another sha256 than the config says, or was written to meanwhile.
+    """
+    if config.provenance is None:
+        return
+    try:
+        file = verify(path, config.provenance.sha256, None)
+    except WeightsCorrupted as e:
+        raise WeightsCorrupted(f"{e}. {CONFIG} beside it says so; save or copy the folder again") from e
+    if file.state != state:
+        raise WeightsCorrupted(f"{path} changed while it was checked: another process wrote it; try again")
 
 
 def config_at(repo: str, commit: str) -> FolderConfig | None:

@@ -16,7 +16,7 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE, NetworkSpec
-from senet_zoo.weights.config import FolderConfig, config_inside
+from senet_zoo.weights.config import TENSORS, FolderConfig, config_beside, config_inside, require_saved
 from senet_zoo.weights.fingerprint import fingerprint_if_any
 from senet_zoo.weights.libraries import TARGETS, Target, target_of
 from senet_zoo.weights.load import Checkpoint, identify, read_checkpoint, shapes_of, spec_of
@@ -100,11 +100,11 @@ def load_checkpoint(model_or_name: ConvNet | str, file: str | Path, *, prefix: s
         True
     """
     if isinstance(model_or_name, str):
-        entry, checkpoint = registry.find(model_or_name), read_checkpoint(file, prefix)
+        entry, checkpoint = registry.find(model_or_name), _read(file, prefix)
         net = _new(entry, checkpoint)
         net.weights = _record(net, checkpoint)
         return net
-    checkpoint = read_checkpoint(file, prefix)
+    checkpoint = _read(file, prefix)
     net, expected = model_or_name, shapes_of(model_or_name)
     head = [name for name in _HEAD if checkpoint.native_shapes.get(name) != expected.get(name)]
     match(checkpoint.header.shapes, expected, checkpoint.dialect, allow_missing=_HEAD if head else ())
@@ -162,7 +162,7 @@ def convert(
             command_line=": --model NAME",
         )
     named = None if model is None else registry.find(model)
-    checkpoint = read_checkpoint(file, prefix)
+    checkpoint = _read(file, prefix)
     entry = named or identify(checkpoint)
     net = _new(entry, checkpoint, se)
     tensors, library = checkpoint.tensors(), None if to is None else _target(entry, net.spec, to)
@@ -187,6 +187,15 @@ def convert(
         preprocessing=metadata.preprocessing,
         fingerprint=metadata.fingerprint,
     )
+
+
+def _read(file: str | Path, prefix: str | None) -> Checkpoint:
+    """The file's tensors; those of a saved folder only where they are what its ``config.json`` was written for."""
+    checkpoint = read_checkpoint(file, prefix)
+    config = config_beside(checkpoint.path) if checkpoint.path.name == TENSORS else None
+    if config is not None:
+        require_saved(config, checkpoint.path, checkpoint.header.state)
+    return checkpoint
 
 
 def _new(entry: Model, checkpoint: Checkpoint, se: SE | None = None) -> ConvNet:

@@ -8,7 +8,7 @@ from typing import Literal, overload
 
 import torch
 
-from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsMismatch
+from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.layers import initialise
@@ -17,9 +17,8 @@ from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.timm_interface import FeatureListNet, one_of
 from senet_zoo.support.machine import find_device
 from senet_zoo.support.memory import enough_memory
-from senet_zoo.weights.cache import verify
 from senet_zoo.weights.catalogue import Weights, get_weights, split_name
-from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside
+from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside, require_saved
 from senet_zoo.weights.download import Failures, candidates, resolve
 from senet_zoo.weights.load import Checkpoint, identify, open_checkpoint
 
@@ -199,7 +198,7 @@ def _network(
         return net.to(dtype)
     if config is not None:
         _agree_in_size(config, checkpoint, spec)
-        _require_saved(config, checkpoint)
+        require_saved(config, checkpoint.path, checkpoint.header.state)
     if in_channels is not None and in_channels != net.in_channels:
         classes = net.num_classes
         net = on_meta(spec, num_classes=classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
@@ -251,18 +250,6 @@ def _published(
             classes = record.row.num_classes
             return checkpoint, checkpoint.matching_network(model, spec, classes, dropout=dropout, drop_path=drop_path)
     raise failures.error()
-
-
-def _require_saved(config: FolderConfig, checkpoint: Checkpoint) -> None:
-    """Refuse tensors that are not those that the folder's config was written for."""
-    if config.provenance is None:
-        return
-    try:
-        file = verify(checkpoint.path, config.provenance.sha256, None)
-    except WeightsCorrupted as e:
-        raise WeightsCorrupted(f"{e}. {CONFIG} beside it says so; save or copy the folder again") from e
-    if file.state != checkpoint.header.state:
-        raise WeightsCorrupted(f"{file.path} changed while it was checked: another process wrote it; try again")
 
 
 def _agree(config: FolderConfig, model: Model, se: SE | None) -> None:

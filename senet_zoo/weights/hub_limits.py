@@ -2,12 +2,17 @@
 
 huggingface_hub takes as much as a server sends, for as long as it sends, and keeps a file under the name that the ETag
 says, which may be a path. `limited` runs a call of the client within limits on every answer that it gets.
+
+Where hf-xet is installed, the client leaves the bytes of a file to it, a library with connections of its own, which no
+limit reaches. So Xet is off meanwhile, for the process's other threads too. That costs its parallel connections and the
+parts that it has of other revisions: a file comes in one HTTPS stream, in full, as it does where hf-xet is missing.
 """
 
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +31,8 @@ _PAUSE = 10.0  # seconds for which a server that could not be reached is not ask
 _NAME = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # git's hash of a small file, sha256 of a large one
 _NAMES = {"X-Repo-Commit": re.compile("[0-9a-f]{40}"), "X-Xet-Hash": re.compile("[0-9a-f]{64}")}
 _Answer = TypeVar("_Answer")
+_lock = threading.Lock()
+_before: list[bool] = []  # for each call that runs, whether Xet was off before the first
 _unreachable: dict[str, float] = {}  # when a host could not be reached, by host and port
 
 
@@ -81,7 +88,8 @@ def limited(ask: Callable[[], _Answer], *, what: str, most: int, size: int = 0) 
 
     def run() -> None:
         try:
-            results.append(context.run(ask))
+            with _without_xet():
+                results.append(context.run(ask))
         except BaseException as e:  # raised again by whoever waits
             errors.append(e)
 
@@ -100,6 +108,22 @@ def limited(ask: Callable[[], _Answer], *, what: str, most: int, size: int = 0) 
     if errors:
         raise errors[0]
     return results[0]
+
+
+@contextmanager
+def _without_xet() -> Iterator[None]:
+    from huggingface_hub import constants
+
+    with _lock:
+        _before.append(_before[0] if _before else constants.HF_HUB_DISABLE_XET)
+        constants.HF_HUB_DISABLE_XET = True  # what the variable of that name sets, and the client asks at each download
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _before.pop()
+            if not _before:
+                constants.HF_HUB_DISABLE_XET = before
 
 
 def reached(address: str, ask: Callable[[], _Answer]) -> _Answer:

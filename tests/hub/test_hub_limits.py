@@ -2,17 +2,19 @@
 
 import contextlib
 import gzip
+import hashlib
 import http.server
 import threading
 import time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError, WeightsCorrupted, WeightsUnavailable, WeightsUnsafe
 from senet_zoo.support import settings
-from senet_zoo.weights import hub_limits
+from senet_zoo.weights import hub_limits, huggingface
 from senet_zoo.weights.download import locate, locate_hub
 from senet_zoo.weights.hub_repository import describe_file, fetch_text
 from senet_zoo.weights.rows import HubFile, ReleaseFile
@@ -101,6 +103,42 @@ def test_other_names_of_a_server_must_be_hashes_too(hostile, tmp_path, name, val
     hostile.answers["/resolve/"] = (200, headers_of("a" * 64, **{name: value}), BODY)
     with pytest.raises(WeightsUnsafe, match=name.replace("_", "-")):
         locate_hub("e/net")
+
+
+def test_xet_which_knows_no_limits_is_not_used(hostile, monkeypatch):
+    """The client leaves a file with a Xet hash to hf-xet, if that is installed."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr("huggingface_hub.utils._runtime.is_package_available", lambda *_: True)
+    left: list[str] = []
+    monkeypatch.setattr("huggingface_hub.file_download.xet_get", lambda **_: left.append("to hf-xet"))
+    digest = hashlib.sha256(BODY).hexdigest()
+    xet = {"X_Xet_Hash": "e" * 64, "X_Xet_Refresh_Route": "/api/models/e/net/xet-read-token/main"}
+    hostile.answers["/resolve/"] = (200, headers_of(digest, **xet), BODY)
+    found = huggingface.download(HubFile("e/net", COMMIT, "model.safetensors", digest, len(BODY), "native"))
+    assert found.path.read_bytes() == BODY
+    assert left == []
+    assert not huggingface_hub.constants.HF_HUB_DISABLE_XET, "others use it as before"
+
+
+def test_xet_is_on_again_when_the_last_of_several_calls_ends(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    first, second = threading.Event(), threading.Event()
+
+    def ask(until: threading.Event) -> None:
+        hub_limits.limited(lambda: until.wait(10), what="a file", most=1)
+
+    threads = [threading.Thread(target=ask, args=(until,)) for until in (first, second)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 5
+    while len(hub_limits._before) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    first.set()
+    threads[0].join()
+    assert huggingface_hub.constants.HF_HUB_DISABLE_XET
+    second.set()
+    threads[1].join()
+    assert not huggingface_hub.constants.HF_HUB_DISABLE_XET
 
 
 def snapshot(cache: Path, target: Path) -> Path:

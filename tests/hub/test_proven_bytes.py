@@ -14,6 +14,7 @@ from senet_zoo.errors import SenetZooError, UsageError, WeightsCorrupted, Weight
 from senet_zoo.formats import safetensors as files
 from senet_zoo.support import memory
 from senet_zoo.weights import cache as notes
+from senet_zoo.weights.convert import convert
 from senet_zoo.weights.download import locate
 from senet_zoo.weights.rows import HubFile, ReleaseFile
 
@@ -298,3 +299,39 @@ def test_without_a_home_the_error_says_what_to_set(monkeypatch, cache):
     with pytest.raises(UsageError, match="set HOME, or SENET_ZOO_CACHE"):
         senet_zoo.create_model("se_resnet20", weights="hf://org/net")
     assert senet_zoo.create_model("se_resnet20", pretrained=True).weights.name == "se_resnet20.cifar10"
+
+
+@pytest.mark.parametrize("read", ["load_checkpoint", "into a network", "convert", "convert a link"])
+def test_a_saved_file_named_by_itself_is_the_one_that_its_config_speaks_of(tmp_path, cache, read):
+    saved = tmp_path / "run"
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", pretrained=True), saved)
+    path = saved / "model.safetensors"
+    if read == "convert a link":
+        link = tmp_path / "linked"
+        link.symlink_to(saved)
+        path = link / "model.safetensors"
+    reads = {
+        "load_checkpoint": lambda: senet_zoo.load_checkpoint("se_resnet20", path),
+        "into a network": lambda: senet_zoo.load_checkpoint(senet_zoo.create_model("se_resnet20"), path),
+    }
+    act = reads.get(read, lambda: convert(path, tmp_path / "out.safetensors"))
+    act()
+    altered(path)
+    with pytest.raises(WeightsCorrupted, match=r"sha256 of .*must be .*config\.json beside it says so"):
+        act()
+
+
+def test_a_saved_folder_whose_name_is_not_utf_8_reads_back(tmp_path, cache):
+    folder = tmp_path / os.fsdecode(b"caf\xe9 run")
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    try:
+        senet_zoo.save_pretrained(model, folder)
+    except SenetZooError:
+        pytest.skip("this file system takes UTF-8 only")
+    for load in (
+        lambda: senet_zoo.from_pretrained(folder),
+        lambda: senet_zoo.create_model("se_resnet20", weights=str(folder)),
+        lambda: senet_zoo.load_checkpoint("se_resnet20", folder / "model.safetensors"),
+    ):
+        assert torch.equal(load()(X), model(X))
+    assert senet_zoo.verify(folder).ok

@@ -54,9 +54,9 @@ def save(path: Path, content: object, form: str = "zip") -> Path:
 def test_tensors_are_those_that_pytorch_reads(form: str, tmp_path: Path) -> None:
     tensors = {name: value for name, value in TENSORS.items() if form == "zip" or name not in ("uint16", "float8")}
     path = save(tmp_path / "a.pth", collections.OrderedDict(tensors), form)
-    saved = read_torch(path)
-    assert isinstance(saved.content, dict)
-    ours, theirs = saved.read(saved.content), torch.load(path, weights_only=True)
+    with read_torch(path) as saved:
+        assert isinstance(saved.content, dict)
+        ours, theirs = saved.read(saved.content), torch.load(path, weights_only=True)
     assert [*ours] == [*theirs]
     for name, value in theirs.items():
         assert ours[name].dtype == value.dtype
@@ -234,12 +234,27 @@ def test_more_bytes_than_a_network_has_are_not_taken(tmp_path: Path) -> None:
 def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
     tensor = StoredTensor(None, torch.float32, (2,), (1,), 0)
     save(tmp_path / "a.pth", {"w": torch.arange(4.0)})
-    saved = read_torch(tmp_path / "a.pth")
-    assert isinstance(saved.content, dict)
-    storage = saved.content["w"].storage
-    for offset, shape, stride in ((3, (2,), (1,)), (0, (5,), (1,)), (0, (2, 2), (4, 1)), (0, (2,), (2**40,))):
-        with pytest.raises(WeightsCorrupted, match="reaches beyond its 4 stored values"):
-            saved.read({"w": StoredTensor(storage, tensor.dtype, shape, stride, offset)})
+    with read_torch(tmp_path / "a.pth") as saved:
+        assert isinstance(saved.content, dict)
+        storage = saved.content["w"].storage
+        for offset, shape, stride in ((3, (2,), (1,)), (0, (5,), (1,)), (0, (2, 2), (4, 1)), (0, (2,), (2**40,))):
+            with pytest.raises(WeightsCorrupted, match="reaches beyond its 4 stored values"):
+                saved.read({"w": StoredTensor(storage, tensor.dtype, shape, stride, offset)})
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("how", ["replaced", "written in place"])
+def test_the_numbers_are_those_of_the_file_that_was_opened(form: str, how: str, tmp_path: Path) -> None:
+    """Or none are used: what takes the file's name meanwhile is never read in its place."""
+    path = save(tmp_path / "a.pth", {"w": torch.ones(5)}, form)
+    other = save(tmp_path / "b.pth", {"w": torch.full((5,), 7.0)}, form)
+    with pytest.raises(WeightsCorrupted, match="changed while it was read"), read_torch(path) as saved:  # noqa: PT012
+        assert isinstance(saved.content, dict)
+        if how == "replaced":
+            other.replace(path)
+            assert saved.read(saved.content)["w"].tolist() == [1.0] * 5
+        else:
+            path.write_bytes(other.read_bytes())
 
 
 UNREADABLE = {

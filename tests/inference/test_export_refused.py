@@ -1,6 +1,7 @@
 """What ``export`` and ``load_exported`` refuse, in words that say what to do; nothing half-written is left."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_an_unknown_suffix(model: nn.Module, name: str, tmp_path: Path) -> None:
         senet_zoo.export(model, tmp_path / name)
     with pytest.raises(UsageError, match=r"\.onnx"):
         senet_zoo.load_exported(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.xml", "net.pt2"])
+def test_a_path_that_is_not_utf_8(model: nn.Module, name: str, tmp_path: Path) -> None:
+    """PyTorch's exporter would end the process."""
+    path = tmp_path / os.fsdecode(b"caf\xe9") / name
+    with pytest.raises(UsageError, match="must be UTF-8"):
+        senet_zoo.export(model, path)
+    assert not path.parent.exists()
 
 
 def test_a_network_that_trains(model: nn.Module, tmp_path: Path) -> None:
