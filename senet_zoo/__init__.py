@@ -69,6 +69,11 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.prediction.pipeline import Prediction as Prediction
     from senet_zoo.prediction.predictor import Predictor as Predictor
     from senet_zoo.prediction.predictor import predict as predict
+    from senet_zoo.tasks import from_pretrained as from_pretrained
+    from senet_zoo.tasks import push_to_hub as push_to_hub
+    from senet_zoo.tasks import save_pretrained as save_pretrained
+    from senet_zoo.tasks import verify as verify
+    from senet_zoo.tasks import verify_deep as verify_deep
     from senet_zoo.weights.catalogue import Weights as Weights
     from senet_zoo.weights.catalogue import get_weights as get_weights
     from senet_zoo.weights.catalogue import is_model as is_model
@@ -78,13 +83,8 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.weights.config import FolderConfig as FolderConfig
     from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
     from senet_zoo.weights.create import create_model as create_model
-    from senet_zoo.weights.publish import push_to_hub as push_to_hub
-    from senet_zoo.weights.save import from_pretrained as from_pretrained
-    from senet_zoo.weights.save import save_pretrained as save_pretrained
     from senet_zoo.weights.verify import Verification as Verification
     from senet_zoo.weights.verify import download as download
-    from senet_zoo.weights.verify import verify as verify
-    from senet_zoo.weights.verify import verify_deep as verify_deep
 
 # Imported when first asked for: an exported network answers without torch, and most programs need little of this.
 _HOMES = {
@@ -103,13 +103,12 @@ _HOMES = {
     "prediction.exported_model": "ExportedModel load_exported",
     "prediction.pipeline": "Prediction",
     "prediction.predictor": "Predictor predict",
+    "tasks": "from_pretrained push_to_hub save_pretrained verify verify_deep",
     "weights.catalogue": "Weights get_weights is_model list_models list_pretrained list_weights",
     "weights.config": "FolderConfig",
     "weights.convert": "load_checkpoint",
     "weights.create": "create_model",
-    "weights.publish": "push_to_hub",
-    "weights.save": "from_pretrained save_pretrained",
-    "weights.verify": "Verification download verify verify_deep",
+    "weights.verify": "Verification download",
 }
 _HOME_OF = {name: f"senet_zoo.{module}" for module, names in _HOMES.items() for name in names.split()}
 _ROOMS = frozenset(

@@ -23,19 +23,20 @@ ARROWS = {
     "data": {"support"},
     "formats": {"support", "data"},
     "weights": {"support", "data", "formats", "networks"},
-    "prediction": {"support", "data", "weights", "networks"},
+    "prediction": {"support", "data", "weights", "networks", "detection", "segmentation"},
     "evaluation": {"support", "data", "formats", "weights", "networks"},
     "training": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "detection": {"support", "data", "formats", "weights", "networks", "training"},
     "segmentation": {"weights", "networks"},
+    "tasks": {"support", "data", "weights", "networks", "detection", "segmentation"},
     "integrations": {"support", "data", "weights", "networks"},
     "inference": {"support", "data", "weights", "networks", "prediction"},
     "analysis": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "cli": {"__init__", "analysis", "data", "detection", "evaluation", "inference", "networks", "prediction", "support"}
-    | {"training", "weights", "formats"},
+    | {"training", "weights", "formats", "tasks", "segmentation"},
     "__main__": {"cli"},
 }
-ARROWS["__init__"] = ARROWS["cli"] | {"segmentation", "integrations"}  # the public face
+ARROWS["__init__"] = ARROWS["cli"] | {"integrations"}  # the public face
 
 
 def room(file: Path) -> str:

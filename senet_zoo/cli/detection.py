@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import print_json, print_table
-from senet_zoo.cli.parser import positive
+from senet_zoo.cli.parser import positive, task_of
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
 
@@ -13,13 +14,56 @@ if TYPE_CHECKING:
     from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
 
 TASKS = ("classification", "detection")
-DETECTORS = ("faster_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
+DETECTORS = ("faster_rcnn", "mask_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
+
+
+# Options of `evaluate` that a detector has no use for, with the values that they have where nobody wrote them.
+ONLY_CLASSIFIERS: dict[str, object] = {
+    "protocol": "own", "combine": "mean", "label_order": "usual", "labels": None, "class_names": None, "root": None,
+    "download": False, "confusion": None,
+}  # fmt: skip
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
     """Declare what chooses between classes and boxes."""
-    default = parser.argument_default or TASKS[0]
-    parser.add_argument("--task", choices=TASKS, default=default, help="default: classification")
+    parser.add_argument(
+        "--task", choices=TASKS, help="default: that of --weights, or detection where DATA is in COCO's format"
+    )
+
+
+def chosen_task(task: str | None, model: str | None, weights: str | None, data: str | None) -> str:
+    """What ``--task`` says; without it, what the saved network is for, or what DATA shows, which one line says.
+
+    Raises:
+        UsageError: ``--task`` contradicts the saved network.
+    """
+    place = weights if weights is not None else model
+    saved = task_of(model, weights).value
+    if saved != TASKS[0]:
+        if task not in (None, saved):
+            raise UsageError(f"{place} holds a network for {saved}: leave --task out, or write --task {saved}")
+        return saved
+    if task is not None:
+        return task
+    if data is not None and Path(data).expanduser().is_dir():
+        from senet_zoo.detection.coco import holds_annotations
+
+        if holds_annotations(Path(data).expanduser()):
+            print(f"{visible(data)} is in COCO's format: --task detection is meant", file=sys.stderr)
+            return TASKS[1]
+    return TASKS[0]
+
+
+def saved_start(model: str | None, weights: str | None) -> dict[str, str]:
+    """Backbone, place and kind of the detector that ``--model`` or ``--weights`` names; nothing where none is named."""
+    place = weights if weights is not None else model
+    if place is None or task_of(model, weights).value != TASKS[1]:
+        return {}
+    from senet_zoo.detection import read_config
+
+    config = read_config(place)
+    backbone = config.backbone if weights is None or model is None else model
+    return {"model": backbone, "weights": place, "kind": config.kind.value}
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +71,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "with --task detection", "Recipes are finetune, paper and small; --size is the shorter side."
     )
-    group.add_argument("--detector", choices=DETECTORS, dest="kind", help="default: faster_rcnn")
+    group.add_argument("--detector", choices=DETECTORS, dest="kind", help="default: that of --weights, or faster_rcnn")
     group.add_argument(
         "--measure-steps", type=positive, metavar="N", help="measure on val every N steps; default: at the end"
     )
@@ -44,7 +88,7 @@ def print_result(result: "DetectionResult") -> None:
     """Print what was trained and how it scores."""
     print(f"{result.folder}: {result.detector} on {result.model}, {len(result.classes)} classes")
     _print_scores(result.scores)
-    print(f"measure it:\n  senet-zoo evaluate COCO_FOLDER --task detection --weights {visible(str(result.folder))}")
+    print(f"see what it finds:\n  senet-zoo predict PICTURES --weights {visible(str(result.folder))} --output drawn/")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -58,9 +102,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     from senet_zoo.detection import evaluate_detector, from_pretrained, read_coco, read_config
     from senet_zoo.detection.coco import check_classes, describe_skipped
+    from senet_zoo.detection.evaluation import write_per_class
+    from senet_zoo.weights.create import is_place
 
+    if arguments.weights is None and arguments.model is not None and is_place(arguments.model):
+        arguments.model, arguments.weights = None, arguments.model
     if arguments.weights is None:
         raise UsageError("with --task detection, --weights names the folder that train --task detection saved")
+    for name, default in ONLY_CLASSIFIERS.items():
+        if getattr(arguments, name, default) != default:
+            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out for a detector")
     config = read_config(arguments.weights)
     if arguments.model not in (None, config.backbone):
         raise UsageError(f"{arguments.weights} holds a detector on {config.backbone}, not {arguments.model}")
@@ -75,6 +126,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         scores = evaluate_detector(
             detector, data, batch=max(1, arguments.batch // 8), workers=arguments.workers or 0, progress=bar.update
         )
+    if arguments.per_class:
+        write_per_class(arguments.per_class, scores)
     for reason in scores.unreadable:
         print(f"senet-zoo evaluate: {reason}", file=sys.stderr)
     if arguments.json:

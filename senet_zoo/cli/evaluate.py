@@ -34,8 +34,8 @@ multi144 follow the weights' size, and center224 and center320 refuse networks
 for pictures less than half as large. Under torchrun the processes share the
 pictures, each counted once.
 
-With --task detection, DATA is a folder in COCO's format, --weights the folder
-of a trained detector, and AP and AP@0.5 are printed.
+Where --weights is the folder of a trained detector, DATA is a folder in COCO's
+format, and AP and AP@0.5 are printed; --per-class then has a row of AP a class.
 
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
-    if arguments.task == "detection":
+    if detection.chosen_task(arguments.task, arguments.model, arguments.weights, arguments.data) == "detection":
         return detection.evaluate(arguments)
     from senet_zoo.evaluation import Combine, evaluate, logits_of, protocol, tables
     from senet_zoo.support.distributed import device_of_rank, joined_ranks

@@ -3,7 +3,7 @@
 import argparse
 
 from senet_zoo.cli.output import print_json
-from senet_zoo.cli.parser import MODEL, WEIGHTS, model_and_weights, positive
+from senet_zoo.cli.parser import MODEL, WEIGHTS, model_and_weights, positive, task_of
 from senet_zoo.errors import UsageError
 
 SUMMARY = "write a network as ONNX, OpenVINO or torch.export"
@@ -41,9 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from senet_zoo import create_model, export
     from senet_zoo.inference.int8 import Int8
+    from senet_zoo.weights.config import SavedTask
 
     if arguments.int8 != bool(arguments.calibrate):
         raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")
+    task = task_of(arguments.model, arguments.weights)
+    if task is not SavedTask.CLASSIFICATION:
+        raise UsageError(
+            f"{arguments.weights or arguments.model} holds a network for {task.value}, and export writes classifiers"
+        )
     name, weights = model_and_weights(arguments)
     if name is None:
         raise UsageError("nothing says which network to export: add --model NAME or --weights FOLDER")

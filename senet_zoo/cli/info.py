@@ -118,18 +118,49 @@ _NUMBERS = ("parameters", "multiply-adds")
 
 def _folder(arguments: argparse.Namespace) -> int:
     from senet_zoo.analysis.info import saved_info
+    from senet_zoo.weights.config import SavedTask
+    from senet_zoo.weights.task_folders import task_at
 
     if arguments.se is not None:
         raise UsageError(
             f"a saved network has the gate that it was saved with; drop --se, or name a model instead of "
             f"{arguments.name}"
         )
+    if task_at(arguments.name) is not SavedTask.CLASSIFICATION:
+        return _task_folder(arguments)
     info = saved_info(arguments.name)
     if arguments.json:
         print_json(info)
         return 0
     print(f"{visible(arguments.name)}\n  {info.name}: {_first_line(info.doc)}\n")
     _print_facts(_model_facts(info) + _config_facts(info), indent="  ")
+    return 0
+
+
+def _task_folder(arguments: argparse.Namespace) -> int:
+    """A detector's or a segmenter's folder."""
+    from senet_zoo.tasks import saved_card
+
+    card = saved_card(arguments.name)
+    if arguments.json:
+        print_json(card)
+        return 0
+    names, provenance = card.classes, card.provenance
+    listed = f": {', '.join(names)}" if len(names) <= MOST_LISTED else ""
+    print(f"{visible(arguments.name)}\n  {card.title}\n")
+    _print_facts(
+        [
+            ("task", card.task.value),
+            ("parameters", f"{card.parameters:,}"),
+            *((name, value.replace("`", "")) for name, value in card.network),
+            ("pictures", card.pictures),
+            ("classes", f"{len(names)}{listed}"),
+            *([("measured on", card.measured[0]), *card.measured[1]] if card.measured else [("accuracy", "not known")]),
+            ("licence", (provenance and provenance.license) or "not chosen"),
+            *([("trained from", provenance.base)] if provenance and provenance.base else []),
+        ],
+        indent="  ",
+    )
     return 0
 
 

@@ -14,6 +14,7 @@ from senet_zoo.support.terminal import visible_lines
 if TYPE_CHECKING:
     from senet_zoo.data.labelled import Labelled, Unlabelled
     from senet_zoo.prediction.predictor import Predictor
+    from senet_zoo.weights.config import SavedTask
 
 
 MODEL = "a model, model.tag or a saved folder"
@@ -116,6 +117,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
 def number_of_workers(arguments: argparse.Namespace) -> int:
     """What --workers says, or else as many as there are cores that this process may use."""
     if arguments.workers is not None:
@@ -161,10 +173,27 @@ def model_and_weights(arguments: argparse.Namespace) -> tuple[str | None, str | 
     return model, weights
 
 
+def task_of(model: str | None, weights: str | None) -> "SavedTask":
+    """What the network is for that ``--model`` or ``--weights`` names."""
+    from senet_zoo.weights.config import SavedTask
+    from senet_zoo.weights.create import is_place
+    from senet_zoo.weights.task_folders import task_at
+
+    place = weights if weights is not None else model if model is not None and is_place(model) else None
+    return SavedTask.CLASSIFICATION if place is None else task_at(place)
+
+
 def load_network(arguments: argparse.Namespace, device: str | None) -> "Predictor":
     """The network that the options choose, on ``device``."""
     from senet_zoo.prediction.predictor import Predictor
+    from senet_zoo.weights.config import SavedTask
 
+    task = task_of(arguments.model, arguments.weights)
+    if task is not SavedTask.CLASSIFICATION:
+        raise UsageError(
+            f"{arguments.weights or arguments.model} holds a network for {task.value}, and this command takes "
+            "classifiers alone; predict, info, verify, evaluate, train, export and publish take both"
+        )
     return Predictor(arguments.model, weights=arguments.weights, device=device)
 
 

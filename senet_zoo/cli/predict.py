@@ -1,37 +1,27 @@
-"""``senet-zoo predict``: classes and probabilities of pictures."""
+"""``senet-zoo predict``: classes and probabilities of pictures, or boxes."""
 
 import argparse
 import contextlib
-import csv
 import io
-import json
 import os
-import shutil
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import on_terminal, percent, print_json, print_problem
-from senet_zoo.cli.parser import MODEL, WEIGHTS, positive
+from senet_zoo.cli.output import on_terminal, print_problem
+from senet_zoo.cli.parser import MODEL, WEIGHTS, positive, share
+from senet_zoo.cli.predictions import COCO, CSV, FORMATS, JSON, JSONL, TABLE, TABS, class_names, print_predictions
 from senet_zoo.errors import PictureError, UsageError
-from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
+    from senet_zoo.cli.predictions import Networks
     from senet_zoo.prediction.pipeline import Failure, Prediction
     from senet_zoo.prediction.predictor import DefaultPredictor
 
-    Networks = Mapping[str, Sequence[str]]
-    """Names of the classes of each network that answers, by its name."""
-    Results = tuple[Networks, Iterator[Prediction | Failure]]
-
-MOST_LISTED = 20  # classes named before the table
-TABLE, TABS, CSV, JSONL, JSON = "table", "tabs", "csv", "jsonl", "json"
-FORMATS = (TABLE, TABS, CSV, JSONL, JSON)
-
-SUMMARY = "print the likeliest classes of pictures"
+SUMMARY = "print the likeliest classes of pictures, or draw boxes"
 DESCRIPTION = """\
 Print the likeliest classes of pictures and their probabilities: a table on a
 terminal; in a pipe one line a picture, with tabs between file, label,
@@ -44,6 +34,11 @@ bird, cat, deer, dog, frog, horse, ship, truck); others se_mobilenet.imagenette,
 which knows ten kinds of photographs. Which of them answers, and what it knows,
 is said on standard error.
 
+With the folder of a trained detector the answers are boxes: class, score and
+left, top, right, bottom in pixels, a line a box, and with --output FOLDER the
+pictures with boxes drawn on them. --format coco is COCO's results file, with
+the numbers of --annotations where that is given.
+
 --exported takes a file of `senet-zoo export` instead, and needs no torch: ONNX
 Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
 
@@ -54,6 +49,7 @@ EXAMPLE = """\
 senet-zoo predict samples/
   senet-zoo predict --model se_resnet50 --top 3 holiday.jpg
   senet-zoo predict --model run7 photos/ --output answers.csv
+  senet-zoo predict photos/ --weights run9 --output drawn/ --threshold 0.3
   senet-zoo predict --exported se_resnet50.onnx holiday.jpg
   find . -name '*.jpg' -print0 | senet-zoo predict --json -0 -"""
 
@@ -71,62 +67,171 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime", choices=("onnx", "openvino"), help="what computes --exported; default: the file's own"
     )
-    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes of each picture; default: 5")
-    parser.add_argument("--batch", type=positive, default=32, metavar="N", help="pictures at once; default: 32")
+    parser.add_argument(
+        "--top", type=positive, metavar="K", help="classes of each picture, default: 5; boxes at most, default: 100"
+    )
+    parser.add_argument(
+        "--threshold", type=share, metavar="X", help="least score of a detector's boxes, from 0 to 1; default: 0.5"
+    )
+    parser.add_argument("--batch", type=positive, metavar="N", help="pictures at once; default: 32, for a detector 4")
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1; default: a GPU if there is one")
     parser.add_argument("--format", choices=FORMATS, help="of the answers; default: that of --output's suffix")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="whose numbers --format coco takes, by the pictures' names"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="write the answers to a file, whole or not at all; of a detector, drawn pictures to a folder",
+    )
     parser.add_argument("-0", "--null", action="store_true", help="names on standard input end in a zero byte")
 
 
+@dataclass
+class _Answers:
+    """What answers, and its answers.
+
+    Args:
+        networks: names of the classes of each network that answers, by its name.
+        results: in the order of the pictures.
+        boxes: whether a detector answers.
+    """
+
+    networks: "Networks"
+    results: "Iterator[Prediction | Failure]"
+    boxes: bool = False
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Classify the pictures; the status is 1 if one could not be read."""
+    """Answer the pictures; the status is 1 if one could not be read."""
     if arguments.runtime and not arguments.exported:
         raise UsageError("--runtime computes an exported network: add --exported FILE")
-    form = _format(arguments)
-    if arguments.output is not None and arguments.output.expanduser().is_dir():
+    detects = _is_detector(arguments)
+    folder = _folder_of_drawings(arguments.output) if detects else None
+    form = _format(arguments, detects, folder)
+    file = None if folder is not None or arguments.output is None else arguments.output.expanduser()
+    if file is not None and file.is_dir():
         raise UsageError(f"--output must be a file, and {arguments.output} is a folder")
-    networks, results = _exported(arguments) if arguments.exported else _in_torch(arguments)
+    coco = _coco(arguments)
+    answers = _exported(arguments) if arguments.exported else _in_torch(arguments)
     failures: list[Failure] = []
-    if arguments.output is None:
-        _print(form, networks, _report_failures(results, failures), failures, arguments.batch)
+    results = _report_failures(answers.results, failures)
+    if detects:
+        results = _without_silence(_drawn(results, folder, failures), arguments.threshold)
+    group = arguments.batch or 32
+    show = partial(print_predictions, form, answers.networks, results, failures, group, boxes=answers.boxes, coco=coco)
+    if file is None:
+        show()
         return 1 if failures else 0
     from senet_zoo.support.files import atomic_file
 
     try:
-        with atomic_file(arguments.output.expanduser()) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)
+        with atomic_file(file) as opened:
+            text = io.TextIOWrapper(
+                opened, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True
+            )
             with contextlib.redirect_stdout(text):
-                _print(form, networks, _report_failures(results, failures), failures, arguments.batch)
+                show()
             text.detach()
     except OSError as error:
         raise UsageError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
     return 1 if failures else 0
 
 
-def _format(arguments: argparse.Namespace) -> str:
+def _is_detector(arguments: argparse.Namespace) -> bool:
+    """Whether the options name the folder of a detector."""
+    if arguments.exported:
+        return False
+    from senet_zoo.cli.parser import task_of
+
+    return task_of(arguments.model, arguments.weights).value == "detection"
+
+
+def _folder_of_drawings(output: Path | None) -> Path | None:
+    """The folder that --output names: whatever does not end as a file of answers does."""
+    if output is None or output.suffix.lower().removeprefix(".") in (CSV, JSONL, JSON, "txt", "tsv"):
+        return None
+    folder = output.expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"--output of a detector is a folder, or a file ending in .csv, .jsonl or .json; {output} is another file"
+        )
+    return folder
+
+
+def _coco(arguments: argparse.Namespace) -> "Callable[[Prediction], list[dict[str, object]]]":
+    from senet_zoo.prediction.coco_results import coco_results, read_ids
+
+    ids = None if arguments.annotations is None else read_ids(arguments.annotations.expanduser())
+    return partial(coco_results, ids=ids)
+
+
+def _drawn(results: "Iterator[Prediction]", folder: Path | None, failures: "list[Failure]") -> "Iterator[Prediction]":
+    """The results, each drawn into the folder, if there is one."""
+    from senet_zoo.prediction.drawn_files import DrawnFiles
+    from senet_zoo.prediction.pipeline import Failure
+
+    files = None if folder is None else DrawnFiles(folder)
+    for result in results:
+        if files is not None:
+            try:
+                files.write(result)
+            except PictureError as error:
+                failures.append(Failure(result.path, error))
+                print_problem("predict", error.for_command_line)
+        yield result
+
+
+def _without_silence(results: "Iterator[Prediction]", threshold: float | None) -> "Iterator[Prediction]":
+    """The results, and on standard error how to see more, if nothing was found in any of them."""
+    from senet_zoo.prediction.boxes import THRESHOLD
+
+    pictures = found = 0
+    for result in results:
+        pictures, found = pictures + 1, found + len(result.boxes or ())
+        yield result
+    least = THRESHOLD if threshold is None else threshold
+    if pictures and not found:
+        print_problem(
+            "predict",
+            f"no box in {pictures} pictures scores {least:g} or more; --threshold 0.1 shows more",
+        )
+
+
+def _format(arguments: argparse.Namespace, detects: bool, folder: Path | None) -> str:
+    if arguments.json and arguments.format not in (None, JSON):
+        raise UsageError(f"--json and --format {arguments.format} contradict each other; drop one of them")
+    if not detects:
+        for name, given in (("--annotations", arguments.annotations), ("--format coco", arguments.format == COCO)):
+            if given:
+                raise UsageError(f"{name} is for a detector's boxes: name its folder with --weights")
+    if arguments.annotations is not None and arguments.format != COCO:
+        raise UsageError("--annotations gives the numbers of --format coco; add that")
     if arguments.json:
-        if arguments.format not in (None, JSON):
-            raise UsageError(f"--json and --format {arguments.format} contradict each other; drop one of them")
         return JSON
     if arguments.format is not None:
         return str(arguments.format)
-    if arguments.output is not None:
+    if arguments.output is not None and folder is None:
         suffix = arguments.output.suffix.lower().removeprefix(".")
         return suffix if suffix in (CSV, JSONL, JSON) else TABS
     return TABLE if on_terminal() else TABS
 
 
-def _in_torch(arguments: argparse.Namespace) -> "Results":
+def _in_torch(arguments: argparse.Namespace) -> _Answers:
+    from senet_zoo.networks.network import ConvNet
     from senet_zoo.prediction.predictor import DefaultPredictor, Predictor
 
-    sources, counts = _expand(arguments), {"top": arguments.top, "batch": arguments.batch}
+    sources = _expand(arguments)
+    counts = {"top": arguments.top, "batch": arguments.batch, "threshold": arguments.threshold}
     if arguments.model is None and arguments.weights is None:
         chosen = DefaultPredictor(arguments.device)
         networks: dict[str, Sequence[str]] = {}
-        return networks, _announced(chosen, networks, chosen.stream(sources, **counts))
+        return _Answers(networks, _announced(chosen, networks, chosen.stream(sources, **counts)))
     predictor = Predictor(arguments.model, weights=arguments.weights, device=arguments.device)
-    return {predictor.name: predictor.categories}, predictor.stream(sources, **counts)
+    boxes = not isinstance(predictor.model, ConvNet)
+    return _Answers({predictor.name: predictor.categories}, predictor.stream(sources, **counts), boxes)
 
 
 def _announced(
@@ -138,11 +243,11 @@ def _announced(
     for result in results:
         if isinstance(result, Prediction) and result.network not in networks:
             networks[result.network] = chosen.used[result.network].categories
-            print(_class_names(result.network, networks[result.network]), file=sys.stderr, flush=True)
+            print(class_names(result.network, networks[result.network]), file=sys.stderr, flush=True)
         yield result
 
 
-def _exported(arguments: argparse.Namespace) -> "Results":
+def _exported(arguments: argparse.Namespace) -> _Answers:
     from senet_zoo.prediction.exported_model import load_exported
     from senet_zoo.prediction.runtimes import Runtime
 
@@ -151,8 +256,10 @@ def _exported(arguments: argparse.Namespace) -> "Results":
             raise UsageError(f"--exported is a whole network on the CPU: leave --{option} out")
     runtime = Runtime(arguments.runtime) if arguments.runtime else None
     network = load_exported(arguments.exported, runtime=runtime)
-    results = network.predict(_expand(arguments), top=arguments.top, batch=arguments.batch)
-    return {f"{network.metadata.model} from {arguments.exported}": network.metadata.labels}, results
+    if arguments.threshold is not None:
+        raise UsageError("--threshold is a detector's, and --exported is a classifier; choose --top")
+    results = network.predict(_expand(arguments), top=arguments.top or 5, batch=arguments.batch or 32)
+    return _Answers({f"{network.metadata.model} from {arguments.exported}": network.metadata.labels}, results)
 
 
 def _expand(arguments: argparse.Namespace) -> Iterator[str]:
@@ -183,80 +290,3 @@ def _report_failures(results: "Iterable[Prediction | Failure]", failures: "list[
             print_problem("predict", result.error.for_command_line)
         else:
             yield result
-
-
-def _class_names(name: str, names: Sequence[str]) -> str:
-    """The classes that the network knows: every answer is one of them."""
-    listed = f": {', '.join(names)}" if len(names) <= MOST_LISTED else ""
-    text = visible(f"{name} knows {len(names)} classes{listed}")
-    return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False)
-
-
-def _print(
-    form: str,
-    networks: "Networks",
-    predictions: "Iterator[Prediction]",
-    failures: "list[Failure]",
-    group: int,
-) -> None:
-    if form == JSON:
-        _print_json(networks, list(predictions), failures)
-    elif form == TABLE:
-        for name, classes in networks.items():
-            print(_class_names(name, classes))
-        _print_table(predictions, group)
-    elif form == CSV:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("file", "rank", "label", "probability", "network"))
-        for each in predictions:
-            for rank, (label, p) in enumerate(each.classes, 1):
-                writer.writerow((each.path, rank, label, f"{p:.6f}", each.network))
-    elif form == JSONL:
-        for each in predictions:
-            print(json.dumps(_document(each)), flush=True)
-        for failure in failures:
-            print(json.dumps({"path": failure.path, "error": failure.error.for_command_line}))
-    else:
-        for each in predictions:
-            cells = (cell for label, p in each.classes for cell in (visible(label), f"{p:.6f}"))
-            print(visible(each.path), *cells, sep="\t", flush=True)
-
-
-def _document(prediction: "Prediction") -> dict[str, object]:
-    classes = [{"label": label, "probability": p} for label, p in prediction.classes]
-    return {"path": prediction.path, "network": prediction.network, "classes": classes}
-
-
-def _print_json(networks: "Networks", predictions: "list[Prediction]", failures: "list[Failure]") -> None:
-    print_json(
-        {
-            "weights": ", ".join(networks),
-            "num_classes": len(next(iter(networks.values()))) if len(networks) == 1 else None,
-            "networks": [{"name": name, "classes": classes} for name, classes in networks.items()],
-            "predictions": [_document(each) for each in predictions],
-            "failures": [{"path": failure.path, "error": failure.error.for_command_line} for failure in failures],
-        }
-    )
-
-
-def _print_table(predictions: "Iterator[Prediction]", group: int) -> None:
-    # rows are printed while later pictures are computed: columns are aligned group by group and never shrink
-    head, file_width, label_width = True, len("file"), len("class")
-    while rows := list(islice(predictions, group)):
-        file_width = max(file_width, *(len(visible(row.path)) for row in rows))
-        label_width = max(label_width, *(len(visible(row.label)) for row in rows))
-        if head:
-            print(f"{'file':{file_width}}  {'class':{label_width}}  {'prob.':>6}  runners-up")
-            head = False
-        for row in rows:
-            start = (
-                f"{visible(row.path):{file_width}}  {visible(row.label):{label_width}}  {percent(row.probability):>6}  "
-            )
-            print(_with_margin(start, [f"{visible(label)} {percent(p)}" for label, p in row.classes[1:]]), flush=True)
-
-
-def _with_margin(start: str, cells: list[str]) -> str:
-    width = max(shutil.get_terminal_size().columns - len(start), 20)
-    text = ", ".join(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells)
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return (start + f"\n{' ' * len(start)}".join(lines)).replace("\N{NO-BREAK SPACE}", " ").rstrip()

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from senet_zoo.tasks import plan_publication, push_to_hub
     from senet_zoo.weights.manifest import document
-    from senet_zoo.weights.publish import plan_publication, push_to_hub
 
     if arguments.dry_run:
         plan = plan_publication(arguments.folder, arguments.repo, tag=arguments.tag)

@@ -45,7 +45,9 @@ recipe's batch, and scaled to yours.
 
 With --task detection, DATA is a folder in COCO's format and --model the
 backbone of a detector: annotations/instances_train*.json with train*/, the same
-for val; or train and val with annotations.json in each.
+for val; or train and val (or valid) with annotations.json, or as Roboflow
+writes it _annotations.coco.json, in each. --weights may name a saved detector,
+which is trained on, for other classes, too.
 
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1."""
@@ -179,9 +181,14 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
         typed["fused"] = FUSED[typed["fused"]]
     if "model" in typed or "weights" in typed:
         named = argparse.Namespace(model=typed.get("model"), weights=typed.get("weights"))
-        model, weights = model_and_weights(named)
-        typed |= {"model": model} if model is not None else {}
-        typed |= {"weights": weights} if weights is not None else {}
+        saved = detection.saved_start(named.model, named.weights)
+        if saved:
+            detection.chosen_task(typed.get("task"), named.model, named.weights, None)
+            typed = {**saved, **typed, "model": saved["model"], "weights": saved["weights"], "task": "detection"}
+        else:
+            model, weights = model_and_weights(named)
+            typed |= {"model": model} if model is not None else {}
+            typed |= {"weights": weights} if weights is not None else {}
     values: dict[str, Any] = {}
     if "resume" in vars(arguments):
         if "config" in vars(arguments):
@@ -219,7 +226,8 @@ def _form(values: dict[str, Any]) -> "Form[Any]":
     from senet_zoo.detection.config import DETECTION
     from senet_zoo.training.config_file import CLASSIFICATION
 
-    task = values.get("task") or "classification"
+    task = values.get("task") or detection.chosen_task(None, None, None, values.get("data"))
+    values["task"] = task
     if task not in detection.TASKS:
         raise UsageError(f"a run's task must be {' or '.join(detection.TASKS)}, got {task!r}")
     form, other = (DETECTION, CLASSIFICATION) if task == "detection" else (CLASSIFICATION, DETECTION)

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check all of them; status 1 if a check does not hold."""
     from senet_zoo.prediction.predictor import EMBEDDED
-    from senet_zoo.weights.verify import verify, verify_deep
+    from senet_zoo.tasks import verify, verify_deep
 
     check = verify_deep if arguments.deep else verify
     verified = [check(name, model=arguments.model) for name in arguments.names or [EMBEDDED]]

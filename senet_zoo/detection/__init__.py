@@ -6,9 +6,11 @@
 
 from senet_zoo.detection.coco import CocoData, read_coco
 from senet_zoo.detection.config import RECIPES, DetectionConfig, DetectionRecipe
+from senet_zoo.detection.design import Design, DetectorConfig, Kind, Measurement
 from senet_zoo.detection.evaluation import Scores, evaluate_detector
-from senet_zoo.detection.folders import DetectorConfig, from_pretrained, read_config, save_pretrained
-from senet_zoo.detection.models import Design, Kind, Pyramid, faster_rcnn, mask_rcnn, retinanet
+from senet_zoo.detection.folders import from_pretrained, read_config, save_pretrained
+from senet_zoo.detection.models import faster_rcnn, mask_rcnn, retinanet
+from senet_zoo.detection.pyramid import Pyramid
 from senet_zoo.detection.training import DetectionResult, fit_detector
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "DetectorConfig",
     "Design",
     "Kind",
+    "Measurement",
     "Pyramid",
     "Scores",
     "evaluate_detector",

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from senet_zoo.data.drawing import Corners
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import split_of
 from senet_zoo.errors import DataError, PictureError
@@ -32,7 +33,6 @@ Split = Literal["train", "val"]
 SPLITS_FOR: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "test")}  # the first that is there
 ANNOTATIONS = ("annotations.json", "_annotations.coco.json")  # names of an annotations file beside its pictures
 MOST_PIXELS = 10**6  # of a picture's side; JPEG has 65,535
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Boxed:
     path: Path
     width: int
     height: int
-    boxes: tuple[Box, ...]
+    boxes: tuple[Corners, ...]
     labels: tuple[int, ...]
     areas: tuple[float, ...]
     crowds: tuple[bool, ...]
@@ -110,6 +110,17 @@ def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:
         f"a COCO folder must have annotations/instances_{split}*.json with pictures in {split}*/, or "
         f"{split}/{ANNOTATIONS[0]} or {split}/{ANNOTATIONS[1]} beside the pictures; {root} has none of them"
     )
+
+
+def holds_annotations(root: Path) -> bool:
+    """Whether a folder is laid out as COCO's, whatever its annotations are worth."""
+    for split in SPLITS_FOR:
+        try:
+            find_annotations(root, split)
+        except DataError:
+            continue
+        return True
+    return False
 
 
 def read_coco(folder: str | Path, split: Split) -> CocoData:
@@ -232,7 +243,7 @@ class _Reader:
 
     def _thing(
         self, entry: dict[str, Any], width: int, height: int, numbers: dict[int, int]
-    ) -> tuple[Box, int, float, bool] | None:
+    ) -> tuple[Corners, int, float, bool] | None:
         category, box = entry.get("category_id"), entry.get("bbox")
         if type(category) is not int or category not in numbers:
             self._count("boxes of an unknown category")

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from senet_zoo.detection.models import STANDARD, Design, Kind
+from senet_zoo.detection.design import STANDARD, Design, Kind
 from senet_zoo.errors import UsageError
 from senet_zoo.training.config import RunConfig
 from senet_zoo.training.config_file import Form, config_of, read_values
@@ -136,12 +136,14 @@ class DetectionConfig(RunConfig):
 
     Args:
         data: a folder in COCO's format with train and val; `senet_zoo.detection.coco` says how it may be laid out.
-        model: name of the backbone; ``pretrained`` and ``weights`` are the backbone's.
+        model: name of the backbone; ``pretrained`` is of its weights. ``weights`` are the backbone's, too, or a saved
+            detector to go on from: all of it where the classes are the same, else all but what tells classes apart.
         kind: of detector.
         recipe: how.
         size: of a picture's shorter side, in pixels, anchors in proportion; None for the recipe's.
         checkpoint_steps: steps between two checkpoints, besides the one after each measurement.
         measure_steps: steps between two measurements on val; None for one at the end.
+        license: SPDX name for the card; None for that of the weights trained on from.
 
     Raises:
         UsageError: a number outside its range.
@@ -152,6 +154,7 @@ class DetectionConfig(RunConfig):
     _: KW_ONLY
     checkpoint_steps: int | None = 500
     measure_steps: int | None = None
+    license: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,11 @@
 """Average precision as COCO defines it: torchmetrics calls COCO's own code."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +13,7 @@ from torch import Tensor, nn
 
 from senet_zoo.detection.coco import CocoData, CocoValidationPictures, Sample, UnreadPicture
 from senet_zoo.errors import DataError, UsageError
+from senet_zoo.support.files import atomic_file
 from senet_zoo.training.batches import Share, batches_by_key
 
 if TYPE_CHECKING:
@@ -135,6 +139,23 @@ def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores
         if isinstance(each, Detections):
             metric.update([each.predicted], [each.true])
     return _scores(metric.compute(), data, unreadable)
+
+
+def write_per_class(path: Path, scores: Scores) -> None:
+    """Average precision of each class as CSV; empty where the data has none of the class.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("class", "ap"))
+    writer.writerows((name, "" if value is None else f"{value:.4f}") for name, value in scores.per_class.items())
+    try:
+        with atomic_file(path.expanduser()) as file:
+            file.write(text.getvalue().encode(errors="backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _scores(result: Mapping[str, torch.Tensor], data: CocoData, unreadable: tuple[str, ...]) -> Scores:

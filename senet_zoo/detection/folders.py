@@ -1,102 +1,72 @@
-"""A detector as a folder: its tensors, and a config.json with what rebuilds the detector around them."""
+"""A detector as a folder: its tensors, a config.json with what rebuilds the detector around them, and a card."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from senet_zoo.detection.models import Design, Kind, build
-from senet_zoo.errors import ManifestError, UsageError, WeightsMismatch, WeightsNotFound
-from senet_zoo.formats import safetensors
-from senet_zoo.networks import registry
-from senet_zoo.networks.network import ConvNet
-from senet_zoo.networks.specs import SE
-from senet_zoo.networks.widths import Widths
-from senet_zoo.support.files import atomic_file, disk_error
-from senet_zoo.support.json_fields import WIDTHS, Fields, read_as, read_json
-from senet_zoo.weights.config import CONFIG, TENSORS
-from senet_zoo.weights.variant import from_json, to_json
+from senet_zoo.detection.design import Design, DetectorConfig, Kind, Measurement
+from senet_zoo.detection.models import build
+from senet_zoo.errors import ManifestError, UsageError
+from senet_zoo.support.json_fields import Fields, Nullable, Record, as_json, read_as
+from senet_zoo.weights.config import SavedTask
+from senet_zoo.weights.task_card import TaskCard, percents
+from senet_zoo.weights.task_folders import (
+    FolderFormat,
+    backbone_json,
+    build_backbone,
+    read_task_folder,
+    take_backbone,
+    take_classes,
+    take_provenance,
+    task_files,
+    write_task_folder,
+)
 
-TASK = "detection"
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """What ``config.json`` beside a detector's tensors says.
-
-    Args:
-        kind: of detector.
-        backbone: name of its network.
-        se: the network's gate; None for a plain twin.
-        classes: of things, in the order of the labels from 1; 0 is the background.
-        design: sizes of the detector, mean and std included.
-        widths: channels of the network's maps, where some were removed; None for its own.
-    """
-
-    kind: Kind
-    backbone: str
-    se: SE | None
-    classes: tuple[str, ...]
-    design: Design
-    widths: Widths | None = None
+TASK = SavedTask.DETECTION.value
+PAPERS = {
+    Kind.FASTER_RCNN: ("arXiv:1506.01497", "arXiv:1612.03144"),
+    Kind.MASK_RCNN: ("arXiv:1703.06870", "arXiv:1612.03144"),
+    Kind.RETINANET: ("arXiv:1708.02002", "arXiv:1612.03144"),
+}
 
 
-def save_pretrained(detector: nn.Module, folder: str | Path, config: DetectorConfig) -> None:
-    """Write a detector to a folder that `from_pretrained` reads, the tensors last.
+def save_pretrained(
+    detector: nn.Module,
+    folder: str | Path,
+    config: DetectorConfig,
+    *,
+    license: str | None = None,  # noqa: A002 (the word of every model card)
+) -> None:
+    """Write a detector to a folder that `from_pretrained` reads.
 
     Args:
         detector: made by `senet_zoo.detection`.
-        folder: made where there is none; files of an earlier save are replaced.
+        folder: made where there is none; files of an earlier save are replaced, files of others never.
         config: what rebuilds it.
+        license: SPDX name for the card; by default that of the weights that the backbone started from.
 
     Raises:
+        UsageError: a config of another kind of detector, a file of others in the way, or a malformed licence.
         WeightsUnavailable: the disk did not take it; nothing half-written is left.
     """
-    target = Path(folder).expanduser()
-    design = asdict(_resolved(detector, config).design)
-    values = {
-        "task": TASK,
-        "detector": config.kind.value,
-        "backbone": config.backbone,
-        "se": None if config.se is None else to_json(config.se),
-        **({} if config.widths is None else {"widths": config.widths}),
-        "classes": config.classes,
-        "design": design,
-    }
-    try:
-        with atomic_file(target / CONFIG) as file:
-            file.write(json.dumps(values, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
-    except OSError as error:
-        raise disk_error(error, target, "the path") from error
-    metadata = {"format": "pt", "model": config.backbone, "detector": config.kind.value}
-    safetensors.write(target / TENSORS, detector.state_dict(), metadata)
+    config = _resolved(detector, config)
+    made_as: object = getattr(detector, "weights", None)
+    if isinstance(made_as, DetectorConfig) and made_as.kind is not config.kind:
+        raise UsageError(f"the config says {config.kind.value}, and this detector is a {made_as.kind.value}")
+    write_task_folder(FORMAT, detector, folder, config, license=license)
 
 
 def from_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -> nn.Module:
-    """The detector that `save_pretrained` wrote, in eval mode; `read_config` tells its classes.
+    """The detector that `save_pretrained` wrote, in eval mode; its ``weights`` is its `DetectorConfig`.
 
     Raises:
         WeightsError: a file is missing or damaged, or holds another detector's tensors.
         ManifestError: ``config.json`` breaks a rule.
     """
-    path = Path(folder).expanduser()
-    config = read_config(path)
-    header = safetensors.check(path / TENSORS)
-    network = ConvNet(registry.find(config.backbone).spec(config.se, config.widths))
-    detector = build(config.kind, network, len(config.classes) + 1, design=config.design)
-    expected = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
-    if expected != header.shapes:
-        other = sorted(
-            name for name in expected.keys() | header.shapes.keys() if expected.get(name) != header.shapes.get(name)
-        )
-        raise WeightsMismatch(
-            f"{path / TENSORS} must hold the tensors of the {config.kind.value} on {config.backbone} that {CONFIG} "
-            f"describes, and {len(other)} differ, such as {other[0]}: restore both files from one save"
-        )
-    detector.load_state_dict(safetensors.read(path / TENSORS, header))
-    return detector.to(device).eval()
+    return read_task_folder(FORMAT, task_files(folder), device)[0]
 
 
 def read_config(folder: str | Path) -> DetectorConfig:
@@ -107,31 +77,76 @@ def read_config(folder: str | Path) -> DetectorConfig:
         ManifestError: it breaks a rule, or is a classifier's; the message names the field.
         UnknownModelError: its backbone is none of the zoo's.
     """
-    path = Path(folder).expanduser() / CONFIG
-    if not path.is_file():
-        raise WeightsNotFound(f"a saved detector is a folder with {TENSORS} and {CONFIG}, but there is no {path}")
-    fields = Fields(read_json(path), str(path))
+    files = task_files(folder)
+    return _read(files.config, files.where)
+
+
+def _read(data: Mapping[str, object], where: str) -> DetectorConfig:
+    fields = Fields(data, where)
     if fields.take_optional("task") != TASK:
         raise ManifestError(
-            f"{path} must say task {TASK!r}, and does not: it is no detector's; a classifier is read by "
+            f"{where} must say task {TASK!r}, and does not: it is no detector's; a classifier is read by "
             "senet_zoo.from_pretrained"
         )
     kind = Kind(fields.choice("detector", tuple(kind.value for kind in Kind)))
-    model = registry.find(fields.text("backbone"))
-    se, classes = fields.take("se"), fields.take("classes")
-    if (se is None) != (model.se is None) or not isinstance(se, dict | None):
-        raise fields.refuse("se", se, f"{'null' if model.se is None else 'an object'}, for {model.name}")
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise fields.refuse("classes", classes, "a list of names")
+    backbone, se, widths = take_backbone(fields)
+    classes = take_classes(fields)
     try:
-        gate = None if se is None else from_json(se)
-        design = read_as(Design, fields.take("design"), f"{path}.design")
-        widths = fields.read("widths", WIDTHS)
-        model.spec(gate, widths)
+        design = read_as(Design, fields.take("design"), f"{where}.design")
     except UsageError as error:
-        raise ManifestError(f"{path}: {error}") from error
+        raise ManifestError(f"{where}: {error}") from error
+    measured = fields.read("measured", Nullable(Record(Measurement), may_lack=True))
+    provenance = take_provenance(fields)
     fields.done()
-    return DetectorConfig(kind, model.name, gate, tuple(classes), design, widths)
+    return DetectorConfig(kind, backbone, se, classes, design, widths, measured, provenance=provenance)
+
+
+def _write(config: DetectorConfig) -> dict[str, object]:
+    return {
+        "task": TASK,
+        "detector": config.kind.value,
+        **backbone_json(config.backbone, config.se, config.widths),
+        "classes": config.classes,
+        "design": asdict(config.design),
+        "measured": None if config.measured is None else as_json(config.measured),
+    }
+
+
+def _build(config: DetectorConfig) -> nn.Module:
+    network = build_backbone(config.backbone, config.se, config.widths)
+    return build(config.kind, network, len(config.classes) + 1, design=config.design)
+
+
+def _describe(config: DetectorConfig) -> str:
+    return f"{config.kind.value} on {config.backbone}"
+
+
+def _card(config: DetectorConfig, parameters: int) -> TaskCard:
+    design, found = config.design, config.measured
+    figures = None
+    if found is not None:
+        values = (("AP", found.ap), ("AP@0.5", found.ap50), ("AP@0.75", found.ap75))
+        by_size = (("AP, small", found.small), ("AP, medium", found.medium), ("AP, large", found.large))
+        by_class = tuple((f"AP, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False))
+        figures = (f"{found.data} ({found.pictures} pictures)", percents(values + by_size + by_class))
+    return TaskCard(
+        task=SavedTask.DETECTION,
+        title=_describe(config),
+        backbone=config.backbone,
+        se=config.se,
+        widths=config.widths,
+        classes=config.classes,
+        parameters=parameters,
+        network=(
+            ("detector", f"`{config.kind.value}` of torchvision, a pyramid of {design.channels} channels"),
+            ("anchors", f"{', '.join(f'{side:g}' for side in design.anchors)} pixels"),
+        ),
+        measured=figures,
+        index=() if found is None else tuple((n, v) for n, v in (("AP", found.ap), ("AP50", found.ap50)) if v),
+        pictures=f"of any size: the shorter side becomes {design.side} pixels, the longer {design.longest} at most",
+        papers=PAPERS[config.kind],
+        provenance=config.provenance,
+    )
 
 
 def _resolved(detector: nn.Module, config: DetectorConfig) -> DetectorConfig:
@@ -139,3 +154,6 @@ def _resolved(detector: nn.Module, config: DetectorConfig) -> DetectorConfig:
     transform = detector.transform
     mean, std = tuple(transform.image_mean), tuple(transform.image_std)  # type: ignore[union-attr, arg-type]
     return replace(config, design=replace(config.design, mean=mean, std=std))
+
+
+FORMAT = FolderFormat(SavedTask.DETECTION, _read, _write, _build, _describe, _card)

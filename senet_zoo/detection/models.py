@@ -1,97 +1,30 @@
-"""torchvision's detectors on any network of the zoo that has four stages, and their sizes as frozen values."""
+"""torchvision's detectors on any network of the zoo that has four stages."""
 
-from collections import OrderedDict
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
+from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.detection.design import STANDARD, Design, DetectorConfig, Kind
+from senet_zoo.detection.pyramid import STRIDES, Pyramid
 from senet_zoo.errors import UsageError
+from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.support.json_fields import Items, Number, Whole
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import FolderConfig
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.task_folders import provenance_from
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
     from torchvision.models.detection.anchor_utils import AnchorGenerator
-    from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
-STRIDES = (4, 8, 16, 32)
-Triple = tuple[float, float, float]
-Anchors = tuple[float, float, float, float, float]
-_SIDE, _COUNT = Whole(1, 10**5), Whole(1, 10**6)
-_TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
+Detector = TypeVar("Detector", bound=nn.Module)
 RATIOS = (0.5, 1.0, 2.0)  # height to width of the anchors
 OCTAVE = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))  # of a RetinaNet's three anchors a level
-
-
-class Pyramid(nn.Module):
-    """Maps of a network at several strides, made alike by a feature pyramid (torchvision's).
-
-    The network's head and classifier are left out. A frozen stage learns nothing, and its batch norms use and keep
-    their running statistics.
-
-    Args:
-        network: copied, so that the one given stays as it is.
-        strides: of the maps that go into the pyramid.
-        channels: of its maps.
-        extra: what makes coarser maps of the last ones; by default one more, of every second pixel.
-        trainable_stages: stages that learn, counted from the last one; the stem counts as a stage. None for all.
-        frozen_norm: freeze all batch norms, their scale and shift included, as detectors do whose batches are small.
-
-    Shape:
-        (N, C, H, W) -> maps ``"0"``, ``"1"``, ... of (N, channels, H / stride, W / stride), and those of ``extra``.
-
-    Raises:
-        UsageError: the network lacks one of the strides, or has not so many stages.
-
-    Source: Lin et al., arXiv:1612.03144.
-    """
-
-    def __init__(
-        self,
-        network: ConvNet,
-        *,
-        strides: tuple[int, ...] = STRIDES,
-        channels: int = 256,
-        extra: "ExtraFPNBlock | None" = None,
-        trainable_stages: int | None = None,
-        frozen_norm: bool = False,
-    ) -> None:
-        from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
-
-        super().__init__()
-        found = network.feature_channels
-        if not set(strides) <= set(found):
-            raise UsageError(
-                f"a pyramid needs a network whose four stages give maps of stride {_listed(strides)}, and this one's "
-                f"are of stride {_listed(tuple(found))}; choose one such as se_resnet50"
-            )
-        self.body = deepcopy(network)
-        self.body.reset_classifier(0)
-        self.body.head = nn.Identity()
-        self.fpn = FeaturePyramidNetwork([found[stride] for stride in strides], channels, extra or LastLevelMaxPool())
-        self.strides = strides
-        self.out_channels = channels  # torchvision's detectors read it
-        self._frozen = _freeze(self.body, trainable_stages, frozen_norm)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The pyramid's maps by name, from fine to coarse."""
-        maps = self.body.features(x, self.strides)
-        pyramid: dict[str, Tensor] = self.fpn(OrderedDict((str(i), each) for i, each in enumerate(maps)))
-        return pyramid
-
-    def train(self, mode: bool = True) -> Self:
-        """Training mode for all but the frozen batch norms."""
-        super().train(mode)
-        for norm in self._frozen:
-            norm.eval()
-        return self
 
 
 def network_of(backbone: ConvNet | str, *, pretrained: bool) -> ConvNet:
@@ -105,100 +38,6 @@ def network_of(backbone: ConvNet | str, *, pretrained: bool) -> ConvNet:
     if pretrained:
         raise UsageError("pretrained=True fetches the weights of a name, and a network was given, which has its own")
     return backbone
-
-
-def _freeze(body: ConvNet, trainable_stages: int | None, frozen_norm: bool) -> list[nn.BatchNorm2d]:
-    """Take what is frozen out of training, and return the batch norms among it."""
-    parts = [body.stem, *body.stages]
-    trainable = len(parts) if trainable_stages is None else trainable_stages
-    if not 0 <= trainable <= len(parts):
-        raise UsageError(f"this network has {len(parts)} stages to train, the stem included; got {trainable}")
-    frozen = parts[: len(parts) - trainable]
-    for part in frozen:
-        part.requires_grad_(False)
-    norms = [
-        module
-        for part in (parts if frozen_norm else frozen)
-        for module in part.modules()
-        if isinstance(module, nn.BatchNorm2d)
-    ]
-    for norm in norms:
-        norm.requires_grad_(False)
-    return norms
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-@dataclass(frozen=True)
-class Design:
-    """Sizes of a detector; by default those of torchvision's, which are Detectron's. Its folder's config.json has them.
-
-    Args:
-        side: of a picture's shorter side when it is looked at, in pixels.
-        longest: of its longer side at most, in pixels; a long picture is made smaller.
-        anchors: side of the anchors of each of the pyramid's five maps, in pixels of the resized picture.
-        channels: of the pyramid's maps.
-        proposals: regions a picture that the second stage is offered in training, half of them in use; Faster R-CNN.
-        samples: regions a picture whose loss is measured; Faster R-CNN.
-        mean: of each channel (R, G, B), pixels in [0, 1]; None for that of the backbone's weights.
-        std: of each channel, as ``mean``.
-
-    Raises:
-        UsageError: a value outside its range.
-
-    Source: Ren et al., arXiv:1506.01497; Lin et al., Feature Pyramid Networks, arXiv:1612.03144, section 5.
-    """
-
-    side: Annotated[int, _SIDE] = 800
-    longest: Annotated[int, _SIDE] = 1333
-    anchors: Annotated[Anchors, Items(Number(-1e9, 1e9), 5, 5, "a list of 5 numbers")] = (
-        32.0,
-        64.0,
-        128.0,
-        256.0,
-        512.0,
-    )
-    channels: Annotated[int, _SIDE] = 256
-    proposals: Annotated[int, _COUNT] = 2000
-    samples: Annotated[int, _COUNT] = 512
-    mean: Annotated[Triple | None, _TRIPLE] = None
-    std: Annotated[Triple | None, _TRIPLE] = None
-
-    def __post_init__(self) -> None:
-        for name, holds, rule in (
-            ("side", self.side >= 32, "at least 32 pixels"),
-            ("longest", self.longest >= self.side, f"at least side ({self.side})"),
-            ("anchors", len(self.anchors) == 5 and min(self.anchors) > 0, "five sides above 0"),
-            ("channels", self.channels >= 1, "at least 1"),
-            ("proposals", self.proposals >= 2, "at least 2"),
-            ("samples", self.samples >= 1, "at least 1"),
-            ("std", self.std is None or min(self.std) > 0, "above 0"),
-        ):
-            if not holds:
-                raise UsageError(f"a detector's {name} must be {rule}, got {getattr(self, name)}")
-
-    def at(self, side: int) -> "Design":
-        """The same detector for pictures of another size: what is counted in pixels moves in proportion.
-
-        Example:
-            >>> Design().at(400).anchors
-            (16.0, 32.0, 64.0, 128.0, 256.0)
-        """
-        by = side / self.side
-        a, b, c, d, e = (anchor * by for anchor in self.anchors)
-        return replace(self, side=side, longest=max(side, round(self.longest * by)), anchors=(a, b, c, d, e))
-
-
-STANDARD = Design()
-
-
-class Kind(Enum):
-    """The detectors that are trained, saved and read back here. The values stand in config.json."""
-
-    FASTER_RCNN = "faster_rcnn"
-    RETINANET = "retinanet"
 
 
 def faster_rcnn(
@@ -221,7 +60,8 @@ def faster_rcnn(
         frozen_norm: freeze all batch norms of the backbone.
 
     Returns:
-        A detector in eval mode; it takes a list of pictures (3, H, W) with pixels in [0, 1].
+        A detector in eval mode; it takes a list of pictures (3, H, W) with pixels in [0, 1]. Its ``weights`` is the
+        `DetectorConfig` that `senet_zoo.save_pretrained` writes.
 
     Raises:
         UsageError: the network lacks a stride of 4, 8, 16 or 32, or a number is outside its range.
@@ -240,7 +80,8 @@ def faster_rcnn(
 
     network = network_of(backbone, pretrained=pretrained)
     pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
-    return FasterRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    detector = FasterRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    return _described(detector, Kind.FASTER_RCNN, network, num_classes, design)
 
 
 def mask_rcnn(
@@ -252,7 +93,7 @@ def mask_rcnn(
     trainable_stages: int | None = None,
     frozen_norm: bool = False,
 ) -> "MaskRCNN":
-    """Mask R-CNN with a feature pyramid, torchvision's; `fit_detector` does not train it, because it reads no masks.
+    """Mask R-CNN with a feature pyramid, torchvision's.
 
     Args, Returns and Raises: as `faster_rcnn`.
 
@@ -262,7 +103,8 @@ def mask_rcnn(
 
     network = network_of(backbone, pretrained=pretrained)
     pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
-    return MaskRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    detector = MaskRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    return _described(detector, Kind.MASK_RCNN, network, num_classes, design)
 
 
 def retinanet(
@@ -295,7 +137,7 @@ def retinanet(
         trainable_stages=trainable_stages,
         frozen_norm=frozen_norm,
     )
-    return RetinaNet(
+    detector = RetinaNet(
         pyramid,
         _counted(num_classes),
         min_size=design.side,
@@ -304,6 +146,7 @@ def retinanet(
         image_std=std,
         anchor_generator=AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
     ).eval()
+    return _described(detector, Kind.RETINANET, network, num_classes, design)
 
 
 def build(
@@ -316,8 +159,12 @@ def build(
     frozen_norm: bool = False,
 ) -> nn.Module:
     """The detector of that kind; arguments as `faster_rcnn`."""
-    make = {Kind.FASTER_RCNN: faster_rcnn, Kind.RETINANET: retinanet}[kind]
-    detector: nn.Module = make(
+    makers: dict[Kind, Callable[..., nn.Module]] = {
+        Kind.FASTER_RCNN: faster_rcnn,
+        Kind.MASK_RCNN: mask_rcnn,
+        Kind.RETINANET: retinanet,
+    }
+    detector: nn.Module = makers[kind](
         backbone, num_classes, design=design, trainable_stages=trainable_stages, frozen_norm=frozen_norm
     )
     return detector
@@ -348,6 +195,23 @@ def _one_a_level(design: Design) -> "AnchorGenerator":
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
     return AnchorGenerator(tuple((side,) for side in design.anchors), (RATIOS,) * len(design.anchors))
+
+
+def _described(detector: Detector, kind: Kind, network: ConvNet, num_classes: int, design: Design) -> Detector:
+    """The detector, which knows what rebuilds it where a name of the zoo spells its network."""
+    entry = registry.model_of(network.spec)
+    made: Any = detector
+    mean, std = made.transform.image_mean, made.transform.image_std
+    design = replace(design, mean=tuple(mean), std=tuple(std))
+    classes = numbered_classes(num_classes - 1)
+    made.weights = (
+        None
+        if entry is None
+        else DetectorConfig(
+            kind, entry[0].name, network.spec.se, classes, design, entry[1], provenance=provenance_from(network)
+        )
+    )
+    return detector
 
 
 def _normalisation(network: ConvNet, design: Design) -> tuple[list[float], list[float]]:

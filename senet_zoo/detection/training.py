@@ -1,15 +1,17 @@
 """Detection as a task of a run, and `fit_detector`: from a COCO folder to a saved detector."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.picture_paths import decoded
 from senet_zoo.detection.coco import (
     CocoData,
     CocoTrainingPictures,
@@ -21,10 +23,13 @@ from senet_zoo.detection.coco import (
     read_coco,
 )
 from senet_zoo.detection.config import DETECTION, DetectionConfig, DetectionRecipe
+from senet_zoo.detection.design import DetectorConfig, Measurement
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
-from senet_zoo.detection.folders import DetectorConfig, save_pretrained
+from senet_zoo.detection.figures import LossRow, draw_predictions, plot_run
+from senet_zoo.detection.folders import from_pretrained, save_pretrained
 from senet_zoo.detection.models import build
 from senet_zoo.errors import DataError, UsageError
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import folder_lock
 from senet_zoo.training.batches import Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint
@@ -34,11 +39,20 @@ from senet_zoo.training.optimizers import SGD, Group
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
 from senet_zoo.training.run import Run, Task, refuse_finished
+from senet_zoo.weights.config import SavedTask, check_license
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.save import architecture_of
+from senet_zoo.weights.task_card import CURVES, PREDICTIONS
+from senet_zoo.weights.task_folders import provenance_from, task_at
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+# Layers of torchvision's detectors whose outputs are counted by classes.
+CLASS_LAYERS = re.compile(r"(box_predictor|mask_predictor\.mask_fcn_logits|classification_head\.cls_logits)\b")
+STRETCHES = 100  # points of a loss curve
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,8 @@ class Detection(Task[list[Sample], DetectionResult]):
         super().__init__({"model": self.detector}, self._identity(), self.recipe.steps, share)
         self.history: tuple[DetectionRow, ...] = ()
         self.loss_sum = 0.0  # over the steps since the last row
+        self.losses: tuple[LossRow, ...] = ()  # means of stretches of the run, for the curves
+        self.stretch: list[float] = []  # losses of the steps since the last of them
         self.scores: Scores | None = None
         self.digest = digest_of(self.train, val)
         if config.data_digest not in (None, self.digest):
@@ -171,12 +187,16 @@ class Detection(Task[list[Sample], DetectionResult]):
         state: dict[str, Any] = dict(checkpoint.state)
         self.history = tuple(DetectionRow(**row) for row in state["rows"])
         self.loss_sum, self.unreadable = state["loss"], dict(state["unreadable"])
+        self.losses = tuple(LossRow(*row) for row in state.get("losses", ()))
+        self.stretch = list(state.get("stretch", ()))
         self.progress.say(f"going on after step {checkpoint.step}")
 
     def state(self) -> dict[str, object]:
         return {
             "rows": [asdict(row) for row in self.history],
             "loss": self.loss_sum,
+            "losses": [[row.step, row.loss] for row in self.losses],
+            "stretch": self.stretch,
             "unreadable": [[index, reason] for index, reason in self.unreadable.items()],
         }
 
@@ -207,6 +227,10 @@ class Detection(Task[list[Sample], DetectionResult]):
 
     def count(self, step: int, sums: list[float]) -> None:
         self.loss_sum += sums[0] / sums[1]
+        self.stretch.append(sums[0] / sums[1])
+        if len(self.stretch) == max(1, self.steps // STRETCHES) or step == self.steps:
+            self.losses = (*self.losses, LossRow(step, sum(self.stretch) / len(self.stretch)))
+            self.stretch = []
         self.progress.advance(1, self._mean_loss(step))
 
     def is_measured(self, step: int) -> bool:
@@ -237,7 +261,10 @@ class Detection(Task[list[Sample], DetectionResult]):
         )
 
     def save(self, folder: Path, result: DetectionResult) -> Mapping[str, object]:
-        save_pretrained(self.detector, folder, self.saved)
+        saved = replace(self.saved, measured=_measurement(self.config, result.scores))
+        save_pretrained(self.detector, folder, saved, license=self.config.license)
+        plot_run(folder / CURVES, self.losses, result.rows, self.recipe.rate_at)
+        draw_predictions(folder / PREDICTIONS, self.detector, self.val)
         return {"scores": asdict(result.scores), "skipped": result.skipped, "unreadable": result.unreadable}
 
     def _mean_loss(self, step: int) -> float:
@@ -267,6 +294,9 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     check_machine(config)
     check_metrics()
     refuse_finished(config)
+    refuse_foreign(config.folder)
+    if config.license is not None:
+        check_license(config.license)
     train, val = read_coco(config.data, "train"), read_coco(config.data, "val")
     check_classes(val, train.classes)
     with (
@@ -302,8 +332,11 @@ def _start(
             "this recipe freezes parts of the backbone, which must have been trained then: start from published "
             "weights (pretrained) or your own (weights), or choose the recipe small"
         )
+    earlier = None
+    if config.weights is not None and task_at(config.weights) is SavedTask.DETECTION:
+        earlier = from_pretrained(config.weights)
     with seeded(config.seed, "start"):
-        network = create_model(config.model, pretrained=config.pretrained, weights=config.weights)
+        network = _backbone(config, earlier)
         detector = build(
             config.kind,
             network,
@@ -312,8 +345,68 @@ def _start(
             trainable_stages=recipe.trainable_stages,
             frozen_norm=recipe.frozen_norm,
         )
+    earlier_config: DetectorConfig | None = None
+    if earlier is not None:
+        earlier_config = cast("Any", earlier).weights
+        _take_over(detector, earlier, classes)
     entry, widths = architecture_of(network.spec)
-    return detector, DetectorConfig(config.kind, entry.name, network.spec.se, classes, recipe.design, widths)
+    provenance = earlier_config.provenance if earlier_config else provenance_from(network)
+    saved = DetectorConfig(
+        config.kind, entry.name, network.spec.se, classes, recipe.design, widths, provenance=provenance
+    )
+    return detector, saved
+
+
+def _backbone(config: DetectionConfig, earlier: Any) -> ConvNet:
+    """The network that the detector stands on."""
+    if earlier is None:
+        return create_model(config.model, pretrained=config.pretrained, weights=config.weights)
+    known: DetectorConfig = earlier.weights
+    if config.pretrained:
+        raise UsageError("weights come from one place, and two were named: use pretrained or weights, not both")
+    if (known.kind, known.backbone) != (config.kind, config.model):
+        raise UsageError(
+            f"{config.weights} holds a {known.kind.value} on {known.backbone}, and a {config.kind.value} on "
+            f"{config.model} goes on from one of its own kind"
+        )
+    network: ConvNet = earlier.backbone.body
+    return network
+
+
+def _take_over(detector: nn.Module, earlier: nn.Module, classes: tuple[str, ...]) -> None:
+    """Give a detector the tensors of an earlier one; a layer that tells other classes apart stays as it was drawn."""
+    known: object = earlier.weights
+    assert isinstance(known, DetectorConfig)
+    own, theirs = detector.state_dict(), earlier.state_dict()
+    same = known.classes == classes
+    other = {name for name, tensor in own.items() if name not in theirs or theirs[name].shape != tensor.shape} | (
+        set() if same else {name for name in own if CLASS_LAYERS.search(name)}
+    )
+    odd = sorted(name for name in other if not CLASS_LAYERS.search(name))
+    if odd:
+        raise UsageError(
+            f"the weights hold a detector of another design, and {odd[0]} does not fit: choose the recipe that it "
+            "was trained with"
+        )
+    detector.load_state_dict({name: own[name] if name in other else theirs[name] for name in own})
+
+
+def _measurement(config: DetectionConfig, scores: Scores) -> Measurement:
+    def known(value: float | None) -> float | None:
+        return None if value is None or value < 0.0 else value
+
+    name = decoded(Path(config.data).name) or "data"
+    return Measurement(
+        f"{name} val",
+        scores.pictures,
+        known(scores.ap),
+        known(scores.ap50),
+        known(scores.ap75),
+        scores.small,
+        scores.medium,
+        scores.large,
+        tuple(scores.per_class.values()),
+    )
 
 
 def _scaled_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from senet_zoo.data.drawing import Corners
 from senet_zoo.data.picture_paths import find_pictures
 from senet_zoo.data.pictures import prepare_picture, read_picture, to_rgb
 from senet_zoo.errors import PictureError, UsageError
@@ -16,6 +17,8 @@ from senet_zoo.prediction.sources import NamedPicture, list_sources
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from senet_zoo.prediction.sources import Source
@@ -25,36 +28,100 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
+class Box:
+    """One thing in a picture.
+
+    Args:
+        label: its class.
+        score: from 0 to 1.
+        corners: left, top, right, bottom, in pixels of the upright picture.
+        number: of its class, from 1; 0 is a detector's background.
+        mask: of the thing, (H, W), where the detector gives one.
+    """
+
+    label: str
+    score: float
+    corners: Corners
+    number: int
+    mask: "NDArray[numpy.bool_] | None" = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the network sees in one picture.
 
     Args:
         path: the file; of a picture in memory, its number.
-        classes: (label, probability), the likeliest class first.
+        classes: (label, probability), the likeliest class first. Of a detector: each class that it finds, with its best
+            score.
         network: the name of the network that answered; empty where it has none.
+        boxes: what a detector finds, the most certain first; None from other networks.
+        size: width and height of the picture that the boxes are counted in; None from a classifier.
     """
 
     path: str
     classes: tuple[tuple[str, float], ...]
     network: str = field(default="", compare=False)
+    boxes: tuple[Box, ...] | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
-        return self.classes[0][0]
+        """The likeliest class.
+
+        Raises:
+            UsageError: a detector found nothing.
+        """
+        return self._first()[0]
 
     @property
     def probability(self) -> float:
-        """Of the likeliest class."""
-        return self.classes[0][1]
+        """Of the likeliest class.
+
+        Raises:
+            UsageError: a detector found nothing.
+        """
+        return self._first()[1]
 
     @property
     def top(self) -> tuple[tuple[str, float], ...]:
         """The likeliest classes with their probabilities: `classes`, as other libraries call them."""
         return self.classes
 
+    def drawn(self, picture: "Image | None" = None) -> "Image":
+        """The picture with what was found: boxes, names and scores, masks where there are any.
+
+        Args:
+            picture: the one that was asked about; by default its file is read again.
+
+        Raises:
+            UsageError: a classifier's answer, which has no place in the picture; a picture of another size; or none
+                for an answer about a picture in memory.
+            PictureError: the file cannot be read any more.
+        """
+        from senet_zoo.data.drawing import draw_boxes
+
+        if self.boxes is None:
+            raise UsageError("boxes and masks are drawn, and this is a classifier's answer: print its classes")
+        if picture is None and not os.path.isfile(self.path):  # noqa: PTH113 (a number is no path)
+            raise UsageError(f"{self.path} is no file any more, and an answer keeps no pixels: pass it, drawn(picture)")
+        picture = read_picture(self.path) if picture is None else to_rgb(picture)
+        if picture.size != self.size:
+            raise UsageError(f"the picture must be of the size that was asked about, {self.size}, got {picture.size}")
+        shown = self.boxes[::-1]  # the most certain one is drawn last, above the others
+        names = [f"{box.label} {box.score:.0%}" for box in shown]
+        masks = [box.mask for box in shown if box.mask is not None]
+        return draw_boxes(picture, [box.corners for box in shown], names, [box.number for box in shown], masks)
+
+    def _first(self) -> tuple[str, float]:
+        if not self.classes:
+            raise UsageError(f"{self.path} has no likeliest class, because nothing was found in it; see its boxes")
+        return self.classes[0]
+
     def __str__(self) -> str:
         classes = ", ".join(f"{label} {probability:.1%}" for label, probability in self.classes)
+        if self.boxes is not None:
+            classes = ", ".join(f"{box.label} {box.score:.1%}" for box in self.boxes) or "nothing found"
         return visible(f"{self.path}: {classes}{self.network and f' ({self.network})'}")
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures
 from senet_zoo.prediction.sources import Source
 from senet_zoo.support.machine import find_device
 from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights
-from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.config import FolderConfig, SavedTask
 from senet_zoo.weights.create import create_model, is_place, model_at
+from senet_zoo.weights.task_folders import TaskConfig, task_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,9 +32,10 @@ EMBEDDED = "se_resnet20.cifar10"
 PHOTOGRAPHS = "se_mobilenet.imagenette"
 """The one for photographs, also in the package."""
 
-SMALL = 48  # pixels of the longer side, up to which a picture is taken for one of those that `EMBEDDED` knows
+TOP, PICTURES = 5, 32
+"""Classes in each answer, and pictures at once, where nobody chose other numbers."""
 
-_log = logging.getLogger("senet_zoo")
+SMALL = 48  # pixels of the longer side, up to which a picture is taken for one of those that `EMBEDDED` knows
 
 _log = logging.getLogger("senet_zoo")
 
@@ -109,21 +111,22 @@ def _classify(
 class Predictor:
     """A network that answers pictures: loaded once, with its preprocessing and the names of its classes.
 
-    A file of weights may say how pictures are prepared and what the classes are called. If it does not, a warning says
-    so: pictures are prepared as for the model's published weights, and classes are numbered, because another data set
-    may have as many.
+    A classifier answers with `Prediction.classes`, a detector with `Prediction.boxes`. A file of weights may say how
+    pictures are prepared and what the classes are called. If it does not, a warning says so: pictures are prepared as
+    for the model's published weights, and classes are numbered, because another data set may have as many.
 
     Args:
         model: ``model`` or ``model.tag``, for published weights; a saved folder, a file of weights or ``hf://org/name``;
-            or a network of the zoo in eval mode. Default: the CIFAR-10 network inside the package.
+            or a network of the zoo in eval mode, such as a detector of `senet_zoo.detection`. Default: the CIFAR-10
+            network inside the package.
         weights: a folder, a file or ``hf://org/name`` for the ``model``, which may then be left out where they name it.
         device: such as ``cpu`` or ``cuda:1``; default: the first CUDA device, or the CPU if there is none.
 
     Attributes:
         name: ``model.tag``, or the model and where its weights lie.
         model: the network, in eval mode.
-        preprocessing: from a picture to the network's input.
-        categories: a label for each logit.
+        preprocessing: from a picture to the network's input; None for a detector, which takes pictures of any size.
+        categories: a label for each logit; of a detector, for each label from 1.
 
     Raises:
         UsageError: no such device, or as in `senet_zoo.create_model`.
@@ -137,11 +140,19 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | ConvNet | None = None,
+        model: str | Path | nn.Module | None = None,
         *,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
     ) -> None:
+        self.preprocessing: Preprocessing | Any = None
+        self.categories: tuple[str, ...]
+        self.model: ConvNet | Any
+        if isinstance(model, nn.Module) and not isinstance(model, ConvNet):
+            if weights is not None or device is not None:
+                raise UsageError("a network has its weights and its device already: leave weights and device out")
+            self._describe_task(model, "network")
+            return
         if isinstance(model, ConvNet):
             if weights is not None or device is not None:
                 raise UsageError("a network has its weights and its device already: leave weights and device out")
@@ -150,10 +161,15 @@ class Predictor:
             self._describe(found[0].name if found else None)
             return
         on = find_device(device)
-        if weights is None and isinstance(model, str) and is_place(model):
+        if isinstance(model, Path):
+            model = str(model)
+        if weights is None and model is not None and is_place(model):
             model, weights = None, model
-        if weights is not None and isinstance(model, str) and is_place(model):
+        if weights is not None and model is not None and is_place(model):
             raise UsageError(f"weights come from one place, got {model!r} and {str(weights)!r}: name one of them")
+        if weights is not None and task_at(weights) is not SavedTask.CLASSIFICATION:
+            self._load_task(weights, model, on)
+            return
         if weights is None:
             published = get_weights(EMBEDDED if model is None else model)
             self.name = published.name
@@ -164,6 +180,28 @@ class Predictor:
         self.name = f"{model} from {weights}"
         self.model = create_model(model, weights=weights, device=on)
         self._describe(model)
+
+    def _load_task(self, place: str | Path, model: str | None, device: torch.device) -> None:
+        """Take a detector from its folder."""
+        from senet_zoo.detection.folders import from_pretrained
+
+        network = from_pretrained(place, device=device)
+        config: Any = network.weights
+        if model is not None and registry.find(model).name != config.backbone:
+            raise UsageError(f"{place} holds a network on {config.backbone}, not on {model}: leave the model out")
+        self._describe_task(network, f"{config.kind.value} on {config.backbone} from {place}")
+
+    def _describe_task(self, network: nn.Module, name: str) -> None:
+        config: object = getattr(network, "weights", None)
+        if not isinstance(config, TaskConfig):
+            raise UsageError(
+                f"a Predictor takes networks and detectors of the zoo, got {type(network).__name__}; a network of "
+                "another library goes to senet_zoo.prediction.predictor.classify with its preprocessing"
+            )
+        if network.training:
+            raise UsageError("predict needs a model in eval mode, and this one is in training mode: call model.eval()")
+        own: Any = config
+        self.model, self.name, self.categories = network, name, own.classes
 
     def _describe(self, model: str | None) -> None:
         """Take preprocessing and class names from the weights; say what they do not say."""
@@ -187,32 +225,67 @@ class Predictor:
                 + " and " * (len(unknown) == 2)
                 + "classes are numbered" * (not names),
             )
-        self.preprocessing: Preprocessing = preprocessing or default_preprocessing(str(model))
-        self.categories: tuple[str, ...] = names or numbered_classes(self.model.num_classes)
+        self.preprocessing = preprocessing or default_preprocessing(str(model))
+        self.categories = names or numbered_classes(self.model.num_classes)
 
     def __repr__(self) -> str:
-        return f"Predictor({self.name!r}: {len(self.categories)} classes, pictures of {self.preprocessing.size} pixels)"
+        taken = f"of {self.preprocessing.size} pixels" if self.preprocessing else "of any size"
+        return f"Predictor({self.name!r}: {len(self.categories)} classes, pictures {taken})"
 
     def predict(
-        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+        self,
+        pictures: "Source | Iterable[Source]",
+        *,
+        top: int | None = None,
+        batch: int | None = None,
+        workers: int = 4,
+        threshold: float | None = None,
     ) -> list[Prediction]:
-        """The likeliest classes of pictures; arguments and errors as in `senet_zoo.predict`."""
-        return _all(self.stream(pictures, top=top, batch=batch, workers=workers))
+        """What the network sees in pictures; arguments and errors as in `senet_zoo.predict`."""
+        return _all(self.stream(pictures, top=top, batch=batch, workers=workers, threshold=threshold))
 
     def stream(
-        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+        self,
+        pictures: "Source | Iterable[Source]",
+        *,
+        top: int | None = None,
+        batch: int | None = None,
+        workers: int = 4,
+        threshold: float | None = None,
     ) -> Iterator[Prediction | Failure]:
         """The same one by one in flat memory; a picture that cannot be read is a `Failure`, and the others go on."""
+        if not isinstance(self.model, ConvNet):
+            return self._stream_boxes(pictures, top, batch, workers, threshold)
+        refuse_threshold(threshold)
         return classify(
             self.model,
             pictures,
             self.preprocessing,
             self.categories,
-            top=top,
-            batch=batch,
+            top=TOP if top is None else top,
+            batch=PICTURES if batch is None else batch,
             workers=workers,
             name=self.name,
         )
+
+    def _stream_boxes(
+        self,
+        pictures: "Source | Iterable[Source]",
+        top: int | None,
+        batch: int | None,
+        workers: int,
+        threshold: float | None,
+    ) -> Iterator[Prediction | Failure]:
+        from senet_zoo.prediction import boxes
+
+        most, at_once = boxes.MOST if top is None else top, boxes.BATCH if batch is None else batch
+        least = boxes.THRESHOLD if threshold is None else threshold
+        require_counts(most, at_once, workers)
+        boxes.check_threshold(least)
+        answer = partial(
+            boxes.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
+        )
+        return classify_pictures(pictures, boxes.prepare, answer, batch=at_once, workers=workers)
 
 
 class DefaultPredictor:
@@ -231,10 +304,18 @@ class DefaultPredictor:
         self.used: dict[str, Predictor] = {}
 
     def stream(
-        self, pictures: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
+        self,
+        pictures: "Source | Iterable[Source]",
+        *,
+        top: int | None = None,
+        batch: int | None = None,
+        workers: int = 4,
+        threshold: float | None = None,
     ) -> Iterator[Prediction | Failure]:
         """As in `Predictor`."""
+        top, batch = TOP if top is None else top, PICTURES if batch is None else batch
         require_counts(top, batch, workers)
+        refuse_threshold(threshold)
         answer = partial(self._classify, top=top)
         return classify_pictures(pictures, self._prepare, answer, batch=batch, workers=workers)
 
@@ -259,15 +340,16 @@ class DefaultPredictor:
 
 def predict(
     pictures: "Source | Iterable[Source]",
-    model: str | ConvNet | None = None,
+    model: str | Path | nn.Module | None = None,
     *,
     weights: str | Path | None = None,
     device: str | torch.device | None = None,
-    top: int = 5,
-    batch: int = 32,
+    top: int | None = None,
+    batch: int | None = None,
     workers: int = 4,
+    threshold: float | None = None,
 ) -> list[Prediction]:
-    """The likeliest classes of pictures, one result each in the order given.
+    """The likeliest classes of pictures, or the things that a detector finds, one result each in the order given.
 
     Args:
         pictures: a file, a folder (read to its depth) or a ``file:`` URL; a PIL picture; a uint8 array (H, W, 3) or
@@ -277,9 +359,12 @@ def predict(
             apart, and knows nothing else; the result names it.
         weights: as in `Predictor`.
         device: as in `Predictor`.
-        top: classes in each result, or all of them where the network has fewer.
-        batch: pictures that the network sees at once.
+        top: classes in each result, or all of them where the network has fewer; 5 by default. Of a detector: boxes at
+            most, 100 by default.
+        batch: pictures that the network sees at once; 32 by default, 4 for a detector.
         workers: threads that decode pictures.
+        threshold: the least score of a detector's boxes, 0.5 by default. Detectors themselves leave out what scores
+            less than 0.05.
 
     Raises:
         PictureError: one cannot be read; `Predictor.stream` goes on with the others.
@@ -297,7 +382,21 @@ def predict(
         if model is None and weights is None
         else Predictor(model, weights=weights, device=device)
     )
-    return _all(chosen.stream(pictures, top=top, batch=batch, workers=workers))
+    return _all(chosen.stream(pictures, top=top, batch=batch, workers=workers, threshold=threshold))
+
+
+def refuse_threshold(threshold: float | None) -> None:
+    """Refuse a threshold for a classifier.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if threshold is not None:
+        raise UsageError(
+            "a threshold is a detector's, and a classifier answers",
+            python=" with its likeliest classes: leave threshold out, or choose top",
+            command_line=" with its likeliest classes: leave --threshold out, or choose --top",
+        )
 
 
 def _all(results: Iterator[Prediction | Failure]) -> list[Prediction]:

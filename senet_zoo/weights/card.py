@@ -68,8 +68,8 @@ def _model_index(name: str, metrics: list[Metric]) -> list[str]:
             "  - task:",
             "      type: image-classification",
             "    dataset:",
-            f"      name: {_quoted(metric.dataset)}",
-            f"      type: {_quoted(metric.dataset.split()[0])}",
+            f"      name: {quoted(metric.dataset)}",
+            f"      type: {quoted(metric.dataset.split()[0])}",
             "    metrics:",
             "    - type: accuracy",
             f"      name: {metric.name}",
@@ -105,7 +105,7 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
         "",
     ]
     lines += [*_evaluation(config, row), *_preprocessing(config), *_file(config, row)]
-    return [*lines, "## Citation", "", *(f"- {_cell(paper)}" for paper in _papers(row))]
+    return [*lines, "## Citation", "", *(f"- {cell(paper)}" for paper in _papers(row))]
 
 
 def _evaluation(config: FolderConfig, row: WeightsRow | None) -> list[str]:
@@ -115,7 +115,7 @@ def _evaluation(config: FolderConfig, row: WeightsRow | None) -> list[str]:
     lines = ["## Evaluation", "", "| metric | value | pictures | side | measured by |", "|---|---|---|---|---|"]
     for metric in metrics:
         value = "not known" if metric.value is None else f"{metric.value:g} %"
-        lines.append(f"| {metric.name} | {value} | {_cell(metric.dataset)} | {metric.size} | {_cell(metric.who)} |")
+        lines.append(f"| {metric.name} | {value} | {cell(metric.dataset)} | {metric.size} | {cell(metric.who)} |")
     return [*lines, ""]
 
 
@@ -142,9 +142,9 @@ def _file(config: FolderConfig, row: WeightsRow | None) -> list[str]:
     if provenance.base:
         lines.append(f"- published weights that it is, or was trained on from: `{provenance.base}`")
     if row is not None and row.origin:
-        lines.append(f"- trained at first by: {_cell(row.origin)}")
+        lines.append(f"- trained at first by: {cell(row.origin)}")
     if row is not None and provenance.license and (row.license or "").lower() == provenance.license:
-        lines.append(f"- who says so of the licence: {_cell(row.license_source)}")
+        lines.append(f"- who says so of the licence: {cell(row.license_source)}")
     return [*lines, ""]
 
 
@@ -156,11 +156,12 @@ def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text)  # YAML reads JSON's strings
+def quoted(text: str) -> str:
+    """A text as YAML reads it, which reads JSON's strings."""
+    return json.dumps(text)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that cannot leave its cell or line, nor become a tag of HTML, a link or a terminal's command."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return re.sub(r"([|\\`\[\]!])", r"\\\1", " ".join(plain.split())).replace("<", "&lt;").replace(">", "&gt;")

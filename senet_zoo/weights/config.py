@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
@@ -45,6 +46,14 @@ MODEL_TYPE, PROCESSOR_TYPE = "senet_zoo", "SenetZooImageProcessor"
 PROCESSOR = "preprocessor_config.json"
 LICENSE = r"[a-z0-9][a-z0-9.+-]{0,63}"
 _BASE = rf"{MODEL_NAME}\.{TAG}"
+
+
+class SavedTask(Enum):
+    """What a saved network is for. The values stand in config.json; a classifier's has no such field."""
+
+    CLASSIFICATION = "classification"
+    DETECTION = "detection"
+    SEGMENTATION = "segmentation"
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,12 @@ def parse_config(data: object, where: str) -> FolderConfig:
 
 
 def _from_own(data: object, where: str) -> FolderConfig:
+    if isinstance(data, Mapping) and "task" in data:
+        raise ManifestError(
+            f"{where} is of a network for {str(data['task'])[:40]}, and this takes classifiers alone",
+            python="; senet_zoo.from_pretrained, Predictor, verify and push_to_hub take both",
+            command_line="; predict, info, verify, evaluate, train, export and publish take both",
+        )
     if isinstance(data, Mapping) and data.get("model_type") == MODEL_TYPE:
         data = {name: value for name, value in data.items() if name != "model_type"}
     config = read_as(FolderConfig, data, where, {"timm": None})

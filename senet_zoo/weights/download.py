@@ -146,14 +146,29 @@ def locate_hub(repo: str, revision: str | None = None, filename: str = "model.sa
         UsageError: one of them is not of that form.
         WeightsError: as `locate`; WeightsMismatch where no dialect knows the tensors' names.
     """
+    file = hub_file(repo, revision, filename)
+    return _opened(file, None, _described(_hub_source(repo, revision, filename)))
+
+
+def hub_file(repo: str, revision: str | None = None, filename: str = "model.safetensors") -> VerifiedFile:
+    """The same, whatever tensors it holds: the file, its sha256 and the commit; arguments as `locate_hub`.
+
+    Raises:
+        UsageError: one of the arguments is not of that form.
+        WeightsError: it could not be had.
+    """
     require_hub_file(repo, revision, filename)
     tidy()
-    source = HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
+    source = _hub_source(repo, revision, filename)
     try:
         file = huggingface.find_cached(source)
     except WeightsCorrupted:
         file = None  # downloaded once more below
-    return _opened(file or huggingface.download(source), None, _described(source))
+    return file or huggingface.download(source)
+
+
+def _hub_source(repo: str, revision: str | None, filename: str) -> HubFile:
+    return HubFile(repo, revision, filename, sha256=None, size=None, dialect="native")
 
 
 def resolve(weights: str | Path) -> tuple[Path, Dialect | None]:

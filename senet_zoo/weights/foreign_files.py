@@ -13,7 +13,7 @@ from senet_zoo.weights.timm_config import OURS
 
 MARK = "senet_zoo"
 """What a picture of ours names as its software."""
-PICTURES = ("curves.png", "confusion.png")
+PICTURES = ("curves.png", "confusion.png", "predictions.png")
 
 _FIRST_BYTES = 4096
 
@@ -41,7 +41,7 @@ def _is_card(path: Path) -> bool:
 
 def _is_config(path: Path) -> bool:
     data = _json(path)
-    return OURS in data or {"architecture", "se"} <= data.keys()
+    return OURS in data or {"architecture", "se"} <= data.keys() or {"task", "backbone", "se"} <= data.keys()
 
 
 def _is_processor(path: Path) -> bool:

@@ -125,9 +125,9 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
     try:
         model = _built(path, config)
     except WeightsCorrupted:
-        _require_own_tensors(path, config, sha256)
+        _require_own_tensors(path, config.provenance, sha256)
         raise
-    licence = _licence(path, config, sha256)
+    licence = licence_of(path, config.provenance, sha256)
     card = _card(path, config, model, repo)
     _check_fingerprint(path, config, model)
     files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
@@ -158,8 +158,7 @@ def _check_fingerprint(path: Path, config: FolderConfig, model: ConvNet) -> None
         )
 
 
-def _require_own_tensors(path: Path, config: FolderConfig, sha256: str) -> None:
-    provenance = config.provenance
+def _require_own_tensors(path: Path, provenance: Provenance | None, sha256: str) -> None:
     if provenance is not None and provenance.sha256 != sha256:
         raise PublishError(
             f"{path / CONFIG} and {CARD} speak of tensors of sha256 {provenance.sha256}, but {TENSORS} has {sha256}; "
@@ -167,12 +166,15 @@ def _require_own_tensors(path: Path, config: FolderConfig, sha256: str) -> None:
         )
 
 
-def _licence(path: Path, config: FolderConfig, sha256: str) -> str:
-    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it."""
+def licence_of(path: Path, provenance: Provenance | None, sha256: str) -> str:
+    """The licence that the card of a folder names, once card and config are seen to speak of these tensors and it.
+
+    Raises:
+        PublishError: there is no card, it names none or another one, or they speak of other tensors.
+    """
     from huggingface_hub import ModelCard
 
-    _require_own_tensors(path, config, sha256)
-    provenance = config.provenance
+    _require_own_tensors(path, provenance, sha256)
     file = path / CARD
     if not file.is_file():
         raise PublishError(f"a published model has a card, but there is no {file}; save the model again")

@@ -98,7 +98,7 @@ def save_pretrained(
     known = (record.categories if record else None) or ()
     if categories is None and known and len(known) == num_classes:
         categories = known
-    categories = None if categories is None else _class_names(categories, num_classes)
+    categories = None if categories is None else class_names(categories, num_classes)
     if license is not None:
         check_license(license)
     entry, widths = architecture_of(model.spec)
@@ -204,7 +204,7 @@ def _read_back(folder: Path, config: FolderConfig) -> None:
         )
 
 
-def _class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int) -> tuple[str, ...]:
+def class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int) -> tuple[str, ...]:
     """Names in the order of the logits."""
     if isinstance(categories, Mapping):
         if sorted(categories.values()) != list(range(len(categories))):
@@ -245,7 +245,7 @@ def from_pretrained(
     return create_model(saved_config(place).architecture, weights=place, device=device, dtype=dtype)
 
 
-def parameters_of(model: ConvNet) -> int:
+def parameters_of(model: nn.Module) -> int:
     """Number of learnt values."""
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -269,14 +269,14 @@ def _provenance(model: ConvNet, record: Weights | FolderConfig | None, sha256: s
     """What is still true of the tensors in a file of that sha256, of all that was known of those loaded once."""
     if isinstance(record, Weights):
         metrics = record.metrics if _is_published(model, record) else ()
-        return Provenance(sha256, record.name, _spdx(record), metrics)
+        return Provenance(sha256, record.name, spdx_of(record), metrics)
     known = record.provenance if record else None
     if known is None:
         return Provenance(sha256)
     return Provenance(sha256, known.base, known.license, known.metrics if known.sha256 == sha256 else ())
 
 
-def _spdx(weights: Weights) -> str | None:
+def spdx_of(weights: Weights) -> str | None:
     """The licence of published weights as a card names it; None, and a warning, where it is no SPDX name."""
     found = (weights.row.license or "").lower()
     if not found or re.fullmatch(LICENSE, found):

@@ -97,7 +97,8 @@ def test_it_trains_goes_on_and_is_read_back(shapes: Path, tmp_path: Path, monkey
     whole = fit_detector(config(shapes, tmp_path / "whole", measure_steps=2))
     assert [row.step for row in whole.rows] == [2, 4]
     assert sorted(path.name for path in whole.folder.iterdir()) == [
-        "config.json", "metrics.csv", "model.safetensors", "run.json", "run.yaml"
+        "README.md", "config.json", "curves.png", "metrics.csv", "model.safetensors", "predictions.png", "run.json",
+        "run.yaml",
     ]  # fmt: skip
     assert (whole.folder / "metrics.csv").read_text().splitlines()[0] == "step,rate,loss,ap,ap50"
 

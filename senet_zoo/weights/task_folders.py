@@ -1,0 +1,281 @@
+"""Folders of detectors and segmenters: tensors, a ``config.json`` that names its task, a card and pictures."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import torch
+from torch import nn
+
+from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsMismatch, WeightsNotFound
+from senet_zoo.formats import safetensors
+from senet_zoo.networks import registry
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.specs import SE
+from senet_zoo.networks.widths import Widths
+from senet_zoo.support.files import disk_error, expanded, folder_lock, is_file, scratch_folder
+from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Record, as_json, read_json
+from senet_zoo.weights.cache import digest
+from senet_zoo.weights.card import CARD
+from senet_zoo.weights.catalogue import Weights
+from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, SavedTask, check_license
+from senet_zoo.weights.foreign_files import refuse_foreign
+from senet_zoo.weights.rows import split_revision
+from senet_zoo.weights.save import WAIT, spdx_of
+from senet_zoo.weights.task_card import TaskCard
+from senet_zoo.weights.variant import from_json, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What every ``config.json`` of a detector or a segmenter says.
+
+    Args:
+        provenance: whose tensors these are; None before they are saved, and in folders that do not say it.
+    """
+
+    provenance: Provenance | None = field(default=None, compare=False)
+
+
+Config = TypeVar("Config", bound=TaskConfig)
+
+
+@dataclass(frozen=True)
+class FolderFormat(Generic[Config]):
+    """How the folders of one task are read, built and described.
+
+    Args:
+        task: which.
+        read: what a parsed ``config.json`` says; the text is where it lies, for messages.
+        write: the JSON values from which ``read`` reads the same again, without provenance.
+        build: the network that a config describes, with random weights.
+        describe: the same in words, such as ``faster_rcnn on se_resnet18``.
+        card: what the model card says, for a number of parameters.
+    """
+
+    task: SavedTask
+    read: Callable[[Mapping[str, object], str], Config]
+    write: Callable[[Config], dict[str, object]]
+    build: Callable[[Config], nn.Module]
+    describe: Callable[[Config], str]
+    card: Callable[[Config, int], TaskCard]
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """The files of a saved detector or segmenter, on this machine.
+
+    Args:
+        config: the parsed ``config.json``.
+        where: its path or address, for messages.
+        tensors: path of ``model.safetensors``; it may be missing.
+    """
+
+    config: Mapping[str, object]
+    where: str
+    tensors: Path
+
+
+def task_at(place: str | Path) -> SavedTask:
+    """What the network is for that lies in a folder or a hub's repository.
+
+    Args:
+        place: the folder, its ``model.safetensors``, or ``hf://org/name@revision``. Whatever else it is, or where
+            nothing lies there, it counts as a classifier's, whose reader says what is wrong.
+
+    Raises:
+        ManifestError: ``config.json`` cannot be read, or names an unknown task.
+        WeightsError: the hub did not deliver.
+    """
+    config, where = _config(place)
+    if config is None or "task" not in config:
+        return SavedTask.CLASSIFICATION
+    known = [task.value for task in SavedTask]
+    if config["task"] not in known:
+        raise ManifestError(f"{where}.task must be one of {', '.join(known)}, got {str(config['task'])[:100]!r}")
+    return SavedTask(config["task"])
+
+
+def task_files(place: str | Path) -> TaskFiles:
+    """The files at a place as `task_at` takes it.
+
+    Raises:
+        WeightsNotFound: there is no ``config.json``.
+        ManifestError: it cannot be read.
+        WeightsError: the hub did not deliver.
+    """
+    config, where = _config(place)
+    if config is None:
+        raise WeightsNotFound(f"a saved network is a folder with {TENSORS} and {CONFIG}, but there is no {where}")
+    if str(place).startswith(HUB):
+        from senet_zoo.weights.download import hub_file
+
+        return TaskFiles(config, where, hub_file(*split_revision(str(place).removeprefix(HUB))).path)
+    return TaskFiles(config, where, _folder(place) / TENSORS)
+
+
+def read_task_folder(
+    format: FolderFormat[Config],  # noqa: A002 (the word of file formats)
+    files: TaskFiles,
+    device: str | torch.device,
+) -> tuple[nn.Module, Config]:
+    """The network of a folder, in eval mode, and what its config says; it is the network's ``weights``, too.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or holds another network's tensors.
+        ManifestError: ``config.json`` breaks a rule.
+    """
+    config = format.read(files.config, files.where)
+    header = safetensors.check(files.tensors)
+    if config.provenance is not None:
+        found = digest(files.tensors)
+        if found != config.provenance.sha256:
+            raise WeightsCorrupted(
+                f"the sha256 of {files.tensors} must be {config.provenance.sha256}, as its {CONFIG} says, but is "
+                f"{found}; save or copy the folder again"
+            )
+    network = format.build(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if expected != header.shapes:
+        other = sorted(
+            name for name in expected.keys() | header.shapes.keys() if expected.get(name) != header.shapes.get(name)
+        )
+        raise WeightsMismatch(
+            f"{files.tensors} must hold the tensors of the {format.describe(config)} that {CONFIG} describes, and "
+            f"{len(other)} differ, such as {other[0]}: restore both files from one save"
+        )
+    network.load_state_dict(safetensors.read(files.tensors, header))
+    cast("Any", network).weights = config
+    return network.to(device).eval(), config
+
+
+def write_task_folder(
+    format: FolderFormat[Config],  # noqa: A002
+    network: nn.Module,
+    folder: str | Path,
+    config: Config,
+    *,
+    license: str | None = None,  # noqa: A002 (the word of every model card)
+) -> Config:
+    """Write a network to a folder that `read_task_folder` reads, and return its config, the new provenance with it.
+
+    Args:
+        format: of its task.
+        network: what the config describes.
+        folder: made where there is none; files of an earlier save are replaced, files of others never.
+        config: its provenance says what the tensors were trained on from, where that is known.
+        license: SPDX name for the card; None for that of the provenance.
+
+    Raises:
+        UsageError: a file of others in the way, another process that writes there, or a malformed licence.
+        WeightsUnavailable: the disk did not take it; nothing half-written is left.
+    """
+    if license is not None:
+        check_license(license)
+    target, known = expanded(folder), config.provenance
+    described = format.describe(config)
+    refuse_foreign(target)
+    try:
+        with folder_lock(target, wait=WAIT), scratch_folder(target) as made:
+            metadata = {"format": "pt", "model": described}
+            sha256 = safetensors.write(made / TENSORS, network.state_dict(), metadata)
+            provenance = Provenance(
+                sha256, known.base if known else None, license or (known.license if known else None)
+            )
+            config = replace(config, provenance=provenance)
+            (made / CONFIG).write_bytes(_encoded(format.write(config) | {"provenance": as_json(provenance)}))
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            (made / CARD).write_text(
+                format.card(config, parameters).text(None), encoding="utf-8", errors="backslashreplace"
+            )
+            # The config last: until then the one that is there names other tensors, which is noticed.
+            for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
+                path.replace(target / path.name)
+    except OSError as error:
+        raise disk_error(error, target, "the path") from error
+    cast("Any", network).weights = config
+    return config
+
+
+def provenance_from(network: ConvNet) -> Provenance | None:
+    """What a network that was loaded passes on to what is trained from it: the published base, and the licence."""
+    record: object = network.weights
+    if isinstance(record, Weights):
+        return Provenance("0" * 64, record.name, spdx_of(record))
+    known = record.provenance if isinstance(record, FolderConfig | TaskConfig) else None
+    return None if known is None else Provenance(known.sha256, known.base, known.license)
+
+
+def take_backbone(fields: Fields) -> tuple[str, SE | None, Widths | None]:
+    """The network that the fields ``backbone``, ``se`` and ``widths`` of a config spell.
+
+    Raises:
+        ManifestError: one of them breaks a rule, or there is no such network.
+        UnknownModelError: no model of that name.
+    """
+    model = registry.find(fields.text("backbone"))
+    se = fields.take("se")
+    if (se is None) != (model.se is None) or not isinstance(se, dict | None):
+        raise fields.refuse("se", se, f"{'null' if model.se is None else 'an object'}, for {model.name}")
+    try:
+        gate = None if se is None else from_json(se)
+        widths = fields.read("widths", WIDTHS)
+        model.spec(gate, widths)
+    except UsageError as error:
+        raise ManifestError(f"{fields.where}: {error}") from error
+    return model.name, gate, widths
+
+
+def take_classes(fields: Fields) -> tuple[str, ...]:
+    """The field ``classes``."""
+    classes = fields.take("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise fields.refuse("classes", classes, "a list of names")
+    return tuple(classes)
+
+
+def take_provenance(fields: Fields) -> Provenance | None:
+    """The field ``provenance``, which earlier versions did not write."""
+    found: Provenance | None = fields.read("provenance", Nullable(Record(Provenance), may_lack=True))
+    return found
+
+
+def backbone_json(backbone: str, se: SE | None, widths: Widths | None) -> dict[str, object]:
+    """The fields from which `take_backbone` reads the same."""
+    gate = None if se is None else to_json(se)
+    return {"backbone": backbone, "se": gate, **({} if widths is None else {"widths": widths})}
+
+
+def build_backbone(backbone: str, se: SE | None, widths: Widths | None) -> ConvNet:
+    """The network that a config names, with random weights."""
+    return ConvNet(registry.find(backbone).spec(se, widths))
+
+
+def _folder(place: str | Path) -> Path:
+    path = expanded(place)
+    return path.parent if path.name == TENSORS else path
+
+
+def _config(place: str | Path) -> tuple[Mapping[str, object] | None, str]:
+    """The parsed ``config.json``, None where there is none, and where it lies."""
+    data: Any = None
+    if str(place).startswith(HUB):
+        from senet_zoo.weights.download import hub_file
+        from senet_zoo.weights.hub_repository import fetch_text
+
+        repo, revision = split_revision(str(place).removeprefix(HUB))
+        commit = hub_file(repo, revision).revision
+        path = None if commit is None else fetch_text(repo, commit, CONFIG)
+        where = f"{HUB}{repo}@{commit}/{CONFIG}"
+        data = None if path is None else read_json(path)
+    else:
+        path = _folder(place) / CONFIG
+        where = str(path)
+        data = read_json(path) if is_file(path) else None
+    return data if isinstance(data, Mapping) else None, where
+
+
+def _encoded(values: Mapping[str, object]) -> bytes:
+    return json.dumps(values, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
