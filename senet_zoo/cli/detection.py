@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import print_json, print_table
@@ -45,10 +44,10 @@ def chosen_task(task: str | None, model: str | None, weights: str | None, data: 
         return saved
     if task is not None:
         return task
-    if data is not None and Path(data).expanduser().is_dir():
+    if data is not None:
         from senet_zoo.detection.coco import holds_annotations
 
-        if holds_annotations(Path(data).expanduser()):
+        if holds_annotations(data):
             print(f"{visible(data)} is in COCO's format: --task detection is meant", file=sys.stderr)
             return TASKS[1]
     return TASKS[0]

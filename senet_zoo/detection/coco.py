@@ -24,8 +24,8 @@ from torch.utils.data import Dataset, Sampler
 from senet_zoo.data.drawing import Corners
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import split_of
-from senet_zoo.errors import DataError, PictureError
-from senet_zoo.support.files import open_regular
+from senet_zoo.errors import DataError, PictureError, UsageError
+from senet_zoo.support.files import expanded, is_folder, open_regular
 from senet_zoo.training.batches import Key, Share, Unreadable, read_near
 from senet_zoo.training.randomness import generator_of, order_of_epoch
 
@@ -112,8 +112,14 @@ def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:
     )
 
 
-def holds_annotations(root: Path) -> bool:
-    """Whether a folder is laid out as COCO's, whatever its annotations are worth."""
+def holds_annotations(folder: str) -> bool:
+    """Whether there is a folder laid out as COCO's, whatever its annotations are worth."""
+    try:
+        root = expanded(folder)
+    except UsageError:
+        return False
+    if not is_folder(root):
+        return False
     for split in SPLITS_FOR:
         try:
             find_annotations(root, split)

@@ -23,7 +23,7 @@ from senet_zoo.detection.coco import (
     read_coco,
 )
 from senet_zoo.detection.config import DETECTION, DetectionConfig, DetectionRecipe
-from senet_zoo.detection.design import DetectorConfig, Measurement
+from senet_zoo.detection.design import DetectorConfig, Kind, Measurement
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.figures import LossRow, draw_predictions, plot_run
 from senet_zoo.detection.folders import from_pretrained, save_pretrained
@@ -291,6 +291,8 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
         TrainingError: the run cannot go on; the last good checkpoint is named.
         WeightsError: the weights to start from could not be had.
     """
+    if config.kind is Kind.MASK_RCNN:
+        raise UsageError("masks are not read, so that Mask R-CNN cannot be trained by a run: choose another detector")
     check_machine(config)
     check_metrics()
     refuse_finished(config)

@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_detector_says_so(shapes: Path, tmp_path: Path) -> N
         ({"backbone": "resnet18", "se": None}, WeightsMismatch, r"\d+ differ, such as backbone"),
         ({"se": None}, ManifestError, "se must be an object, for se_resnet18"),
         ({"classes": []}, ManifestError, "classes must be a list of names"),
-        ({"detector": "yolo"}, ManifestError, "must be one of faster_rcnn, retinanet"),
+        ({"detector": "yolo"}, ManifestError, "must be one of faster_rcnn, mask_rcnn, retinanet"),
         ({"design": {**good["design"], "anchors": [1]}}, ManifestError, "anchors must be a list of 5 numbers"),
         ({"design": {**good["design"], "side": 4}}, ManifestError, "side must be at least 32"),
     ):
