@@ -24,7 +24,7 @@ from torch.utils.data import Dataset, Sampler
 from senet_zoo.data.drawing import Corners
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import split_of
-from senet_zoo.errors import DataError, PictureError, UsageError
+from senet_zoo.errors import DataError, PictureError, UsageError, WeightsUnavailable
 from senet_zoo.support.files import expanded, is_folder, open_regular
 from senet_zoo.training.batches import Key, Share, Unreadable, read_near
 from senet_zoo.training.randomness import generator_of, order_of_epoch
@@ -116,9 +116,9 @@ def holds_annotations(folder: str) -> bool:
     """Whether there is a folder laid out as COCO's, whatever its annotations are worth."""
     try:
         root = expanded(folder)
-    except UsageError:
-        return False
-    if not is_folder(root):
+        if not is_folder(root):
+            return False
+    except (UsageError, WeightsUnavailable):  # a name that no folder can have
         return False
     for split in SPLITS_FOR:
         try:
