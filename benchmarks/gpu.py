@@ -61,9 +61,9 @@ def inference(args: argparse.Namespace, x: Tensor) -> Candidates:
     def eager(model: nn.Module, layout: torch.memory_format = torch.channels_last) -> Work:
         return partial(model.eval().to(x.device, x.dtype, memory_format=layout), x)
 
-    def optimised(name: str, compiled: bool = False) -> Work:
+    def optimised(name: str, **options: bool) -> Work:
         sizes, batch = (args.size, args.size * 3 // 4 | 1), x.shape[0]
-        fast = senet_zoo.optimize(ours(name), dtype=x.dtype, compile=compiled, sizes=sizes, batch=batch, rounds=0)
+        fast = senet_zoo.optimize(ours(name), dtype=x.dtype, sizes=sizes, batch=batch, rounds=0, **options)
         return partial(fast, x)
 
     def compiled(model: nn.Module) -> Work:
@@ -84,10 +84,12 @@ def inference(args: argparse.Namespace, x: Tensor) -> Candidates:
     for word, name in names.items():
         yield f"zoo{word}", lambda name=name: eager(ours(name))
         yield f"optimize{word}", lambda name=name: optimised(name)
+        if x.is_cuda:
+            yield f"optimize kernels{word}", lambda name=name: optimised(name, kernels=True)
     if not args.compile:
         return
     for word, name in names.items():
-        yield f"optimize compiled{word}", lambda name=name: optimised(name, compiled=True)
+        yield f"optimize compiled{word}", lambda name=name: optimised(name, compile=True)
     if args.peer:
         yield "timm compiled", lambda: compiled(peer())
     if args.peer and find_spec("torch_tensorrt"):

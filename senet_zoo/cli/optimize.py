@@ -24,7 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)
     parser.add_argument("--compile", action="store_true", help="with torch.compile: a minute or more")
     parser.add_argument("--bf16", action="store_true", help="in bfloat16")
-    parser.add_argument("--backend", choices=("torch", "auto"), default="torch", help="auto: the fastest one")
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "compiled", "onnxruntime", "openvino", "auto"),
+        default="torch",
+        help="what runs it; auto: the fastest of them. Default: torch",
+    )
+    parser.add_argument("--kernels", action="store_true", help="on CUDA, with Triton kernels of the zoo")
     parser.add_argument(
         "--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the model's own"
     )
@@ -51,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=torch.bfloat16 if arguments.bf16 else None,
         compile=arguments.compile,
         backend=arguments.backend,
+        kernels=arguments.kernels,
         sizes=(size, size * 3 // 4 | 1),
         batch=arguments.batch,
         rounds=arguments.rounds,
@@ -62,5 +69,5 @@ def run(arguments: argparse.Namespace) -> int:
     of = "" if tagged or weights else " with random weights, which do not change the speed"
     print(f"{name}{of}: {fast.report}")
     print("\n" + format_machine(machine))
-    print("In a program: senet_zoo.inference.keep_freed_memory(); fast = senet_zoo.optimize(model)")
+    print(f"In a program: senet_zoo.inference.keep_freed_memory(); fast = {fast.report.call}")
     return 0

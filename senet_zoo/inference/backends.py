@@ -18,7 +18,7 @@ from math import isfinite
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy
 import torch
@@ -160,11 +160,17 @@ class CudaGraphs:
         return _Recording(graph, own, y)
 
 
-def in_torch(network: fx.GraphModule, x: Tensor) -> Built:
-    """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once."""
+def in_torch(network: fx.GraphModule, x: Tensor, *, kernels: bool = False) -> Built:
+    """PyTorch's operations, called one by one; on CUDA a single picture is a graph of kernels, launched at once.
+
+    Args:
+        network: of `rewrite`; it is used up.
+        x: an example input.
+        kernels: whether Triton computes gates and ends of units on CUDA.
+    """
     if x.is_cuda:
         add_nan_guard(network)
-    lowering = lower(network, x)
+    lowering = lower(network, x, kernels=kernels)
     run = with_direct_access(lowering.network)
     if x.is_cuda:
         return Built(CudaGraphs(run) if x.shape[0] == 1 else run, str(lowering))
@@ -251,6 +257,11 @@ BACKENDS: Mapping[str, Callable[[fx.GraphModule, Tensor], Built]] = MappingProxy
     {TORCH: in_torch, COMPILED: compiled, ONNX_RUNTIME: onnx_runtime, OPENVINO: openvino}
 )
 """By name: builds what runs a network of `rewrite`, which is used up, from it and an example input."""
+Backend = Literal["torch", "compiled", "onnxruntime", "openvino", "auto"]
+SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {"torch": TORCH, "compiled": COMPILED, "onnxruntime": ONNX_RUNTIME, "openvino": OPENVINO}
+)
+"""The names of `BACKENDS` as `senet_zoo.optimize` takes them; ``auto`` is none of them."""
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The machine's half of `senet_zoo.optimize`: a rewritten network for the PyTorch of this machine.
 
 Operations overwrite maps that nothing reads again; on a CPU convolutions are oneDNN's own, and on CUDA gates and ends
-of units are Triton kernels. The result neither trains nor exports.
+of units are Triton kernels where that is asked for. The result neither trains nor exports.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Lowering:
         activations: convolutions that compute the activation behind them as well.
         sums: convolutions that add their result to another map in its memory.
         in_place: other operations that overwrite their input.
-        kernels: what Triton runs; None on a CPU.
+        kernels: what Triton runs; None where it is not asked.
     """
 
     network: fx.GraphModule
@@ -43,7 +43,7 @@ class Lowering:
 
 
 @torch.no_grad()
-def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -> Lowering:
+def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False, kernels: bool = False) -> Lowering:
     """Lower a network of `rewrite`, which is used up.
 
     Args:
@@ -51,11 +51,12 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -
         example: an input of the most important size and batch; weights of convolutions are laid out for it.
         compiled: whether torch.compile goes on from here: sums are left to it, because it cannot trace convolutions
             that overwrite a map.
+        kernels: whether Triton computes gates and ends of units, on CUDA.
     """
     channels_last(network)
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
-    kernels = _kernels(network, example) if example.device.type in cuda.DEVICES else None
+    triton = _kernels(network, example) if kernels and example.device.type in cuda.DEVICES else None
     unit_ends = fuse_unit_ends(network)
     activations, sums = onednn.fuse_convolutions(network, sums=not compiled) if packed else (0, 0)
     in_place = work_in_place(network)
@@ -65,7 +66,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False) -
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
-    return Lowering(network, unit_ends, activations, sums, in_place, kernels)
+    return Lowering(network, unit_ends, activations, sums, in_place, triton)
 
 
 def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:

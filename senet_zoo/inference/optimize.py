@@ -3,16 +3,26 @@
 import copy
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor, fx, nn
 
 from senet_zoo.errors import OptimizationError, UsageError
-from senet_zoo.inference.backends import BACKENDS, COMPILED, TORCH, Built, Network, fastest_backend, measure
+from senet_zoo.inference.backends import (
+    BACKENDS,
+    SPELLINGS,
+    TORCH,
+    Backend,
+    Built,
+    Network,
+    fastest_backend,
+    in_torch,
+    measure,
+)
 from senet_zoo.inference.optimized_model import Gain, OptimizationReport, OptimizedModel
 from senet_zoo.inference.parity import BATCHES, ParityCheck, random_pictures, rounds_to_tf32
-from senet_zoo.inference.passes import onednn
+from senet_zoo.inference.passes import cuda, onednn
 from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.networks.specs import NetworkSpec
@@ -33,6 +43,7 @@ def check_options(
     device: torch.device,
     compiled: bool,
     backend: str,
+    kernels: bool,
     sizes: tuple[int, ...],
     batch: int,
     rounds: int,
@@ -46,10 +57,12 @@ def check_options(
         raise UsageError("float16 is slow and inexact on a CPU: use dtype=torch.bfloat16 or torch.float32")
     if dtype not in FLOATS:
         raise UsageError(f"dtype must be torch.float32, bfloat16, float64 or, on CUDA, float16; got {dtype}")
-    if backend not in ("torch", "auto"):
-        raise UsageError(f"backend must be 'torch' or 'auto', got {backend!r}")
-    if backend == "auto" and compiled:
-        raise UsageError("backend='auto' measures the compiled network itself: leave compile out")
+    if backend not in get_args(Backend):
+        raise UsageError(f"backend must be one of {', '.join(map(repr, get_args(Backend)))}, got {backend!r}")
+    if compiled and backend not in ("torch", "compiled"):
+        raise UsageError(f"compile=True is backend='compiled', and backend={backend!r} is another one: leave one out")
+    if kernels and (device.type not in cuda.DEVICES or compiled or backend != "torch"):
+        raise UsageError("kernels=True is for CUDA with backend='torch': leave it out")
     if len(set(sizes)) < 2 or any(type(size) is not int or size < 1 for size in sizes):
         raise UsageError(f"sizes must be at least two different sides in pixels, got {sizes}")
     for name, value, least in (("batch", batch, 1), ("rounds", rounds, 0)):
@@ -111,7 +124,8 @@ def optimize(
     *,
     dtype: torch.dtype | None = None,
     compile: bool = False,  # noqa: A002
-    backend: Literal["torch", "auto"] = "torch",
+    backend: Backend = "torch",
+    kernels: bool = False,
     sizes: Sequence[int] | None = None,
     batch: int = 1,
     rounds: int = 15,
@@ -121,9 +135,8 @@ def optimize(
     Batch norms become part of the convolutions before them, and gates are computed before the convolution whose map
     they scale, from a quarter of the channels in a bottleneck: `senet_zoo.inference.rewriting`. Maps are then laid out
     with channels last and overwritten where nothing reads them again; on a CPU convolutions take in the activation or
-    the sum behind them, and on CUDA Triton kernels compute gates and ends of units: `senet_zoo.inference.lowering`. It
-    works on networks of the zoo, of timm and of torchvision; parts that cannot be traced run as they are, and the
-    report names them.
+    the sum behind them: `senet_zoo.inference.lowering`. It works on networks of the zoo, of timm and of torchvision;
+    parts that cannot be traced run as they are, and the report names them.
 
     For batches on a CPU under Linux call `senet_zoo.inference.keep_freed_memory` once at the start of the program: the
     process then uses the memory of freed maps again instead of asking the system for cleared pages. ``senet-zoo`` and
@@ -137,8 +150,12 @@ def optimize(
         compile: whether ``torch.compile`` makes one program of it, with the weights as constants. That takes a minute
             at first and at every new shape of the input, of which PyTorch keeps eight; it warns that more run
             uncompiled.
-        backend: ``torch``, or ``auto`` for the fastest on this machine, which is measured once and kept in a file
-            below ``SENET_ZOO_CACHE``.
+        backend: what runs it: ``torch``, ``compiled`` (the same as ``compile=True``), ``onnxruntime``, ``openvino``, or
+            ``auto`` for the fastest of these on this machine, which is measured once and kept in a file below
+            ``SENET_ZOO_CACHE``. ``report.call`` is the call that repeats what was chosen.
+        kernels: on CUDA, whether Triton kernels compute gates and ends of units in place of PyTorch's operations. They
+            agree with float64 in Triton's interpreter; no figure of theirs from a GPU is published, so that they are
+            not the default.
         sizes: sides in pixels that it is checked at; it is made and measured for the first one. Default: the network's
             own size, or 224, and an odd size three quarters as large.
         batch: pictures at once that it is made and measured for; every other number works as well.
@@ -164,7 +181,7 @@ def optimize(
     like = next(model.parameters())
     device, dtype = like.device, like.dtype if dtype is None else dtype
     sizes = default_sizes(model) if sizes is None else tuple(sizes)
-    check_options(dtype, device, compile, backend, sizes, batch, rounds)
+    check_options(dtype, device, compile, backend, kernels, sizes, batch, rounds)
     rewriting = rewrite(model)
     in_channels = in_channels_of(rewriting.network)
     network = _converted(rewriting.network, dtype)
@@ -177,8 +194,9 @@ def optimize(
 
     @cache  # choosing the fastest backend builds it already
     def build(name: str) -> tuple[OptimizedModel, Built]:
+        make = partial(in_torch, kernels=True) if kernels else BACKENDS[name]
         try:
-            built = BACKENDS[name](copy.deepcopy(network), example.to(dtype))
+            built = make(copy.deepcopy(network), example.to(dtype))
         except Exception as error:
             raise OptimizationError(f"{name} does not run this network on this machine: {error}") from error
         return wrap(built.run), built
@@ -187,7 +205,7 @@ def optimize(
         return build(name)[0]
 
     notes = _notes(dtype, device)
-    name = COMPILED if compile else TORCH
+    name = SPELLINGS["compiled" if compile else backend] if backend != "auto" else TORCH
     if backend == "auto":
         candidates = {name: partial(network_of, name) for name in BACKENDS}
         name, reasons = fastest_backend(network, example.to(dtype), candidates)
@@ -202,6 +220,7 @@ def optimize(
     fast.report = OptimizationReport(
         network=type(model).__name__,
         backend=name,
+        call=_call(like.dtype, dtype, name, kernels, sizes[0], batch),
         dtype=str(dtype).removeprefix("torch."),
         folded=rewriting.folded,
         norms=rewriting.norms,
@@ -216,6 +235,19 @@ def optimize(
         notes=tuple(notes),
     )
     return fast
+
+
+def _call(given: torch.dtype, dtype: torch.dtype, name: str, kernels: bool, size: int, batch: int) -> str:
+    spelling = next(word for word, backend in SPELLINGS.items() if backend == name)
+    options = {
+        "dtype": dtype if dtype is not given else None,
+        "backend": repr(spelling) if name != TORCH else None,
+        "kernels": kernels or None,
+        "sizes": (size, size * 3 // 4 | 1),
+        "batch": batch if batch > 1 else None,
+    }
+    words = [f"{option}={value}" for option, value in options.items() if value is not None]
+    return f"senet_zoo.optimize({', '.join(['model', *words])})"
 
 
 def _gain(model: nn.Module, fast: OptimizedModel, x: Tensor, rounds: int) -> Gain:

@@ -22,7 +22,8 @@ class Gain:
         median: of the ratios of all rounds.
         lower: their first quartile.
         upper: their third quartile.
-        rounds: number of rounds.
+        rounds: number of rounds that count.
+        disturbed: rounds in which other processes worked; they count only where too few others remain.
         batch: pictures at once.
         size: side of the pictures in pixels.
         milliseconds: median time of the optimised network.
@@ -32,6 +33,7 @@ class Gain:
     lower: float
     upper: float
     rounds: int
+    disturbed: int
     batch: int
     size: int
     milliseconds: float
@@ -40,12 +42,15 @@ class Gain:
     def of(cls, rounds: Rounds, original: str, optimised: str, x: Tensor) -> "Gain":
         """The gain of one candidate over another on pictures (N, C, H, W)."""
         ratio, milliseconds = rounds.ratio(original, optimised), 1000 * median(rounds.seconds[optimised])
-        return cls(ratio.median, ratio.lower, ratio.upper, len(rounds), x.shape[0], x.shape[-1], milliseconds)
+        return cls(
+            ratio.median, ratio.lower, ratio.upper, len(rounds), rounds.disturbed, x.shape[0], x.shape[-1], milliseconds
+        )
 
     def __str__(self) -> str:
+        busy = f" ({self.disturbed} disturbed by other processes)" if self.disturbed else ""
         return (
             f"{self.median:.2f}x ({self.lower:.2f} to {self.upper:.2f}) at batch {self.batch}, "
-            f"{self.size}x{self.size} pixels, {self.rounds} rounds in turns: {self.milliseconds:.2f} ms"
+            f"{self.size}x{self.size} pixels, {self.rounds} rounds in turns{busy}: {self.milliseconds:.2f} ms"
         )
 
 
@@ -56,6 +61,7 @@ class OptimizationReport:
     Args:
         network: class of the original.
         backend: what runs it, such as ``torch`` or ``torch, compiled``.
+        call: of `senet_zoo.optimize` that chooses the same again, for the size in front and with the same arithmetic.
         dtype: of its arithmetic; gates compute in float32 or wider.
         folded: number of batch norms that became part of a convolution.
         norms: number of batch norms that stay, because they follow no convolution of their own.
@@ -72,6 +78,7 @@ class OptimizationReport:
 
     network: str
     backend: str
+    call: str
     dtype: str
     folded: int
     norms: int

@@ -109,6 +109,8 @@ def test_a_size_that_the_network_does_not_take() -> None:
         {"dtype": torch.int8},
         {"backend": "tensorrt"},
         {"backend": "auto", "compile": True},
+        {"backend": "openvino", "compile": True},
+        {"kernels": True},
         {"sizes": (16,)},
         {"sizes": (16, 0)},
         {"batch": 0},
@@ -256,7 +258,7 @@ def test_command_prints_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["optimize", "--model", "se_resnet20", "--size", "16", "--rounds", "3"]) == 0
     out = capsys.readouterr().out
     assert "19 folded" in out or "21 folded" in out
-    assert "senet_zoo.optimize(model)" in out
+    assert "senet_zoo.optimize(model, sizes=(16, 13))" in out
 
 
 def test_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,17 @@ def test_a_runtime_gives_the_same_logits_at_any_batch_and_size(
     assert fast(x).isnan().all(1).tolist() == [False, True, True, False, model(x)[4].isnan().all()]
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
+def test_a_backend_is_chosen_by_its_name_and_the_report_has_the_call_that_repeats_it(
+    backend: str, model: torch.nn.Module
+) -> None:
+    first = senet_zoo.optimize(model, backend=backend, sizes=SIZES, batch=2, rounds=0).report
+    names = {"senet_zoo": senet_zoo, "torch": torch, "model": model}
+    again = eval(first.call.removesuffix(")") + ", rounds=0)", names).report
+    assert (again.backend, again.call, again.fused) == (first.backend, first.call, first.fused)
+    assert again.backend == backends.SPELLINGS[backend]
+
+
 def test_a_missing_runtime_is_a_note(model: torch.nn.Module, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, tmp_path, TORCH, ONNX_RUNTIME, OPENVINO)
     real = importlib.import_module
