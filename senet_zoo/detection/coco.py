@@ -1,4 +1,4 @@
-"""Pictures with boxes from a folder in COCO's format: what of it can be used, what cannot, and both as tensors.
+"""Pictures with boxes from a folder in COCO's format: what of it can be used, and what cannot.
 
 Three layouts are known, and found by themselves; SPLIT is train or val by any of their usual names, or test where there
 is no val:
@@ -12,26 +12,26 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeGuard
 
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
-
 from senet_zoo.data.drawing import Corners
-from senet_zoo.data.pictures import read_picture
 from senet_zoo.data.splits import split_of
-from senet_zoo.errors import DataError, PictureError, UsageError, WeightsUnavailable
+from senet_zoo.errors import DataError, UsageError, WeightsUnavailable
 from senet_zoo.support.files import expanded, is_folder, open_regular
-from senet_zoo.training.batches import Key, Share, Unreadable, read_near
-from senet_zoo.training.randomness import generator_of, order_of_epoch
 
 Split = Literal["train", "val"]
 SPLITS_FOR: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "test")}  # the first that is there
 ANNOTATIONS = ("annotations.json", "_annotations.coco.json")  # names of an annotations file beside its pictures
+LEAST_SIDE = 0.1  # pixels of a box; in float32 and on a resized picture a thinner one may have no side at all
+# Layouts of other tools, by a file that tells them.
+OTHER_LAYOUTS: Mapping[str, str] = {
+    "data.yaml": ". It looks like YOLO's; its tools, or Roboflow, export COCO's format, too",
+    "**/labels/*.txt": ". It looks like YOLO's; its tools, or Roboflow, export COCO's format, too",
+    "Annotations/*.xml": ". It looks like Pascal VOC's boxes; convert them to COCO's format first",
+}
 MOST_PIXELS = 10**6  # of a picture's side; JPEG has 65,535
 
 
@@ -47,6 +47,7 @@ class Boxed:
         labels: of each box, from 1: the number of its class; 0 is a detector's background.
         areas: of each thing in square pixels, which tells COCO's small from its large.
         crowds: whether a box holds many things, which counts neither as found nor as missed.
+        outlines: of each thing, as COCO writes its mask: polygons or run lengths; empty where masks were not asked for.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Boxed:
     labels: tuple[int, ...]
     areas: tuple[float, ...]
     crowds: tuple[bool, ...]
+    outlines: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,10 @@ def find_annotations(root: Path, split: Split) -> tuple[Path, Path]:
             raise DataError(f"{base} must have one file of annotations for {part}, and has {names}")
         if found:
             return found[0]
+    other = next((words for name, words in OTHER_LAYOUTS.items() if any(root.glob(name))), "")
     raise DataError(
         f"a COCO folder must have annotations/instances_{split}*.json with pictures in {split}*/, or "
-        f"{split}/{ANNOTATIONS[0]} or {split}/{ANNOTATIONS[1]} beside the pictures; {root} has none of them"
+        f"{split}/{ANNOTATIONS[0]} or {split}/{ANNOTATIONS[1]} beside the pictures; {root} has none of them{other}"
     )
 
 
@@ -129,12 +132,17 @@ def holds_annotations(folder: str) -> bool:
     return False
 
 
-def read_coco(folder: str | Path, split: Split) -> CocoData:
+def read_coco(folder: str | Path, split: Split, *, masks: bool = False) -> CocoData:
     """A split of a COCO folder, with everything checked that can be checked without opening pictures.
 
     A picture whose file is not there is left out, and so is a box that is malformed, lies outside its picture, has no
     area once it is cut at its picture's edge, or names a category or a picture that the file does not have; each is
     counted under its reason in ``skipped``.
+
+    Args:
+        folder: that holds the layout.
+        split: which part.
+        masks: read the masks of things, too; a box without one is left out then.
 
     Raises:
         DataError: no annotations of that split, or two; a file that is not COCO's format; no category, no picture or
@@ -147,7 +155,7 @@ def read_coco(folder: str | Path, split: Split) -> CocoData:
             data = json.loads(file.read())
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} must be a JSON file in COCO's format, and cannot be read: {error}") from error
-    return _Reader(path, pictures).read(data)
+    return _Reader(path, pictures, masks).read(data)
 
 
 def check_classes(data: CocoData, classes: tuple[str, ...]) -> None:
@@ -166,8 +174,8 @@ def check_classes(data: CocoData, classes: tuple[str, ...]) -> None:
 class _Reader:
     """One annotations file; it counts what it leaves out."""
 
-    def __init__(self, path: Path, pictures: Path) -> None:
-        self.path, self.pictures = path, pictures
+    def __init__(self, path: Path, pictures: Path, masks: bool) -> None:
+        self.path, self.pictures, self.masks = path, pictures, masks
         self.skipped: Counter[str] = Counter()
         self.ids: set[int | str] = set()  # of the pictures so far
 
@@ -241,15 +249,16 @@ class _Reader:
             path,
             width,
             height,
-            boxes=tuple(box for box, _, _, _ in things),
-            labels=tuple(label for _, label, _, _ in things),
-            areas=tuple(area for _, _, area, _ in things),
-            crowds=tuple(crowd for _, _, _, crowd in things),
+            boxes=tuple(thing[0] for thing in things),
+            labels=tuple(thing[1] for thing in things),
+            areas=tuple(thing[2] for thing in things),
+            crowds=tuple(thing[3] for thing in things),
+            outlines=tuple(thing[4] for thing in things) if self.masks else (),
         )
 
     def _thing(
         self, entry: dict[str, Any], width: int, height: int, numbers: dict[int, int]
-    ) -> tuple[Corners, int, float, bool] | None:
+    ) -> tuple[Corners, int, float, bool, object] | None:
         category, box = entry.get("category_id"), entry.get("bbox")
         if type(category) is not int or category not in numbers:
             self._count("boxes of an unknown category")
@@ -265,11 +274,18 @@ class _Reader:
         if cut[0] >= cut[2] or cut[1] >= cut[3]:
             self._count("boxes outside their picture")
             return None
+        if min(cut[2] - cut[0], cut[3] - cut[1]) < LEAST_SIDE:
+            self._count(f"boxes thinner than {LEAST_SIDE} pixels")
+            return None
         if cut != (x, y, x + w, y + h):
             self._count("boxes cut at their picture's edge")
+        outline = entry.get("segmentation")
+        if self.masks and not _is_outline(outline, width, height):
+            self._count("boxes without a mask")
+            return None
         area = entry.get("area")
         known = float(area) if _is_number(area) and area > 0 else (cut[2] - cut[0]) * (cut[3] - cut[1])
-        return cut, numbers[category], known, entry.get("iscrowd") == 1
+        return cut, numbers[category], known, entry.get("iscrowd") == 1, outline
 
     def _count(self, reason: str, number: int = 1) -> None:
         if number:
@@ -288,6 +304,21 @@ def _is_number(value: object) -> TypeGuard[float]:
         return False
 
 
+def _is_outline(value: object, width: int, height: int) -> bool:
+    """Whether COCO's code reads it: polygons of at least three points, or run lengths of the picture's size."""
+    if isinstance(value, list):
+        return bool(value) and all(
+            isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0 and all(map(_is_number, ring))
+            for ring in value
+        )
+    if not isinstance(value, dict) or value.get("size") != [height, width]:
+        return False
+    counts = value.get("counts")
+    if isinstance(counts, list):
+        return all(type(run) is int and run >= 0 for run in counts) and sum(counts) == width * height
+    return isinstance(counts, str) and bool(counts)
+
+
 def _is_side(value: object) -> TypeGuard[int]:
     return type(value) is int and 1 <= value <= MOST_PIXELS
 
@@ -303,115 +334,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file can have, or a folder that this user may not enter
         return False
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture.
-
-    Args:
-        index: of the picture.
-        image: (3, H, W), pixels in [0, 1].
-        target: as torchvision's detectors take it: boxes (n, 4) as left, top, right, bottom, and labels (n,); besides,
-            area (n,) and iscrowd (n,).
-        unreadable: indices of pictures that this one stands for, and why each.
-    """
-
-    index: int
-    image: Tensor
-    target: dict[str, Tensor]
-    unreadable: Unreadable = ()
-
-
-def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
-    """A picture with its boxes; only with ``crowds`` those that hold many things.
-
-    Raises:
-        PictureError: the file is no readable picture, or not of the size that its boxes are counted in.
-    """
-    from torchvision.transforms.v2 import functional as F
-
-    image = F.pil_to_tensor(read_picture(picture.path)).float() / 255.0
-    if image.shape[1:] != (picture.height, picture.width):
-        raise PictureError(
-            f"{picture.path}: a picture must be of the size that its boxes are counted in, {picture.width} x "
-            f"{picture.height} pixels, and this one is {image.shape[2]} x {image.shape[1]}"
-        )
-    kept = [number for number, crowd in enumerate(picture.crowds) if crowds or not crowd]
-    target = {
-        "boxes": torch.tensor([picture.boxes[number] for number in kept], dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.tensor([picture.labels[number] for number in kept], dtype=torch.int64),
-        "area": torch.tensor([picture.areas[number] for number in kept], dtype=torch.float32),
-        "iscrowd": torch.tensor([picture.crowds[number] for number in kept], dtype=torch.int64),
-    }
-    return Sample(index, image, target)
-
-
-class CocoTrainingPictures(Dataset[Sample | DataError]):
-    """Pictures by epoch and index, mirrored or not: the same bits whenever and wherever they are asked for."""
-
-    def __init__(self, pictures: tuple[Boxed, ...], flip: float, seed: int) -> None:
-        self.pictures, self.flip, self.seed = pictures, flip, seed
-
-    def __getitem__(self, key: Key) -> Sample | DataError:
-        """The picture, or the next readable one, and those that it stands for."""
-        epoch, index = key
-        try:
-            sample, index, unreadable = read_near(self._load, index, len(self.pictures))
-        except DataError as error:
-            return error
-        if float(torch.rand((), generator=generator_of(self.seed, "flip", epoch, index))) < self.flip:
-            sample = mirrored(sample)
-        return Sample(index, sample.image, sample.target, unreadable)
-
-    def _load(self, index: int) -> Sample:
-        return load(self.pictures[index], index, crowds=False)
-
-
-def mirrored(sample: Sample) -> Sample:
-    """Left and right exchanged."""
-    boxes = sample.target["boxes"].clone()
-    boxes[:, [0, 2]] = sample.image.shape[2] - boxes[:, [2, 0]]
-    return Sample(sample.index, sample.image.flip(2), {**sample.target, "boxes": boxes}, sample.unreadable)
-
-
-@dataclass(frozen=True)
-class UnreadPicture:
-    """A picture that could not be read, and why."""
-
-    index: int
-    reason: str
-
-
-class CocoValidationPictures(Dataset[Sample | UnreadPicture]):
-    """Pictures as they are, by index."""
-
-    def __init__(self, pictures: tuple[Boxed, ...]) -> None:
-        self.pictures = pictures
-
-    def __getitem__(self, index: int) -> Sample | UnreadPicture:
-        """The picture and its boxes."""
-        try:
-            return load(self.pictures[index], index, crowds=True)
-        except PictureError as error:
-            return UnreadPicture(index, str(error))
-
-
-class ContinuousSampler(Sampler[list[Key]]):
-    """The pictures of one process from a step to the end of the run; epochs follow one another without a gap."""
-
-    def __init__(self, pictures: int, batch: int, steps: int, seed: int, share: Share, start: int) -> None:
-        self.pictures, self.batch, self.steps, self.seed = pictures, batch, steps, seed
-        self.share, self.start = share, start
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        """The keys of each step."""
-        known, order = -1, torch.empty(0, dtype=torch.int64)
-        for step in range(self.start, self.steps):
-            keys = []
-            for shown in range(step * self.batch + self.share.rank, (step + 1) * self.batch, self.share.ranks):
-                epoch = shown // self.pictures
-                if epoch != known:
-                    known, order = epoch, order_of_epoch(self.pictures, self.seed, epoch)
-                keys.append((epoch, int(order[shown % self.pictures])))
-            yield keys

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.detection.coco import CocoData, CocoValidationPictures, Sample, UnreadPicture
+from senet_zoo.detection.coco import CocoData
+from senet_zoo.detection.pictures import CocoValidationPictures, Sample, UnreadPicture
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.support.files import atomic_file
 from senet_zoo.training.batches import Share, batches_by_key
@@ -114,7 +115,9 @@ def detect(
         if readable:
             predicted = model([sample.image.to(device) for sample in readable])
             for sample, each in zip(readable, predicted, strict=True):
-                yield Detections(sample.index, {name: value.cpu() for name, value in each.items()}, sample.target)
+                # Boxes are scored; masks of a whole data set would not fit into memory.
+                boxes = {name: value.cpu() for name, value in each.items() if name != "masks"}
+                yield Detections(sample.index, boxes, sample.target)
         if progress is not None:
             progress(len(samples))
 

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from senet_zoo.data.picture_paths import decoded
 from senet_zoo.detection.coco import (
     CocoData,
-    CocoTrainingPictures,
-    ContinuousSampler,
-    Sample,
     check_classes,
     describe_skipped,
     digest_of,
@@ -28,6 +25,7 @@ from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.figures import LossRow, draw_predictions, plot_run
 from senet_zoo.detection.folders import from_pretrained, save_pretrained
 from senet_zoo.detection.models import build
+from senet_zoo.detection.pictures import CocoTrainingPictures, ContinuousSampler, Sample
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import folder_lock
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
 
 # Layers of torchvision's detectors whose outputs are counted by classes.
 CLASS_LAYERS = re.compile(r"(box_predictor|mask_predictor\.mask_fcn_logits|classification_head\.cls_logits)\b")
+LEARNT = ("boxes", "labels", "masks")  # what of a picture's target goes to a detector
 STRETCHES = 100  # points of a loss curve
 
 
@@ -221,7 +220,9 @@ class Detection(Task[list[Sample], DetectionResult]):
         device = self.accelerator.device
         torch.manual_seed(seed_of(self.config.seed, "step", step, self.share.rank))
         images = [sample.image.to(device, non_blocking=True) for sample in batch]
-        targets = [{name: sample.target[name].to(device) for name in ("boxes", "labels")} for sample in batch]
+        targets = [
+            {name: value.to(device) for name, value in sample.target.items() if name in LEARNT} for sample in batch
+        ]
         loss = torch.stack(list(model(images, targets).values())).sum()
         return loss, torch.stack([loss.detach(), torch.ones_like(loss)])
 
@@ -291,15 +292,14 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
         TrainingError: the run cannot go on; the last good checkpoint is named.
         WeightsError: the weights to start from could not be had.
     """
-    if config.kind is Kind.MASK_RCNN:
-        raise UsageError("masks are not read, so that Mask R-CNN cannot be trained by a run: choose another detector")
     check_machine(config)
     check_metrics()
     refuse_finished(config)
     refuse_foreign(config.folder)
     if config.license is not None:
         check_license(config.license)
-    train, val = read_coco(config.data, "train"), read_coco(config.data, "val")
+    train = read_coco(config.data, "train", masks=config.kind is Kind.MASK_RCNN)
+    val = read_coco(config.data, "val")
     check_classes(val, train.classes)
     with (
         launched(config) as accelerator,
@@ -320,6 +320,12 @@ def _with_boxes(train: CocoData, progress: Progress) -> CocoData:
     pictures = tuple(picture for picture in train.pictures if not all(picture.crowds))
     if not pictures:
         raise DataError("training needs boxes that are no crowds, and the pictures have none")
+    learnt = {
+        label for picture in pictures for label, crowd in zip(picture.labels, picture.crowds, strict=True) if not crowd
+    }
+    missing = [name for number, name in enumerate(train.classes, 1) if number not in learnt]
+    if missing:
+        progress.say(f"train: no box to learn of {', '.join(missing[:10])}{' and others' if missing[10:] else ''}")
     if left := len(train.pictures) - len(pictures):
         progress.say(f"train: {left} pictures without boxes are not trained on")
     return replace(train, pictures=pictures)

@@ -1,16 +1,23 @@
 """Folders in COCO's format: how they may be laid out, and what of a bad one is left out or refused."""
 
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
 
-from senet_zoo.detection import read_coco
-from senet_zoo.errors import DataError
+import senet_zoo
+from senet_zoo.detection import RECIPES, Design, DetectionConfig, Kind, fit_detector, read_coco
+from senet_zoo.detection.pictures import load, mask_of
+from senet_zoo.errors import DataError, PictureError
+from senet_zoo.prediction.coco_results import coco_results
 
 
 @pytest.fixture
@@ -203,3 +210,104 @@ def test_a_pipe_is_no_picture_and_no_file_of_annotations(folder: Path) -> None:
     os.mkfifo(folder / "annotations/instances_train.json")
     with pytest.raises(DataError, match="cannot be read"):
         read_coco(folder, "train")
+
+
+def test_slivers_of_boxes_are_left_out_and_counted(folder: Path) -> None:
+    def thin(data: dict[str, Any]) -> None:
+        data["annotations"][0]["bbox"] = [63.9999999, 10, 20, 20]
+        data["annotations"][1]["bbox"] = [5, 5, 20, 1e-6]
+
+    edit(folder, thin)
+    assert read_coco(folder, "train").skipped == {"boxes thinner than 0.1 pixels": 2}
+
+
+def test_two_pictures_of_one_id_are_counted(folder: Path) -> None:
+    edit(folder, lambda data: data["images"][1].update(id=data["images"][0]["id"]))
+    assert read_coco(folder, "train").skipped["pictures whose id another has"] == 1
+
+
+def test_a_picture_that_its_exif_turns_is_named_with_the_cause(folder: Path) -> None:
+    def wide(data: dict[str, Any]) -> None:
+        data["images"][0].update(width=80, height=64)
+
+    edit(folder, wide)
+    path = read_coco(folder, "train").pictures[0].path
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 64)).save(path, "JPEG", exif=exif)
+    with pytest.raises(PictureError, match="this one is 64 x 80; if its EXIF turns it, its boxes were counted before"):
+        load(read_coco(folder, "train").pictures[0], 0, crowds=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("data.yaml", "looks like YOLO's"), ("train/labels/1.txt", "YOLO's"), ("Annotations/1.xml", "Pascal VOC's boxes")],
+)
+def test_layouts_of_other_tools_are_named(file: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("x")
+    with pytest.raises(DataError, match=message):
+        read_coco(tmp_path, "train")
+
+
+def outlines(data: dict[str, Any]) -> None:
+    """A rectangle for each thing: as a polygon, run lengths as numbers, or packed."""
+    for number, each in enumerate(data["annotations"]):
+        x, y, w, h = each["bbox"]
+        each["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        if number % 3:
+            encoded = coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], 64, 64))
+            if number % 3 == 1:
+                each["segmentation"] = {"size": [64, 64], "counts": encoded["counts"].decode()}
+            else:
+                flat = mask_of(each["segmentation"], 64, 64).T.flatten().tolist()
+                runs = [len(list(run)) for _, run in itertools.groupby(flat)]
+                each["segmentation"] = {"size": [64, 64], "counts": ([] if flat[0] == 0 else [0]) + runs}
+
+
+def test_masks_of_every_form_cover_their_boxes(folder: Path) -> None:
+    edit(folder, outlines)
+    data = read_coco(folder, "train", masks=True)
+    assert data.skipped == {}
+    assert read_coco(folder, "train").pictures[0].outlines == ()
+    for number, picture in enumerate(data.pictures):
+        target = load(picture, number, crowds=False).target
+        assert target["masks"].shape == (len(picture.boxes), 64, 64)
+        for box, mask in zip(picture.boxes, target["masks"], strict=True):
+            left, top, right, bottom = map(int, box)
+            assert mask[top:bottom, left:right].float().mean() > 0.95
+            assert mask.sum() <= (right - left + 1) * (bottom - top + 1)
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        None,
+        [],
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, "x"]],
+        {"size": [9, 9], "counts": [81]},
+        {"size": [64, 64], "counts": [7]},
+    ],
+)
+def test_a_thing_without_a_mask_is_left_out_and_counted(outline: object, folder: Path) -> None:
+    edit(folder, outlines)
+    edit(folder, lambda data: data["annotations"][0].update(segmentation=outline))
+    assert read_coco(folder, "train", masks=True).skipped == {"boxes without a mask": 1}
+
+
+def test_mask_r_cnn_trains_is_read_back_and_its_masks_are_seen(folder: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        path = folder / f"annotations/instances_{split}.json"
+        data = json.loads(path.read_text())
+        outlines(data)
+        path.write_text(json.dumps(data))
+    design = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)
+    recipe = replace(RECIPES["small"].lasting(2), design=design, batch=2)
+    words = {"recipe": recipe, "workers": 0, "device": "cpu", "kind": Kind.MASK_RCNN}
+    fit_detector(DetectionConfig(folder, "se_resnet18", tmp_path / "run", **words))
+    (answer,) = senet_zoo.predict(folder / "val/00000.png", tmp_path / "run", threshold=0.05, top=3)
+    assert len(answer.boxes) > 0
+    assert all(box.mask.shape == (64, 64) for box in answer.boxes)
+    assert answer.drawn().size == (512, 512)
+    assert coco_results(answer, None)[0]["segmentation"]["size"] == [64, 64]

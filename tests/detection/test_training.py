@@ -23,7 +23,7 @@ from senet_zoo.detection import (
     read_coco,
     read_config,
 )
-from senet_zoo.detection.coco import load, mirrored
+from senet_zoo.detection.pictures import load, mirrored
 from senet_zoo.errors import DataError, ManifestError, TrainingError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.training.run import Run
 from senet_zoo.weights.save import save_pretrained as save_classifier
