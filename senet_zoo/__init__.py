@@ -49,6 +49,8 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.inference.export import export as export
     from senet_zoo.inference.optimize import optimize as optimize
     from senet_zoo.networks.dilation import dilate as dilate
+    from senet_zoo.networks.dimensions import DepthPadding as DepthPadding
+    from senet_zoo.networks.dimensions import Dimensions as Dimensions
     from senet_zoo.networks.fused.set_fused import Fusion as Fusion
     from senet_zoo.networks.fused.set_fused import fusion as fusion
     from senet_zoo.networks.fused.set_fused import set_fused as set_fused
@@ -83,6 +85,7 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.weights.config import FolderConfig as FolderConfig
     from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
     from senet_zoo.weights.create import create_model as create_model
+    from senet_zoo.weights.inflation import Inflation as Inflation
     from senet_zoo.weights.verify import Verification as Verification
     from senet_zoo.weights.verify import download as download
 
@@ -94,6 +97,7 @@ _HOMES = {
     "inference.export": "export",
     "inference.optimize": "optimize",
     "networks.dilation": "dilate",
+    "networks.dimensions": "DepthPadding Dimensions",
     "networks.fused.set_fused": "Fusion fusion set_fused",
     "networks.squeeze_excite": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
     "networks.insertion": "insert_se remove_se",
@@ -108,6 +112,7 @@ _HOMES = {
     "weights.config": "FolderConfig",
     "weights.convert": "load_checkpoint",
     "weights.create": "create_model",
+    "weights.inflation": "Inflation",
     "weights.verify": "Verification download",
 }
 _HOME_OF = {name: f"senet_zoo.{module}" for module, names in _HOMES.items() for name in names.split()}

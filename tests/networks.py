@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.networks.blocks.heads import ClassMapClassifier
 from senet_zoo.networks.blocks.residual import ResidualBlock
@@ -115,12 +117,12 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     """Fill a network with weights under which every layer matters, batch norms' statistics included."""
     generator = torch.Generator().manual_seed(seed)
     for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, _BatchNorm):
             part.weight.data.uniform_(0.5, 1.5, generator=generator)
             part.bias.data.normal_(0.0, 0.3, generator=generator)
             part.running_mean.normal_(0.0, 0.3, generator=generator)
             part.running_var.uniform_(0.5, 2.0, generator=generator)
-        elif isinstance(part, nn.Conv2d | nn.Linear | ClassMapClassifier):
+        elif isinstance(part, _ConvNd | nn.Linear | ClassMapClassifier):
             fan_in = part.weight[0].numel()
             part.weight.data.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
             if part.bias is not None:
@@ -134,7 +136,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 def settle(model: nn.Module, x: torch.Tensor) -> None:
     """Give every batch norm the statistics of its own input, so that a deep random network keeps its scale."""
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = [part for part in model.modules() if isinstance(part, _BatchNorm)]
     for norm in norms:
         norm.momentum = None
         norm.reset_running_stats()
@@ -151,7 +153,7 @@ def settle(model: nn.Module, x: torch.Tensor) -> None:
 
 def open_relus(model: nn.Module) -> None:
     """Let most ReLUs pass: a deep chain of batch norms without shortcuts amplifies rounding where they cut."""
-    for norm in [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]:
+    for norm in [part for part in model.modules() if isinstance(part, _BatchNorm)]:
         norm.bias += 1.0
 
 

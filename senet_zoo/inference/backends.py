@@ -97,7 +97,9 @@ def add_nan_guard(network: fx.GraphModule) -> None:
 
 
 def _guarded(y: Tensor, x: Tensor) -> Tensor:
-    zero = (x * 0).sum((1, 2, 3)).to(y.dtype)  # (N,), NaN for broken pictures; a sum of large numbers would overflow
+    zero = (
+        (x * 0).sum(tuple(range(1, x.ndim))).to(y.dtype)
+    )  # (N,), NaN for broken pictures; a sum of large numbers would overflow
     return y + zero.view(-1, *[1] * (y.ndim - 1))
 
 

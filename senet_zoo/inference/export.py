@@ -25,6 +25,7 @@ from senet_zoo.inference.int8 import Int8, agreement, need_torchao, quantise, qu
 from senet_zoo.inference.optimize import check_supported, default_sizes
 from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures
+from senet_zoo.inference.passes.graph import dimensions_of
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
@@ -97,6 +98,8 @@ def prepared(model: nn.Module, preprocessing: Preprocessing | None, size: int | 
     """
     if size is not None and size not in SIDES:
         raise UsageError(f"size must be a whole number of pixels from {SIDES[0]} to {SIDES[-1]}, got {size}")
+    if dimensions_of(model) != 2:
+        return preprocessing
     if preprocessing is None:
         record = _record(model)
         preprocessing = record.preprocessing if record else None
@@ -221,7 +224,10 @@ def export(
     side = size or (preprocessing.size if preprocessing else default_sizes(model)[0])
     rewriting = rewrite(model)
     in_channels = in_channels_of(rewriting.network)
-    inputs = [random_pictures(batch, in_channels, side, torch.zeros(1)) for batch in (1, 3)]
+    dims = dimensions_of(model)
+    if dims != 2 and int8 is not None:
+        raise UsageError(f"int8 is calibrated on pictures, and this network has {dims} dimensions; leave it out")
+    inputs = [random_pictures(batch, in_channels, side, torch.zeros(1), dims) for batch in (1, 3)]
     metadata = metadata_of(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
     with atomic_files(file) as part:
@@ -239,7 +245,8 @@ def _in_float32(
 ) -> tuple[Metadata, Parity, tuple[str, ...]]:
     """Write and check the file for pictures of any size or, if the network has one size only, for that size."""
     side = inputs[0].shape[-1]
-    other = random_pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0])[..., :-1].contiguous()  # no square
+    other = random_pictures(2, metadata.in_channels, side * 9 // 8 | 1, inputs[0], inputs[0].ndim - 2)
+    other = other[..., :-1].contiguous()  # no square
     try:
         parity = _write(model, network, path, metadata, [*inputs, other])
     except OSError:

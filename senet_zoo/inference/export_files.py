@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from senet_zoo.errors import ExportError
+from senet_zoo.inference.passes.graph import dimensions_of
 from senet_zoo.prediction.runtimes import METADATA_KEY, ExportFormat, OpenedFile, Runtime, import_extra, open_file
 
-DIMENSIONS = ("batch", "height", "width")
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 BATCH = 2  # a batch of one would be taken for a constant
-HEIGHT, WIDTH = 259, 227  # odd, different, and so large that no map is a pixel wide: that would be a constant, too
+SIDES = {1: (259,), 2: (259, 227), 3: (67, 83, 99)}
+"""Odd, different, and so large that no map is a pixel wide: that would be a constant, too."""
 EXTRA_FILE = f"{METADATA_KEY}.json"
 """The name under which a ``.pt2`` carries the metadata."""
 BOUND = 1e-4
@@ -48,9 +50,9 @@ def program_of(network: nn.Module, in_channels: int, side: int | None) -> Export
     Raises:
         Exception: torch.export's own, of many types, where the network fixes a size.
     """
-    height, width = (side, side) if side else (HEIGHT, WIDTH)
-    free = {0: Dim.DYNAMIC} if side else {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-    example = torch.zeros(BATCH, in_channels, height, width)
+    dims = dimensions_of(network)
+    free = {0: Dim.DYNAMIC} if side else dict.fromkeys((0, *range(2, 2 + dims)), Dim.DYNAMIC)
+    example = torch.zeros(BATCH, in_channels, *((side,) * dims if side else SIDES[dims]))
     # A page of stack is logged if its algebra cannot follow a pool's rounding; it then goes on correctly.
     with torch.no_grad(), logging_only(logging.CRITICAL, "torch.fx.experimental.symbolic_shapes"):
         return torch.export.export(network, (example,), dynamic_shapes=(free,), strict=False)
@@ -64,7 +66,8 @@ def onnx_model(program: ExportedProgram) -> Any:
     (x,), (y,) = proto.graph.input, proto.graph.output
     x.name, y.name = _renamed(proto.graph, x.name, "pictures"), _renamed(proto.graph, y.name, "logits")
     free = [dim for dim in x.type.tensor_type.shape.dim if dim.dim_param]
-    names = dict(zip([dim.dim_param for dim in free], DIMENSIONS, strict=False))
+    axes = ("batch", *AXES[len(x.type.tensor_type.shape.dim) - 2])
+    names = dict(zip([dim.dim_param for dim in free], axes, strict=False))
     for dim in (*free, *y.type.tensor_type.shape.dim):
         if dim.dim_param:
             dim.dim_param = names[dim.dim_param]
@@ -124,16 +127,16 @@ class Parity:
 
     Args:
         deviation: largest difference of a logit, as a share of the largest logit.
-        inputs: shapes that were compared, (batch, height, width), each once.
+        inputs: shapes that were compared, (batch, height, width), each once; of volumes (batch, depth, ...).
         agreement: share of pictures with the same likeliest class, and of how many; None in float32.
     """
 
     deviation: float
-    inputs: tuple[tuple[int, int, int], ...]
+    inputs: tuple[tuple[int, ...], ...]
     agreement: tuple[float, int] | None = None
 
     def __str__(self) -> str:
-        shapes = ", ".join(f"{batch} x {height}x{width}" for batch, height, width in self.inputs)
+        shapes = ", ".join(f"{batch} x {'x'.join(map(str, sides))}" for batch, *sides in self.inputs)
         text = f"largest deviation {self.deviation:.1e} of scale on {shapes}"
         if self.agreement is None:
             return f"{text}; at most {BOUND:.0e}"
@@ -171,4 +174,4 @@ def compare(run: Run, model: nn.Module, inputs: Sequence[Tensor]) -> Parity:
             raise ExportError(f"an exported network must give {y.shape} for {tuple(x.shape)}, and gives {found.shape}")
         deviation = float(abs(found - y).max() / max(abs(y).max(), 1e-30))
         worst = max(worst, deviation if deviation == deviation else float("inf"))
-    return Parity(worst, tuple(dict.fromkeys((x.shape[0], x.shape[2], x.shape[3]) for x in inputs)))
+    return Parity(worst, tuple(dict.fromkeys((x.shape[0], *x.shape[2:]) for x in inputs)))

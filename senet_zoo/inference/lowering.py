@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from senet_zoo.inference.passes import cuda, onednn
+from senet_zoo.inference.passes.graph import dimensions_of
 from senet_zoo.inference.passes.in_place import fuse_unit_ends, put_gates_in_place, work_in_place
 
 
@@ -75,10 +76,13 @@ def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:
 
 
 def channels_last(network: fx.GraphModule) -> None:
-    """Lay out the input and the weights of convolutions with channels last, in place."""
-    network.to(memory_format=torch.channels_last)
+    """Lay out the input and the weights of convolutions with channels last, in place; signals have no such layout."""
+    layout = {2: torch.channels_last, 3: torch.channels_last_3d}.get(dimensions_of(network))
+    if layout is None:
+        return
+    network.to(memory_format=layout)
     (x,) = (node for node in network.graph.nodes if node.op == "placeholder")
     with network.graph.inserting_after(x):
-        laid_out = network.graph.call_method("contiguous", (x,), {"memory_format": torch.channels_last})
+        laid_out = network.graph.call_method("contiguous", (x,), {"memory_format": layout})
     x.replace_all_uses_with(laid_out, lambda user: user is not laid_out)
     network.recompile()

@@ -24,10 +24,13 @@ from senet_zoo.inference.optimized_model import Gain, OptimizationReport, Optimi
 from senet_zoo.inference.parity import BATCHES, ParityCheck, random_pictures, rounds_to_tf32
 from senet_zoo.inference.passes import cuda, onednn
 from senet_zoo.inference.passes.gates import MeanGate
+from senet_zoo.inference.passes.graph import dimensions_of
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.memory import release_memory
 
+VOLUME_SIDE = 64
+"""Voxels along each side of the volumes that a network is measured on; 224 would be 11 million."""
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -35,6 +38,8 @@ def default_sizes(model: nn.Module) -> tuple[int, int]:
     """The network's own size, or 224, and an odd size three quarters as large."""
     spec = getattr(model, "spec", None)
     size = spec.input_size if isinstance(spec, NetworkSpec) else 224
+    if dimensions_of(model) == 3:
+        size = min(size, VOLUME_SIDE)
     return size, size * 3 // 4 | 1
 
 
@@ -143,8 +148,8 @@ def optimize(
     the benchmarks do so.
 
     Args:
-        model: in eval mode, on the device that it shall run on; it is not changed. It turns pictures (N, C, H, W) into
-            one tensor.
+        model: in eval mode, on the device that it shall run on; it is not changed. It turns pictures (N, C, H, W),
+            signals or volumes into one tensor.
         dtype: of the arithmetic; None for the model's own. bfloat16 pays on CPUs with AMX or AVX512-BF16 and on CUDA;
             gates stay in float32. float16 is for CUDA alone.
         compile: whether ``torch.compile`` makes one program of it, with the weights as constants. That takes a minute
@@ -183,14 +188,14 @@ def optimize(
     sizes = default_sizes(model) if sizes is None else tuple(sizes)
     check_options(dtype, device, compile, backend, kernels, sizes, batch, rounds)
     rewriting = rewrite(model)
-    in_channels = in_channels_of(rewriting.network)
+    in_channels, dims = in_channels_of(rewriting.network), dimensions_of(model)
     network = _converted(rewriting.network, dtype)
-    example = random_pictures(batch, in_channels, sizes[0], like)
-    inputs = [random_pictures(count, in_channels, size, like) for size in sizes for count in BATCHES]
+    example = random_pictures(batch, in_channels, sizes[0], like, dims)
+    inputs = [random_pictures(count, in_channels, size, like, dims) for size in sizes for count in BATCHES]
     check = ParityCheck(model, inputs, dtype)
 
     def wrap(run: Network) -> OptimizedModel:
-        return OptimizedModel(run, device, dtype, in_channels)
+        return OptimizedModel(run, device, dtype, in_channels, dims)
 
     @cache  # choosing the fastest backend builds it already
     def build(name: str) -> tuple[OptimizedModel, Built]:

@@ -122,6 +122,13 @@ def aligned(title: str, lines: list[tuple[str, str]]) -> str:
     return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in lines)])
 
 
+_INPUTS = {
+    1: "signals must be floats (N, {}, L)",
+    2: "pictures must be floats (N, {}, H, W)",
+    3: "volumes must be floats (N, {}, D, H, W)",
+}
+
+
 class OptimizedModel(nn.Module):
     """A network made faster for this machine: the same function, for inference only.
 
@@ -141,10 +148,12 @@ class OptimizedModel(nn.Module):
 
     report: OptimizationReport
 
-    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, in_channels: int) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, dtype: torch.dtype, in_channels: int, dims: int = 2
+    ) -> None:
         super().__init__()
         self.network = network
-        self.device, self.dtype, self.in_channels = device, dtype, in_channels
+        self.device, self.dtype, self.in_channels, self.dims = device, dtype, in_channels, dims
         # programs look for a network's device and dtype in its parameters, and a runtime's weights are not among them
         self.empty = nn.Parameter(torch.empty(0, device=device, dtype=dtype), requires_grad=False)
         self.training = False
@@ -153,9 +162,14 @@ class OptimizedModel(nn.Module):
         """Logits of pictures (N, C, H, W)."""
         if x.requires_grad and torch.is_grad_enabled():
             raise OptimizationError("an optimised network gives no gradients: use the original, or torch.no_grad()")
-        if x.ndim != 4 or x.shape[1] != self.in_channels or not x.is_floating_point() or x.device != self.device:
+        if (
+            x.ndim != self.dims + 2
+            or x.shape[1] != self.in_channels
+            or not x.is_floating_point()
+            or x.device != self.device
+        ):
             raise OptimizationError(
-                f"pictures must be floats (N, {self.in_channels}, H, W) on {self.device}, got {x.dtype} "
+                f"{_INPUTS[self.dims].format(self.in_channels)} on {self.device}, got {x.dtype} "
                 f"{tuple(x.shape)} on {x.device}"
             )
         with torch.no_grad():

@@ -27,10 +27,10 @@ def rounds_to_tf32(dtype: torch.dtype, device: torch.device) -> bool:
     return dtype is torch.float32 and device.type == "cuda" and precision == "tf32"
 
 
-def random_pictures(batch: int, in_channels: int, size: int, like: Tensor) -> Tensor:
-    """Random pictures, the same in every process; the global random state is not touched."""
+def random_pictures(batch: int, in_channels: int, size: int, like: Tensor, dims: int = 2) -> Tensor:
+    """Random pictures, signals or volumes, the same in every process; the global random state is not touched."""
     generator = torch.Generator().manual_seed(size)
-    return torch.randn(batch, in_channels, size, size, generator=generator).to(like.device, like.dtype)
+    return torch.randn(batch, in_channels, *(size,) * dims, generator=generator).to(like.device, like.dtype)
 
 
 class ParityCheck:

@@ -126,10 +126,17 @@ class Recording(TorchFunctionMode):
 
 
 def _default_example(model: nn.Module) -> Tensor:
-    """A black picture of 224 x 224 pixels, on the device and in the precision of the model's weights."""
+    """A black picture of 224 x 224 pixels, on the device and in the precision of the model's weights.
+
+    A network over signals or volumes gets one of as many channels as its first convolution reads.
+    """
     weights = chain(model.parameters(), model.buffers(), [torch.empty(0)])
     like = next(tensor for tensor in weights if tensor.is_floating_point())
-    return torch.zeros(1, 3, 224, 224, device=like.device, dtype=like.dtype)
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+    shape: tuple[int, ...] = (3, 224, 224)
+    if first is not None and not isinstance(first, nn.Conv2d):
+        shape = (first.in_channels, *((224,) if isinstance(first, nn.Conv1d) else (64, 64, 64)))
+    return torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
 
 
 @contextmanager
@@ -161,7 +168,7 @@ class ResidualBranch:
         """Whether a gate stands in it: one of ours, or anything that sees the whole map as one pixel."""
         return any(
             len(tensor.shape) == 2
-            or (tensor.shape[2:] == (1, 1) != self.end.shape[2:])
+            or ({*tensor.shape[2:]} == {1} != {*self.end.shape[2:]})
             or any(isinstance(module, SqueezeExcite) for module in tensor.made_by)
             for tensor in self.tensors
         )
@@ -198,7 +205,7 @@ def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> ResidualBranch | N
     while path[-1] not in before and len(path[-1].inputs) == 1:
         path += path[-1].inputs
     *projection, fork = path
-    if len(end.shape) != 4 or end.shape != shortcut.shape or fork not in before:
+    if len(end.shape) not in (3, 4, 5) or end.shape != shortcut.shape or fork not in before:
         return None
     tensors = before - fork.ancestors()
     if _convolutions(projection) > 1 or _convolutions(tensors) <= _convolutions(projection):
@@ -207,7 +214,7 @@ def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> ResidualBranch | N
 
 
 def _convolutions(tensors: Iterable[RecordedTensor]) -> int:
-    return sum(tensor.function == "conv2d" for tensor in tensors)
+    return sum(tensor.function in ("conv1d", "conv2d", "conv3d") for tensor in tensors)
 
 
 def insert_se(
@@ -226,7 +233,8 @@ def insert_se(
             last module of every residual branch, before the sum and before a constant scale (LayerScale). Left out are
             branches with a gate already, the network's own (MobileNetV3, EfficientNet) or an inserted one, or with no
             module of their own at the end. Where a sum adds branches of equal depth, none is residual.
-        example: an input, (N, channels, H, W); 1 x 3 x 224 x 224 zeros by default.
+        example: an input, (N, channels, H, W), (N, channels, L) or (N, channels, D, H, W); by default 1 x 3 x 224 x
+            224 zeros, or as its first convolution reads signals or volumes.
 
     Returns:
         The same model; `gates` lists what it has now. The gate after a module ``bn3`` is ``bn3.se``.
@@ -334,9 +342,11 @@ def _gated(module: nn.Module, name: str, se: SE, recording: Recording) -> Gated:
     if len(calls) != 1:
         raise UsageError(f"{name} ran {len(calls)} times, and a gate goes after a module that runs once; name another")
     (output,) = calls
-    if output is None or len(output.shape) != 4:
+    if output is None or len(output.shape) != len(recording.tensors[0].shape):
         got = "no tensor" if output is None else f"a tensor of shape {output.shape}"
-        raise UsageError(f"{name} returns {got}, and a gate needs a map (N, C, H, W); name another module")
+        raise UsageError(
+            f"{name} returns {got}, and a gate needs a map of the input's axes, as (N, C, H, W); name another module"
+        )
     try:
         gate = se.build(output.shape[1]).to(output.device, output.dtype).train(module.training)
     except SpecError as error:

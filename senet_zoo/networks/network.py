@@ -3,10 +3,11 @@
 `on_meta` and `unfilled` build networks whose tensors will be replaced, without drawing random numbers for them.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from operator import index
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.blocks.heads import NoHead
-from senet_zoo.networks.dimensions import layers_of
+from senet_zoo.networks.dimensions import PLANE, layers_of
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.squeeze_excite import gates
@@ -123,6 +124,7 @@ class ConvNet(TimmInterface):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The last map. Shape: (N, in_channels, H, W) -> (N, channels, H / 32, W / 32) for most networks."""
+        _require_readable(self, x)
         x = self.pool(self.stem(x))
         for stage in self.stages:
             x = self.run(stage, x)
@@ -173,6 +175,7 @@ class ConvNet(TimmInterface):
                 f"features(strides=...) takes strides out of {tuple(available)} in ascending order, "
                 f"got {tuple(strides)}"
             )
+        _require_readable(self, x)
         maps, stride = {}, 1
         for part, factor in zip((self.stem, self.pool, *self.stages), self._factors, strict=True):
             if stride >= strides[-1] and factor > 1:
@@ -277,6 +280,68 @@ def _feature_channels(spec: NetworkSpec, in_channels: int) -> dict[int, int]:
         stride *= stage.stride
         channels[stride] = width
     return channels
+
+
+_MOST_SIDE = 64
+"""No network of the zoo over volumes or signals has a greater stride."""
+_AXES = {1: ("signals (N, C, L)", "samples"), 3: ("volumes (N, C, D, H, W)", "voxels"), 2: ("pictures", "pixels")}
+
+
+def _require_readable(net: ConvNet, x: Tensor) -> None:
+    """Refuse signals and volumes that lack an axis, have another order of axes or are smaller than the strides.
+
+    PyTorch's own errors do so for pictures.
+
+    Raises:
+        UsageError: it is so.
+    """
+    if net.spec.dimensions == PLANE or not isinstance(x, Tensor) or torch.compiler.is_compiling():
+        return
+    count, shape = net.spec.dimensions.count, tuple(x.shape)
+    form, unit = _AXES[count]
+    reads = f"this network reads {form} of {net.in_channels} channels, got a tensor of shape {shape}"
+    if x.dim() == count + 1 and net.in_channels == 1:
+        raise UsageError(f"{reads}; add the axis of channels: x[:, None], or x[None] where it is that of the batch")
+    if x.dim() != count + 2:
+        raise UsageError(f"{reads}; a network over other axes is created by dims=1, 2 or 3")
+    if shape[1] != net.in_channels:
+        last = shape[-1] == net.in_channels
+        raise UsageError(
+            f"{reads}; " + ("channels lie last: x.movedim(-1, 1)" if last else "create it with in_channels=...")
+        )
+    if min(shape[2:]) >= _MOST_SIDE:
+        return
+    least = smallest_sides(net.spec)
+    if any(side < need for side, need in zip(shape[2:], least, strict=True)):
+        thin = count == 3 and shape[2] < least[0]
+        turned = count == 3 and shape[-1] < min(shape[2:-1])
+        way = "pad or resample them"
+        way += ", or read depth finely: dims=senet_zoo.Dimensions(3, depth_stride=1)" if thin else ""
+        way += ", or, where the planes lie last, x.movedim(-1, 2)" if turned else ""
+        raise UsageError(
+            f"this network's strides leave nothing of less than {' x '.join(map(str, least))} {unit}, got "
+            f"{' x '.join(map(str, shape[2:]))}; {way}"
+        )
+
+
+@lru_cache
+def smallest_sides(spec: NetworkSpec) -> tuple[int, ...]:
+    """The least size of an input along each axis, (D, H, W), of which the strides leave something."""
+    net = on_meta(spec, num_classes=0, in_channels=1)
+    axes = range(spec.dimensions.count)
+    return tuple(bisect_left(range(_MOST_SIDE), True, 1, key=partial(_leaves_a_map, net, axis)) for axis in axes)
+
+
+def _leaves_a_map(net: ConvNet, axis: int, side: int) -> bool:
+    sides = [_MOST_SIDE] * net.spec.dimensions.count
+    sides[axis] = side
+    try:
+        x = net.pool(net.stem(torch.empty(1, 1, *sides, device="meta")))
+        for stage in net.stages:
+            x = stage(x)
+        return bool(x.numel() > 0)
+    except RuntimeError:
+        return False
 
 
 def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

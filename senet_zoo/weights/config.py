@@ -13,6 +13,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsCorrupted, WeightsNotFound
 from senet_zoo.formats.metadata import LABELS, FileMetadata, Fingerprint
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE, DepthPadding, Dimensions
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import FileState, atomic_file, disk_error, expanded, is_file
@@ -22,6 +23,7 @@ from senet_zoo.support.json_fields import (
     Cursor,
     FieldRule,
     Items,
+    Member,
     Nullable,
     Record,
     Text,
@@ -89,6 +91,36 @@ class _Gate(FieldRule):
         return to_json(value)
 
 
+@dataclass(frozen=True)
+class _AxesFields:
+    """`Dimensions` as JSON has it."""
+
+    count: Annotated[int, Whole(1, 3)]
+    depth_kernel: Annotated[int | None, Nullable(Whole(1, 15))] = None
+    depth_stride: Annotated[int | None, Nullable(Whole(1, 8))] = None
+    depth_padding: Annotated[DepthPadding, Member(tuple(each.value for each in DepthPadding), DepthPadding)] = (
+        DepthPadding.ZEROS
+    )
+
+
+class _Axes(FieldRule):
+    """A value of `Dimensions`."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        fields = Record(_AxesFields).read(value, cursor)
+        if fields is BAD:
+            return BAD
+        try:
+            return Dimensions(fields.count, fields.depth_kernel, fields.depth_stride, fields.depth_padding)
+        except SpecError as e:
+            cursor.report(f"{cursor.path}: {e}")
+            return BAD
+
+    def write(self, value: Any) -> object:
+        fields = _AxesFields(value.count, value.depth_kernel, value.depth_stride, value.depth_padding)
+        return Record(_AxesFields).write(fields)
+
+
 _PROVENANCE = Nullable(Record(Provenance), may_lack=True)
 _FINGERPRINT = Nullable(Record(Fingerprint), may_lack=True)
 _CATEGORIES = Nullable(Items(Text(r"(?s).*"), words="a list of texts, or null"))
@@ -119,6 +151,7 @@ class FolderConfig:
         timm: what timm calls the network, where names and config are written so that timm reads the folder too.
         widths: channels of the stem's map and of each stage's, where some were removed; None for the architecture's
             own.
+        dims: the axes of its maps, where it reads signals or volumes; None for pictures.
     """
 
     architecture: Annotated[str, Text()]
@@ -131,6 +164,7 @@ class FolderConfig:
     fingerprint: Annotated[Fingerprint | None, _FINGERPRINT] = None
     timm: str | None = None
     widths: Annotated[Widths | None, WIDTHS] = None
+    dims: Annotated[Dimensions | None, Nullable(_Axes(), may_lack=True)] = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -139,7 +173,7 @@ class FolderConfig:
         Raises:
             UsageError: the architecture has no such gate or widths.
         """
-        return registry.find(self.architecture).spec(self.se, self.widths)
+        return registry.find(self.architecture).spec(self.se, self.widths, self.dims or PLANE)
 
     def without_classes(self) -> "FolderConfig":
         """The record for a network with a fresh classifier, whose classes have no names yet."""
@@ -236,6 +270,11 @@ def _from_own(data: object, where: str) -> FolderConfig:
             model.spec(config.se, config.widths)
         except SpecError as e:
             raise ManifestError(f"{where}.widths: {e}") from e
+    if config.dims is not None:
+        try:
+            model.spec(config.se, config.widths, config.dims)
+        except SpecError as e:
+            raise ManifestError(f"{where}.dims: {e}") from e
     return replace(config, architecture=model.name)
 
 
@@ -390,7 +429,6 @@ def _as_json(config: FolderConfig) -> dict[str, object]:
         shape = (config.num_classes, config.in_channels)
         return timm_json(TimmConfig(config.timm, *shape, config.preprocessing, config.categories, ours))
     values = as_json(config)
-    widths = values.pop("widths")
-    changed = {} if widths is None else {"widths": widths}
+    changed = {name: value for name in ("widths", "dims") if (value := values.pop(name)) is not None}
     first = {"model_type": MODEL_TYPE, "architecture": values.pop("architecture"), "se": values.pop("se")}
     return {**first, **changed, **values}

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -10,6 +11,7 @@ import torch
 
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE, DepthPadding, Dimensions
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta, unfilled
@@ -20,6 +22,7 @@ from senet_zoo.support.memory import enough_memory
 from senet_zoo.weights.catalogue import Weights, get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside, require_saved
 from senet_zoo.weights.download import Failures, candidates, resolve
+from senet_zoo.weights.inflation import Inflation, usual_inflation
 from senet_zoo.weights.load import Checkpoint, identify, open_checkpoint
 
 _log = logging.getLogger("senet_zoo")
@@ -45,6 +48,8 @@ def create_model(
     drop_path_rate: float | None = None,
     checkpoint_path: str | Path | None = None,
     global_pool: str | None = None,
+    dims: int | Dimensions | None = None,
+    inflation: Inflation | None = None,
 ) -> ConvNet: ...
 @overload
 def create_model(
@@ -66,6 +71,8 @@ def create_model(
     drop_path_rate: float | None = None,
     checkpoint_path: str | Path | None = None,
     global_pool: str | None = None,
+    dims: int | Dimensions | None = None,
+    inflation: Inflation | None = None,
 ) -> FeatureListNet: ...
 def create_model(
     name: str,
@@ -86,6 +93,8 @@ def create_model(
     drop_path_rate: float | None = None,
     checkpoint_path: str | Path | None = None,
     global_pool: str | None = None,
+    dims: int | Dimensions | None = None,
+    inflation: Inflation | None = None,
 ) -> ConvNet | FeatureListNet:
     """A network of the zoo: in eval mode with weights, ready to train without.
 
@@ -117,6 +126,10 @@ def create_model(
         drop_path_rate: timm's word for ``drop_path``.
         checkpoint_path: timm's word for ``weights``.
         global_pool: "" with ``num_classes=0`` leaves out the head; see `senet_zoo.ConvNet.reset_classifier`.
+        dims: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), or a `Dimensions` that says how depth is read.
+            Default: the weights' number, or 2.
+        inflation: how filters that were learnt on pictures become those of volumes or signals; `Inflation` says which
+            is exact where. Default: the middle plane for volumes, the sum of the rows for signals.
 
     Returns:
         The network; ``model.weights`` is the record of what was loaded, or None.
@@ -125,7 +138,7 @@ def create_model(
         UnknownModelError: no model of that name; the message lists the near misses.
         UnknownWeightsError: pretrained weights were asked for and there are none, or none of that tag.
         UsageError: arguments that contradict each other, a device that is not there, a dtype that holds no fractions.
-        SpecError: the network cannot honour ``se`` or ``drop_path``.
+        SpecError: the network cannot honour ``se``, ``drop_path`` or ``dims``.
         WeightsError: the weights could not be had, or are not what they should be. Never a random start instead.
 
     Example:
@@ -141,7 +154,12 @@ def create_model(
     drop_path = one_of("drop_path", drop_path or None, "drop_path_rate", drop_path_rate) or 0.0
     if out_indices is not None and not features_only:
         raise UsageError("out_indices=... chooses among the maps of features_only=True; pass both, or call features()")
-    network = _network(name, pretrained, weights, num_classes, in_channels, se, dropout, drop_path, device, dtype)
+    space = Dimensions(dims) if isinstance(dims, int) else dims
+    if space is not None and not isinstance(space, Dimensions):
+        raise UsageError(f"dims must be 1, 2, 3 or a senet_zoo.Dimensions, got {dims!r}")
+    network = _network(
+        name, pretrained, weights, num_classes, in_channels, se, dropout, drop_path, device, dtype, space, inflation
+    )
     if global_pool is not None:
         network.reset_classifier(network.num_classes, global_pool)
     return FeatureListNet(network, out_indices) if features_only else network
@@ -158,6 +176,8 @@ def _network(
     drop_path: float,
     device: torch.device,
     dtype: torch.dtype,
+    dims: Dimensions | None,
+    inflation: Inflation | None,
 ) -> ConvNet:
     model_name, tag = split_name(name)
     model = registry.find(model_name)
@@ -173,7 +193,12 @@ def _network(
             python=f"; add pretrained=True, or ask for {model.name!r}",
             command_line="; leave the tag out where --weights names a file, or --weights where the tag is meant",
         )
-    spec = model.spec(se)
+    if inflation is not None and not pretrained and weights is None:
+        raise UsageError(
+            "an inflation turns the filters of loaded weights into those of volumes or signals, and no weights are "
+            "loaded here; pass pretrained=True or weights=..., or leave inflation out"
+        )
+    spec = model.spec(se, None, dims or PLANE)
     if se is not None and se != model.se and pretrained:
         raise UsageError(
             f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
@@ -181,15 +206,17 @@ def _network(
     config = None if weights is None else config_beside(weights)
     if config is not None:
         _agree(config, model, se)
-        spec = config.spec
+        spec = config.spec if dims is None else replace(config.spec, dimensions=dims)
 
     record = None
     if pretrained:
         record = get_weights(f"{model.name}.{tag}" if tag else model.name)
-        checkpoint, net = _published(record, model, spec, dropout, drop_path)
+        own_spec = replace(spec, dimensions=PLANE)
+        checkpoint, net = _published(record, model, own_spec, dropout, drop_path)
     elif weights is not None:
         checkpoint = open_checkpoint(*resolve(weights))
-        net = checkpoint.matching_network(model, spec, dropout=dropout, drop_path=drop_path)
+        own_spec = _spec_of_weights(checkpoint, config, spec, asked=dims is not None)
+        net = checkpoint.matching_network(model, own_spec, dropout=dropout, drop_path=drop_path)
     else:
         channels = 3 if in_channels is None else in_channels
         with unfilled(device):
@@ -197,19 +224,70 @@ def _network(
         initialise(net)
         return net.to(dtype)
     if config is not None:
-        _agree_in_size(config, checkpoint, spec)
+        _agree_in_size(config, checkpoint, own_spec)
         require_saved(config, checkpoint.path, checkpoint.header.state)
-    if in_channels is not None and in_channels != net.in_channels:
+    chosen = _chosen_inflation(inflation, own_spec.dimensions, spec.dimensions)
+    channels = net.in_channels if in_channels is None else in_channels
+    if channels != net.in_channels or chosen is not None:
         classes = net.num_classes
-        net = on_meta(spec, num_classes=classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path)
-    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(spec))
+        net = on_meta(spec, num_classes=classes, in_channels=channels, dropout=dropout, drop_path=drop_path)
+    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(own_spec))
     net.weights = record or config or config_inside(shown, checkpoint.metadata)
     with enough_memory(f"the weights of {model.name}"):
-        checkpoint.load_into(net)
+        checkpoint.load_into(net, chosen)
         if num_classes not in (None, net.num_classes):
             _log.info("classifier of %d classes replaced by a fresh one of %d", net.num_classes, num_classes)
             net.reset_classifier(num_classes)
         return net.to(device=device, dtype=dtype).eval()
+
+
+def _spec_of_weights(
+    checkpoint: Checkpoint, config: FolderConfig | None, spec: NetworkSpec, asked: bool
+) -> NetworkSpec:
+    """The architecture of the file itself, which may be of other dimensions than the network that is asked for.
+
+    Raises:
+        UsageError: no network of the asked dimensions comes from weights of these, or the file does not say how its
+            depth is read.
+    """
+    count = checkpoint.dimensions if config is None else config.spec.dimensions.count
+    if count == spec.dimensions.count:
+        if config is not None and config.spec.dimensions != spec.dimensions:
+            raise UsageError(
+                f"{CONFIG} beside the weights says {config.spec.dimensions}, not {spec.dimensions}; leave dims out"
+            )
+        return spec
+    if count == 2:
+        return replace(spec, dimensions=PLANE)
+    if not asked:
+        raise UsageError(
+            f"{checkpoint.path} holds a network of {count} dimensions, and does not say how a volume's depth is read; "
+            f"say so",
+            python=f": dims={count}, or dims=senet_zoo.Dimensions({count}, ...)",
+            command_line=": save it with a config.json, by senet_zoo.save_pretrained",
+        )
+    raise UsageError(
+        f"filters over pictures become filters over volumes or signals, not the reverse: the weights are of {count} "
+        f"dimensions, and {spec.dimensions.count} are asked for; leave dims out"
+    )
+
+
+def _chosen_inflation(asked: Inflation | None, own: Dimensions, wanted: Dimensions) -> Inflation | None:
+    """How the filters change; None where the weights are of the network's own dimensions."""
+    if asked is not None and not isinstance(asked, Inflation):
+        raise UsageError(f"inflation must be one of {', '.join(map(str, Inflation))}, got {asked!r}")
+    if own.count == wanted.count:
+        if asked is not None:
+            raise UsageError(
+                f"an inflation adds or takes an axis, and these weights are of {own.count} dimensions as the network "
+                f"is; pass dims=1 or dims=3, or leave inflation out"
+            )
+        return None
+    chosen = usual_inflation(wanted.count) if asked is None else asked
+    _log.info("filters over pictures become filters of %d dimensions: %s", wanted.count, chosen.value)
+    if wanted.count == 3 and chosen is Inflation.MEAN and wanted.depth_padding is DepthPadding.ZEROS:
+        _log.info("zeros beyond the outer planes weaken the maps there; depth_padding=DepthPadding.REPLICATE does not")
+    return chosen
 
 
 def is_place(name: str) -> bool:

@@ -28,6 +28,7 @@ TOLERANCE = 3e-4
 KEPT, SUMS, DECIMALS = 16, 8, 5
 ROUNDING = 0.05  # a deviation below this share may come from parameters in half precision
 MOST_SIDE = 128  # pixels: functions are told apart as well as at 224, at a third of the cost
+MOST_DEPTH = 32  # pixels along each axis of a volume
 UNSAID = Preprocessing(size=224, resize=256)
 """ImageNet's mean and standard deviation, which the picture gets where nothing says what the weights were made for."""
 
@@ -60,6 +61,23 @@ def picture(size: int, channels: int = 3) -> Tensor:
     return torch.stack(maps).to(torch.uint8)
 
 
+def fixed_input(model: ConvNet, size: int) -> Tensor:
+    """The picture as a network reads it: of a signal one row, of a volume its planes, each further along than the last.
+
+    Shape:
+        -> uint8 (in_channels, size), (in_channels, size, size) or (in_channels, size, size, size).
+    """
+    flat = picture(size, model.in_channels)
+    match model.spec.dimensions.count:
+        case 1:
+            return flat[:, size // 3]
+        case 2:
+            return flat
+        case _:
+            planes = [flat.roll((3 * plane, 5 * plane), (1, 2)) for plane in range(size)]
+            return torch.stack(planes, dim=1)
+
+
 def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
     """What a network answers to the picture in eval mode, rounded to `DECIMALS` places below the logits' scale.
 
@@ -74,7 +92,7 @@ def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
     Raises:
         UsageError: a network without logits, or whose logits are all 0, not finite or beyond `MOST_LOGIT`.
     """
-    size = min(model.spec.input_size, MOST_SIDE)
+    size = min(model.spec.input_size, MOST_SIDE if model.spec.dimensions.count < 3 else MOST_DEPTH)
     logits = answer(deepcopy(model).cpu().double().eval(), _input(model, preprocessing, size))
     scale = _scale(logits)
     places = DECIMALS - _exponent(scale)
@@ -174,10 +192,10 @@ def _triangle(phase: Tensor) -> Tensor:
 
 
 def _input(model: ConvNet, preprocessing: Preprocessing, size: int) -> Tensor:
-    pixels = picture(size, model.in_channels).double()[None] / 255
-    rgb = [channel % 3 for channel in range(model.in_channels)]
-    mean = torch.tensor([preprocessing.mean[channel] for channel in rgb], dtype=torch.float64)[:, None, None]
-    std = torch.tensor([preprocessing.std[channel] for channel in rgb], dtype=torch.float64)[:, None, None]
+    pixels = fixed_input(model, size).double()[None] / 255
+    rgb, ones = [channel % 3 for channel in range(model.in_channels)], (1,) * model.spec.dimensions.count
+    mean = torch.tensor([preprocessing.mean[channel] for channel in rgb], dtype=torch.float64).view(-1, *ones)
+    std = torch.tensor([preprocessing.std[channel] for channel in rgb], dtype=torch.float64).view(-1, *ones)
     return ((pixels - mean) / std).float()
 
 
@@ -239,7 +257,9 @@ def _siblings(model: ConvNet) -> Iterator[tuple[str, ConvNet]]:
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     outline = _outline(model.spec)
     for name, entry in registry.MODELS.items():
-        spec = entry.spec()
+        if model.spec.dimensions.count not in entry.dimensions:
+            continue
+        spec = entry.spec(None, None, model.spec.dimensions)
         if spec == model.spec or _outline(spec) != outline:
             continue
         other = on_meta(spec, num_classes=model.num_classes, in_channels=model.in_channels)

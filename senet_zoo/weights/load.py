@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats import safetensors
@@ -17,11 +18,13 @@ from senet_zoo.formats.dialects import NATIVE, Dialect, Shape, match, recognise,
 from senet_zoo.formats.metadata import FileMetadata, parse_metadata
 from senet_zoo.formats.safetensors import Header, TensorInfo
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE, Dimensions
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import MOST_HIDDEN, SE, NetworkSpec
 from senet_zoo.support.files import expanded
 from senet_zoo.support.memory import uncollected
+from senet_zoo.weights.inflation import Inflation, inflated
 
 _log = logging.getLogger("senet_zoo")
 
@@ -32,7 +35,7 @@ CLASSIFIER = "classifier.weight"
 def first_convolution(spec: NetworkSpec) -> str:
     """Name of the weight that meets the pictures' channels."""
     start = on_meta(replace(spec, stages=spec.stages[:1], se=None))
-    name = next(name for name, part in start.named_modules() if isinstance(part, nn.Conv2d))
+    name = next(name for name, part in start.named_modules() if isinstance(part, _ConvNd))
     return f"{name}.weight"
 
 
@@ -42,13 +45,13 @@ def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
     One channel: the sum of all filters, as if the grey value stood in each of them. Others: the filters in turn,
     scaled so that equal channels give the response that they gave before.
 
-    Shape: (out, c, k, k) -> (out, in_channels, k, k).
+    Shape: (out, c, k, k) -> (out, in_channels, k, k), or with any number of axes behind the channels.
     """
     channels = weight.shape[1]
     if in_channels == 1:
         return weight.sum(1, keepdim=True)
     repeats = -(-in_channels // channels)
-    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (channels / in_channels)
+    return weight.repeat(1, repeats, *(1,) * (weight.dim() - 2))[:, :in_channels] * (channels / in_channels)
 
 
 def shapes_of(net: nn.Module) -> dict[str, Shape]:
@@ -98,7 +101,12 @@ class Checkpoint:
     def in_channels(self, spec: NetworkSpec) -> int:
         """Channels of the pictures that the file's first convolution takes."""
         shape = self.native_shapes.get(first_convolution(spec), ())
-        return shape[1] if len(shape) == 4 and shape[1] else 3
+        return shape[1] if len(shape) >= 3 and shape[1] else 3
+
+    @property
+    def dimensions(self) -> int:
+        """Axes of the maps that the file's convolutions read: 2 for pictures."""
+        return max(len(shape) for shape in self.native_shapes.values()) - 2
 
     @property
     def metadata(self) -> FileMetadata:
@@ -168,18 +176,26 @@ class Checkpoint:
                 f"{_siblings(model, self.dialect)}"
             )
 
-    def load_into(self, net: ConvNet) -> None:
+    def load_into(self, net: ConvNet, inflation: Inflation | None = None) -> None:
         """Give a network on the meta device the file's tensors; it may be made for pictures of other channels.
 
         The tensors must be those of `matching_network`.
+
+        Args:
+            net: to fill.
+            inflation: how filters over pictures become those of a network over volumes or signals; None where the
+                file's are of its dimensions.
         """
-        in_channels = self.in_channels(net.spec)
+        spec = net.spec if inflation is None else replace(net.spec, dimensions=PLANE)
+        in_channels = self.in_channels(spec)
         with uncollected():
             tensors = self.tensors()
             if net.in_channels != in_channels:
-                stem = first_convolution(net.spec)
+                stem = first_convolution(spec)
                 tensors[stem] = adapt_stem(tensors[stem], net.in_channels)
                 _log.info("stem adapted from %d to %d input channels", in_channels, net.in_channels)
+            if inflation is not None:
+                tensors = inflated(tensors, net, inflation)
             net.load_state_dict(tensors, strict=True, assign=True)
 
 
@@ -237,7 +253,15 @@ def read_checkpoint(file: str | Path, prefix: str | None = None) -> Checkpoint:
 
 
 def spec_of(entry: Model, file: Checkpoint) -> NetworkSpec:
-    """The architecture of a model, with the gate whose hidden units and biases the file shows."""
+    """The architecture of a model, with the gate and the dimensions that the file shows.
+
+    A file does not show how the depth of a volume is read: as the rows are, unless its kernels say otherwise.
+    """
+    spec = _gated_spec(entry, file)
+    return replace(spec, dimensions=Dimensions(file.dimensions)) if file.dimensions in entry.dimensions else spec
+
+
+def _gated_spec(entry: Model, file: Checkpoint) -> NetworkSpec:
     shapes = file.native_shapes
     gates = {
         name: shape
@@ -324,6 +348,7 @@ def _candidates(file: Checkpoint) -> list[Model]:
         entry
         for entry in registry.MODELS.values()
         if (file.dialect is NATIVE or file.dialect.name in entry.published_as)
+        and file.dimensions in entry.dimensions
         and _may_fit(entry, file.native_shapes)
         and _fits(entry, file)
     ]

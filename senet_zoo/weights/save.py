@@ -13,6 +13,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ManifestError, UsageError, WeightsError, WeightsMismatch
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
@@ -93,7 +94,7 @@ def save_pretrained(
     model = unwrapped(model)
     num_classes = _logits(model)
     record = model.weights if isinstance(model.weights, Weights | FolderConfig) else None
-    if preprocessing is None and record is not None:
+    if preprocessing is None and record is not None and model.spec.dimensions == PLANE:
         preprocessing = record.preprocessing
     known = (record.categories if record else None) or ()
     if categories is None and known and len(known) == num_classes:
@@ -103,7 +104,8 @@ def save_pretrained(
         check_license(license)
     entry, widths = architecture_of(model.spec)
     target = expanded(folder)
-    timm = target_of("timm", entry, model.spec.se) if widths is None else None
+    own = widths is None and model.spec.dimensions == PLANE
+    timm = target_of("timm", entry, model.spec.se) if own else None
     tensors = model.state_dict()
     if timm is not None:
         tensors = timm.tensors(model, tensors)
@@ -128,6 +130,7 @@ def save_pretrained(
                 fingerprint=fingerprint_if_any(model, preprocessing),
                 timm=None if timm is None else timm.name,
                 widths=widths,
+                dims=None if model.spec.dimensions == PLANE else model.spec.dimensions,
             )
             write_config(made, config)
             (made / CARD).write_text(model_card(config, parameters=parameters_of(model)), encoding="utf-8")

@@ -15,10 +15,11 @@ every block of the zoo, so that nothing would be saved; see ``benchmarks/NOTES.m
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.graph import layer_at
+from senet_zoo.inference.passes.graph import CONVOLUTIONS, layer_at
 
 
 def move_gates_early(traced: fx.GraphModule) -> tuple[list[str], dict[str, str]]:
@@ -34,13 +35,13 @@ def move_gates_early(traced: fx.GraphModule) -> tuple[list[str], dict[str, str]]
             continue
         name = str(node.meta["gate"])
         source = cast("fx.Node", node.args[0])
-        conv = layer_at(traced, source, nn.Conv2d)
+        conv = layer_at(traced, source, *CONVOLUTIONS)
         reason = _not_linear(traced, source) if conv is None else _not_pointwise(conv)
         if conv is None or reason:
             late[name] = cast("str", reason)
             continue
         with traced.graph.inserting_before(source):
-            traced.add_submodule(f"{node.target}_early", gate.behind(as_matrix(conv), _bias(conv), _pair(conv.stride)))
+            traced.add_submodule(f"{node.target}_early", gate.behind(as_matrix(conv), _bias(conv), tuple(conv.stride)))
             scale = traced.graph.call_module(f"{node.target}_early", source.args)
         scale.meta["gate"] = name
         node.replace_all_uses_with(scale)
@@ -49,16 +50,16 @@ def move_gates_early(traced: fx.GraphModule) -> tuple[list[str], dict[str, str]]
     return early, late
 
 
-def as_matrix(conv: nn.Conv2d) -> Tensor:
+def as_matrix(conv: _ConvNd) -> Tensor:
     """A 1x1 convolution as the matrix that it multiplies each pixel by, (out, in); groups are its diagonal blocks."""
     weight = conv.weight.detach().flatten(1)  # (out, in / groups)
     return weight if conv.groups == 1 else torch.block_diag(*weight.chunk(conv.groups))
 
 
-def _not_pointwise(conv: nn.Conv2d) -> str | None:
-    if conv.kernel_size != (1, 1):
-        return f"a {conv.kernel_size[0]}x{conv.kernel_size[1]} convolution stands before it"
-    if conv.padding not in (0, (0, 0), "valid", "same"):
+def _not_pointwise(conv: _ConvNd) -> str | None:
+    if {*conv.kernel_size} != {1}:
+        return f"a {'x'.join(map(str, conv.kernel_size))} convolution stands before it"
+    if conv.padding not in ("valid", "same") and any(conv.padding):
         return "the convolution before it is padded"
     if conv.in_channels > conv.out_channels:
         return "the convolution before it narrows the map, so that its output is the cheaper one to squeeze"
@@ -77,9 +78,5 @@ def _not_linear(traced: fx.GraphModule, source: fx.Node) -> str:
     return "no convolution stands directly before it"
 
 
-def _pair(side: int | tuple[int, ...]) -> tuple[int, int]:
-    return (side, side) if isinstance(side, int) else (side[0], side[1])
-
-
-def _bias(conv: nn.Conv2d) -> Tensor | None:
+def _bias(conv: _ConvNd) -> Tensor | None:
     return None if conv.bias is None else conv.bias.detach()

@@ -8,8 +8,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
-from senet_zoo.inference.passes.graph import layer_at, only_reader
+from senet_zoo.inference.passes.graph import CONVOLUTIONS, NORMS, layer_at, only_reader
 
 
 def fold_norms(traced: fx.GraphModule) -> tuple[int, int]:
@@ -20,11 +22,11 @@ def fold_norms(traced: fx.GraphModule) -> tuple[int, int]:
     """
     folded = stay = 0
     for node in list(traced.graph.nodes):
-        norm = layer_at(traced, node, nn.BatchNorm2d)
+        norm = layer_at(traced, node, *NORMS)
         if norm is None:
             continue
         source = node.args[0]
-        conv = layer_at(traced, source, nn.Conv2d)
+        conv = layer_at(traced, source, *CONVOLUTIONS)
         if conv is None or len(source.users) > 1 or norm.running_mean is None or norm.running_var is None:
             stay += 1
             continue
@@ -38,7 +40,7 @@ def fold_norms(traced: fx.GraphModule) -> tuple[int, int]:
     return folded, stay
 
 
-def folded_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def folded_conv(conv: _ConvNd, norm: _BatchNorm) -> _ConvNd:
     """One convolution that does what both did, computed in float64."""
     mean, var = (cast("Tensor", each).double() for each in (norm.running_mean, norm.running_var))
     factor = (var + norm.eps).rsqrt()
@@ -48,7 +50,7 @@ def folded_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     bias = bias * factor
     if norm.bias is not None:
         bias = bias + norm.bias.detach().double()
-    return _with(conv, conv.weight.detach().double() * factor[:, None, None, None], bias)
+    return _with(conv, conv.weight.detach().double() * factor.view(-1, *(1,) * (conv.weight.dim() - 1)), bias)
 
 
 def fold_constants(traced: fx.GraphModule) -> None:
@@ -62,7 +64,7 @@ def fold_constants(traced: fx.GraphModule) -> None:
         (factor,) = (arg for arg in node.args if isinstance(arg, int | float))
         (scaled,) = (arg for arg in node.args if isinstance(arg, fx.Node))
         source = cast("fx.Node", scaled.args[0] if scaled.target is torch.mul else scaled)
-        conv = layer_at(traced, source, nn.Conv2d)
+        conv = layer_at(traced, source, *CONVOLUTIONS)
         if conv is None or not only_reader(source) or not only_reader(scaled):
             continue
         bias = None if conv.bias is None else conv.bias.detach().double() * factor
@@ -72,7 +74,7 @@ def fold_constants(traced: fx.GraphModule) -> None:
         traced.graph.erase_node(node)
 
 
-def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+def _with(conv: _ConvNd, weight: Tensor, bias: Tensor | None) -> _ConvNd:
     """The same convolution with other values."""
     other = copy.copy(conv)  # its settings; the tensors are replaced
     other._parameters = {}

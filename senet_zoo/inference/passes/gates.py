@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.networks.squeeze_excite import ACTIVATIONS, GATE_FUNCTIONS, Squeeze, SqueezeExcite, at_least_float32
 
@@ -24,10 +25,11 @@ class MeanGate(nn.Module):
         w2: W2, (C, hidden).
         b2: (C,), or None.
         last: function behind them, such as the sigmoid.
-        step: only every ``step``-th row and column is averaged: what a strided 1x1 convolution sees.
+        step: only every ``step``-th row and column is averaged: what a strided 1x1 convolution sees. An axis each;
+            empty where all is.
 
     Shape:
-        (N, C_in, H, W) -> (N, C, 1, 1), computed in the weights' dtype.
+        (N, C_in, H, W) -> (N, C, 1, 1), or over as many axes as the map has, computed in the weights' dtype.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class MeanGate(nn.Module):
         w2: Tensor,
         b2: Tensor | None,
         last: Callable[[Tensor], Tensor],
-        step: tuple[int, int] = (1, 1),
+        step: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.w1, self.w2 = nn.Parameter(w1, False), nn.Parameter(w2, False)
@@ -48,13 +50,12 @@ class MeanGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The gate over the map."""
-        if self.step != (1, 1):
-            x = x[:, :, :: self.step[0], :: self.step[1]]
-        z = x.mean((2, 3), dtype=self.w1.dtype)  # (N, C_in)
+        x = every(self.step, x)
+        z = x.mean(tuple(range(2, x.ndim)), dtype=self.w1.dtype)  # (N, C_in)
         z = self.last(F.linear(self.inner(F.linear(z, self.w1, self.b1)), self.w2, self.b2))
-        return z.to(x.dtype)[:, :, None, None]
+        return z.to(x.dtype)[:, :, *(None,) * (x.ndim - 2)]
 
-    def behind(self, weight: Tensor, bias: Tensor | None, step: tuple[int, int]) -> "MeanGate":
+    def behind(self, weight: Tensor, bias: Tensor | None, step: tuple[int, ...]) -> "MeanGate":
         """The same gate, computed from what a linear layer before the map reads.
 
         The mean of ``weight h + bias`` over all pixels is ``weight mean(h) + bias``, and W1 follows with nothing
@@ -76,6 +77,13 @@ class MeanGate(nn.Module):
         """Channels that it reads, hidden units, channels that it gates."""
         hidden, channels = self.w1.shape
         return f"{channels} -> {hidden} -> {self.w2.shape[0]}"
+
+
+def every(step: tuple[int, ...], x: Tensor) -> Tensor:
+    """Every ``step``-th pixel along each axis."""
+    if all(each == 1 for each in step):
+        return x
+    return x[:, :, *(slice(None, None, each) for each in step)]
 
 
 def _data(parameter: Tensor | None) -> Tensor | None:
@@ -155,7 +163,7 @@ def _foreign(module: nn.Module) -> ForeignGate | None:
         return None
     has_norm = not isinstance(getattr(module, "bn", nn.Identity()), nn.Identity)
     layers = [getattr(module, name, None) for name in (parts.fc1, parts.fc2)]
-    plain = all(type(layer) is nn.Conv2d and layer.kernel_size == (1, 1) for layer in layers)
+    plain = all(isinstance(layer, _ConvNd) and {*layer.kernel_size} == {1} for layer in layers)
     return parts if plain and not has_norm else None
 
 

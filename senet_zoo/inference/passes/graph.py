@@ -7,11 +7,12 @@ two maps, and nothing else.
 
 import operator
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.inference.passes.gates import MeanGate, is_gate
 
@@ -39,7 +40,10 @@ SPELLINGS: dict[Callable[..., Any] | str, Callable[..., Any]] = {
 _MUTATING = (operator.iadd, operator.imul, F.relu_, torch.relu_)
 Layer = TypeVar("Layer", bound=nn.Module)
 _OWN_MEMORY = {torch.relu, torch.add, torch.mul, torch.cat, F.max_pool2d, F.avg_pool2d, F.linear, F.pad, "mean"}
-_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, MeanGate)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_LAYERS = (*CONVOLUTIONS, *NORMS, *_POOLS, nn.Linear, MeanGate)
 
 
 def trace(model: nn.Module) -> tuple[fx.GraphModule, list[str]]:
@@ -199,12 +203,17 @@ def _replace(node: fx.Node, by: Any) -> None:
     node.graph.erase_node(node)
 
 
-def layer_at(traced: fx.GraphModule, node: object, kind: type[Layer]) -> Layer | None:
-    """The layer that ``node`` calls, if it is exactly of that kind."""
+def layer_at(traced: fx.GraphModule, node: object, *kinds: type[Layer]) -> Layer | None:
+    """The layer that ``node`` calls, if it is exactly of one of these kinds."""
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return None
     layer = traced.get_submodule(str(node.target))
-    return layer if type(layer) is kind else None
+    return cast("Layer", layer) if type(layer) in kinds else None
+
+
+def dimensions_of(network: nn.Module) -> int:
+    """Axes of the maps that a network's convolutions read: 2 for pictures, and where there is no convolution."""
+    return next((len(part.kernel_size) for part in network.modules() if isinstance(part, _ConvNd)), 2)
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:

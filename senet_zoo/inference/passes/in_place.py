@@ -6,13 +6,14 @@ to five calls, because behind a convolution each call finds its code and weights
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from senet_zoo.inference.passes.gates import MeanGate
+from senet_zoo.inference.passes.gates import MeanGate, every
 from senet_zoo.inference.passes.graph import (
     end_of_sum,
     erase,
@@ -25,7 +26,7 @@ from senet_zoo.inference.passes.graph import (
 )
 
 _Function = Callable[[Tensor], Tensor]
-_Parts = tuple[Tensor, Tensor, _Function, Tensor, Tensor, _Function, tuple[int, int]]
+_Parts = tuple[Tensor, Tensor, _Function, Tensor, Tensor, _Function, tuple[int, ...]]
 LAYERS = {nn.Hardswish: F.hardswish, nn.SiLU: F.silu, nn.ReLU6: F.relu6}
 
 
@@ -147,11 +148,10 @@ class InPlaceGate(nn.Module):
 
 def _excite(parts: _Parts, x: Tensor) -> Tensor:
     w1, b1, inner, w2, b2, last, step = parts
-    if step != (1, 1):
-        x = x[:, :, :: step[0], :: step[1]]
-    n, _, h, w = x.shape
-    z = inner(_affine(b1, x.sum((2, 3), dtype=w1.dtype), w1, 1 / (h * w)))
-    z = last(_affine(b2, z, w2, 1.0)).view(n, -1, 1, 1)
+    x = every(step, x)
+    n, _, *sides = x.shape
+    z = inner(_affine(b1, x.sum(tuple(range(2, x.ndim)), dtype=w1.dtype), w1, 1 / prod(sides)))
+    z = last(_affine(b2, z, w2, 1.0)).view(n, -1, *[1] * len(sides))
     return z if z.dtype is x.dtype else z.to(x.dtype)
 
 
