@@ -70,7 +70,9 @@ def require_matplotlib(what: str, way_out: str = "") -> None:
 def plot_confusion(
     file: Path | BinaryIO, confusion: "Tensor", classes: Sequence[str], columns: Sequence[str] | None = None
 ) -> None:
-    """Draw a confusion matrix: the share of each class's pictures (row) that were predicted as each class (column).
+    """Draw a confusion matrix: how many of each class's pictures (row) were predicted as each class (column).
+
+    The colour is the share of the row. Where the names fit, so do the numbers, which are left out where they are 0.
 
     Args:
         file: the PNG to write.
@@ -86,10 +88,16 @@ def plot_confusion(
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0.0, vmax=1.0)
-    figure.colorbar(image, ax=axes, shrink=0.8)
-    axes.set_xlabel("first class of the network")
-    axes.set_ylabel("true class")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true label's pictures")
+    axes.set_xlabel("predicted label")
+    axes.set_ylabel("true label")
+    right, pictures = int(confusion.trace()), int(confusion.sum())
+    if columns is None or tuple(columns) == tuple(classes):
+        axes.set_title(f"top-1 {100.0 * right / max(pictures, 1):.2f} % of {pictures:,} pictures")
     if named:
+        for row, column in confusion.nonzero().tolist():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{int(confusion[row, column])}", ha="center", va="center", color=colour, fontsize=7)
         columns = classes if columns is None else columns
         axes.set_xticks(range(len(columns)), [plot_label(name) for name in columns], rotation=90)
         axes.set_yticks(range(len(classes)), [plot_label(name) for name in classes])

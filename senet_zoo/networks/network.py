@@ -21,6 +21,7 @@ from senet_zoo.errors import SpecError, UsageError
 from senet_zoo.networks.blocks.heads import NoHead
 from senet_zoo.networks.dimensions import PLANE, layers_of
 from senet_zoo.networks.excitations import paper_names, recorded_excitations
+from senet_zoo.networks.repr import short_repr
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.networks.timm_interface import PictureForm, TimmInterface
@@ -256,6 +257,15 @@ class ConvNet(TimmInterface):
             )
         names = paper_names(self, self.spec.stage_numbers)
         return {names[module]: values for module, values in recorded_excitations(self, images).items()}
+
+    def extra_repr(self) -> str:
+        """What it is, behind its class's name."""
+        weights = getattr(self.weights, "name", None)
+        loaded = f", weights={weights}" if weights else ""
+        return f"{self.spec.name}, num_classes={self.num_classes}, in_channels={self.in_channels}{loaded}"
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def run(self, part: nn.Module, x: Tensor) -> Tensor:
         """The output of ``part``: the stem, the pool, a stage or some of its blocks; checkpointed where that is on."""

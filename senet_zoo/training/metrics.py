@@ -76,8 +76,9 @@ def as_csv(rows: "Sequence[DataclassInstance]") -> str:
 
 
 def plot_curves(file: Path, history: Sequence[EpochRow], kept: int) -> None:
-    """Loss, accuracy and learning rate by epoch, with a line at the epoch that was kept."""
+    """Loss, accuracy and learning rate by epoch: a dotted line at the epoch that was kept, and a ring at the best."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     epochs = [row.epoch for row in history]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -86,13 +87,17 @@ def plot_curves(file: Path, history: Sequence[EpochRow], kept: int) -> None:
     loss.plot(epochs, [row.val_loss for row in history], marker=".", label="validation")
     top1.plot(epochs, [row.top1 for row in history], marker=".", label="training")
     top1.plot(epochs, [row.val_top1 for row in history], marker=".", label="validation")
+    top = best(history)
+    top1.plot([top.epoch], [top.val_top1], "o", markersize=9, fillstyle="none", color="black", label="best")
     rate.plot(epochs, [row.rate for row in history], marker=".")
     for axes, title in ((loss, "loss"), (top1, "top-1 accuracy, %"), (rate, "learning rate")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.axvline(kept, color="grey", linewidth=0.8, linestyle=":")
         axes.grid(alpha=0.3)
     loss.legend()
+    top1.legend()
     figure.savefig(file, dpi=110, metadata={"Software": MARK})
 
 
