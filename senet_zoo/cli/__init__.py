@@ -33,11 +33,10 @@ from senet_zoo.cli import (
     train,
     verify,
 )
-from senet_zoo.cli.output import VisibleStream
+from senet_zoo.cli.output import VisibleStream, print_error
 from senet_zoo.cli.parser import Parser, add_command, near_misses
 from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.support.memory import keep_freed_memory
-from senet_zoo.support.terminal import visible_lines
 
 
 class Command(Protocol):
@@ -98,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = 1
         except OSError as error:  # such as a full disk under standard output
             _forget_output()
-            print(f"senet-zoo: {visible_lines(str(error))}", file=sys.stderr)
+            print_error("senet-zoo", str(error))
             status = 1
     return status
 
@@ -122,7 +121,7 @@ def _status(words: list[str]) -> int:
     except SystemExit as error:  # argparse has printed its help or its complaint
         return error.code if isinstance(error.code, int) else 1
     except SenetZooError as error:
-        print(f"{command}: {visible_lines(error.for_command_line)}", file=sys.stderr)
+        print_error(command, error.for_command_line)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from senet_zoo.cli.output import print_json
+from senet_zoo.cli.output import print_folded, print_json
 from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 
@@ -64,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(to_document(_command(arguments), [report]))
     else:
-        print(report)
+        for line in str(report).splitlines():
+            print_folded(line)
     return 0
 
 

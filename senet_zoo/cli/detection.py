@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.cli.output import print_json, print_problem, print_problems, print_table
 from senet_zoo.cli.parser import positive, task_of
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
@@ -117,7 +117,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     data = read_coco(arguments.data, "train" if arguments.split == "train" else "val")
     check_classes(data, config.classes)
     if data.skipped:
-        print(f"senet-zoo evaluate: {describe_skipped(data.skipped)}", file=sys.stderr)
+        print_problem("evaluate", describe_skipped(data.skipped))
     detector = from_pretrained(arguments.weights, device=_device(arguments.device))
     # None shows the bar on a terminal only.
     with tqdm(total=len(data.pictures), unit=" pictures", disable=None, leave=False) as bar:
@@ -127,8 +127,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     if arguments.per_class:
         write_per_class(arguments.per_class, scores)
-    for reason in scores.unreadable:
-        print(f"senet-zoo evaluate: {reason}", file=sys.stderr)
+    print_problems("evaluate", scores.unreadable)
     if arguments.json:
         print_json({"data": arguments.data, "detector": config, "scores": scores, "skipped": data.skipped})
     else:

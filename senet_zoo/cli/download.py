@@ -1,9 +1,8 @@
 """``senet-zoo download``: fetch weights ahead of their use."""
 
 import argparse
-import sys
 
-from senet_zoo.cli.output import print_json
+from senet_zoo.cli.output import print_json, print_problem
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.support.terminal import visible
 
@@ -42,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             located = download(name) if arguments.to is None else download_to(name, arguments.to)
         except WeightsError as error:
-            print(f"senet-zoo download: {error}", file=sys.stderr)
-            failures.append({"name": name, "error": str(error)})
+            print_problem("download", error.for_command_line)
+            failures.append({"name": name, "error": error.for_command_line})
             continue
         if not arguments.json:
             print(visible(str(located.path)), flush=True)

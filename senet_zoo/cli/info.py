@@ -5,7 +5,7 @@ import dataclasses
 import textwrap
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.cli.output import print_folded, print_json, print_table
 from senet_zoo.cli.parser import positive
 from senet_zoo.errors import UsageError
 from senet_zoo.support.terminal import visible
@@ -251,7 +251,7 @@ def _source_facts(source: "Source") -> list[tuple[str, str]]:
 def _print_facts(facts: list[tuple[str, str]], indent: str) -> None:
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        print(f"{indent}{name:{width}}  {visible(value)}")
+        print_folded(visible(value), f"{indent}{name:{width}}  ")
 
 
 def _first_line(doc: str) -> str:

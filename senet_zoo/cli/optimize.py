@@ -2,7 +2,7 @@
 
 import argparse
 
-from senet_zoo.cli.output import print_json
+from senet_zoo.cli.output import print_folded, print_json
 from senet_zoo.cli.parser import MODEL, WEIGHTS, model_and_weights, positive
 from senet_zoo.errors import UsageError
 
@@ -67,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"model": name, "weights": weights, "machine": machine, "report": fast.report})
         return 0
     of = "" if tagged or weights else " with random weights, which do not change the speed"
-    print(f"{name}{of}: {fast.report}")
-    print("\n" + format_machine(machine))
-    print(f"In a program: senet_zoo.inference.keep_freed_memory(); fast = {fast.report.call}")
+    for line in f"{name}{of}: {fast.report}".splitlines():
+        print_folded(line.lstrip(), start=" " * (len(line) - len(line.lstrip())))
+    print()
+    print_folded(format_machine(machine))
+    print_folded(f"In a program: senet_zoo.inference.keep_freed_memory(); fast = {fast.report.call}")
     return 0

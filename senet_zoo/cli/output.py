@@ -2,13 +2,24 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, TextIO
 
 from senet_zoo.support.terminal import visible, visible_lines
+
+
+class Style(Enum):
+    """How words stand out on a terminal."""
+
+    HEAD = "1"  # bold
+    GOOD = "32"  # green
+    BAD = "31"  # red
 
 
 class VisibleStream:
@@ -25,6 +36,10 @@ class VisibleStream:
         """Write it, escaped."""
         return self._stream.write(visible_lines(text))
 
+    def write_styled(self, text: str, style: "Style") -> int:
+        """Write it, escaped, between the codes of a style."""
+        return self._stream.write(f"\x1b[{style.value}m{visible_lines(text)}\x1b[0m")
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -34,22 +49,65 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def _in_colour(stream: "TextIO | VisibleStream") -> bool:
+    """Whether words may be coloured: on a terminal that obeys, unless NO_COLOR says no (https://no-color.org)."""
+    is_terminal: bool = stream.isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_styled(text: str, style: Style | None) -> None:
+    """A line, in a style where colours are wanted."""
+    if style is not None and isinstance(sys.stdout, VisibleStream) and _in_colour(sys.stdout):
+        sys.stdout.write_styled(text, style)
+        print()
+    else:
+        print(text)
+
+
+def print_folded(text: str, start: str = "", style: Style | None = None) -> None:
+    """A line that begins with ``start``; where it is longer than a terminal, it goes on below, as far in as ``start``.
+
+    A word that is longer than the terminal, such as an address, stays whole.
+    """
+    columns = shutil.get_terminal_size().columns
+    if on_terminal() and len(start) + len(text) > columns:
+        room = max(columns - len(start), LEAST_WIDTH)
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        text = f"\n{' ' * len(start)}".join(lines)
+    print_styled(f"{start}{text}".rstrip(), style)
+
+
 def print_json(value: object) -> None:
     """One JSON document; dataclasses become objects, enums their values."""
     print(json.dumps(value, indent=2, default=_plain, allow_nan=False))
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, two spaces apart, under a line of heads."""
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], style: Callable[[Sequence[str]], Style | None] = lambda _: None
+) -> None:
+    """Columns as wide as their widest cell, two spaces apart, under a line of heads; the last is folded on a terminal.
+
+    Args:
+        head: of the columns.
+        rows: cells.
+        style: of a row, by its cells.
+    """
     lines = [[visible(cell) for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for number, line in enumerate(lines):
+        start = "".join(f"{cell:{width}}  " for cell, width in zip(line[:-1], widths[:-1], strict=True))
+        print_folded(line[-1], start, style(line) if number else Style.HEAD if any(line) else None)
 
 
 def print_problem(command: str, problem: object) -> None:
     """One line on standard error, such as of what a command had to leave out."""
-    print(f"senet-zoo {command}: {visible_lines(str(problem))}", file=sys.stderr)
+    print_error(f"senet-zoo {command}", str(problem))
+
+
+def print_error(program: str, message: str) -> None:
+    """One line on standard error behind the program's name, which is red where colours are wanted."""
+    name = f"\x1b[{Style.BAD.value}m{program}:\x1b[0m" if _in_colour(sys.stderr) else f"{program}:"
+    print(f"{name} {visible_lines(message)}", file=sys.stderr)
 
 
 def print_problems(command: str, problems: Iterable[object]) -> None:
@@ -58,6 +116,7 @@ def print_problems(command: str, problems: Iterable[object]) -> None:
         print_problem(command, problem)
 
 
+LEAST_WIDTH = 20  # of a column that is folded
 LONG = 60.0  # seconds of work that are announced
 
 

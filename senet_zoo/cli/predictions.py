@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import percent, print_json
+from senet_zoo.cli.output import Style, percent, print_json, print_styled
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _print_table(predictions: "Iterator[Prediction]", group: int) -> None:
         file_width = max(file_width, *(len(visible(row.path)) for row in rows))
         label_width = max(label_width, *(len(visible(row.label)) for row in rows))
         if head:
-            print(f"{'file':{file_width}}  {'class':{label_width}}  {'prob.':>6}  runners-up")
+            print_styled(f"{'file':{file_width}}  {'class':{label_width}}  {'prob.':>6}  runners-up", Style.HEAD)
             head = False
         for row in rows:
             start = (

@@ -13,7 +13,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from senet_zoo.cli import detection
-from senet_zoo.cli.output import percent, print_json, print_table
+from senet_zoo.cli.output import Style, percent, print_json, print_table
 from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive, whole
 from senet_zoo.errors import UsageError
 
@@ -359,7 +359,8 @@ def _print_result(result: "TrainResult") -> None:
     ]
     every = -(-len(rows) // MOST_ROWS)
     shown = [row for number, row in enumerate(rows, 1) if row[-1] or number % every == 0]
-    print_table(("epoch", "loss", "top-1 %", "val loss", "val top-1 %", "rate", ""), shown)
+    head = ("epoch", "loss", "top-1 %", "val loss", "val top-1 %", "rate", "")
+    print_table(head, shown, style=lambda row: Style.GOOD if "best" in row[-1] else None)
     print()
     print(f"{result.folder}: {result.model}, {len(result.classes)} classes, as after epoch {result.epoch}")
     print(

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 
-from senet_zoo.cli.output import print_json, print_table
+from senet_zoo.cli.output import Style, print_folded, print_json, print_table
 from senet_zoo.support.terminal import visible
 
 SUMMARY = "check weights: bytes, names, shapes and values"
@@ -46,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
         print_json([{"ok": each.ok, **dataclasses.asdict(each)} for each in verified])
     else:
         for each in verified:
-            print(
-                f"{visible(each.name)}: {'every check holds' if each.ok else 'NOT WHOLE'}, sha256 {each.sha256 or '-'}"
-            )
+            said = "every check holds" if each.ok else "NOT WHOLE"
+            print_folded(f"{visible(each.name)}: {said}, sha256 {each.sha256 or '-'}")
             print_table(
                 ("  check", "holds", "found"),
                 [(f"  {check.name}", "yes" if check.ok else "NO", check.found) for check in each.checks],
+                style=lambda row: Style.BAD if row[1] == "NO" else None,
             )
     return 0 if all(each.ok for each in verified) else 1

@@ -26,3 +26,9 @@ def random_weights(tmp_path: Path) -> Path:
     path = tmp_path / "random.safetensors"
     safetensors.write(path, model.state_dict(), {})
     return path
+
+
+@pytest.fixture(autouse=True)
+def without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said, whatever a terminal makes of it."""
+    monkeypatch.setenv("NO_COLOR", "1")
