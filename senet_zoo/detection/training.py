@@ -294,7 +294,7 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     """
     check_machine(config)
     check_metrics()
-    refuse_finished(config)
+    refuse_finished(config, DetectionRow)
     refuse_foreign(config.folder)
     if config.license is not None:
         check_license(config.license)

@@ -6,6 +6,7 @@ have other bytes, is none.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,22 @@ def write_checkpoint(folder: Path, checkpoint: TrainingCheckpoint) -> None:
             f"the checkpoint after step {checkpoint.step} could not be written: {error}. {last_good(folder)} Make room "
             "and run the same command again"
         ) from error
-    for part in folder.glob(".*.part"):  # of a write that was killed
+    for part in filter(is_part, folder.iterdir()):  # of a write that was killed
         part.unlink()
-    for old in sorted(folder.glob("[0-9]*.json"), reverse=True)[KEPT:]:
+    records = [each for each in folder.glob("[0-9]*.json") if is_checkpoint(each)]
+    for old in sorted(records, reverse=True)[KEPT:]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is called as the checkpoints of a run are; all others in their folder are somebody else's."""
+    return re.fullmatch(r"\d{8}\.(json|safetensors)", path.name) is not None
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is called as one that a run did not write to its end."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.part", path.name) is not None
 
 
 def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:

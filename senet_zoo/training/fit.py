@@ -9,6 +9,7 @@ from senet_zoo.support.files import folder_lock
 from senet_zoo.training.classification import Classification, TrainResult
 from senet_zoo.training.config import TrainConfig
 from senet_zoo.training.distributed import check_machine, check_options, launched
+from senet_zoo.training.metrics import EpochRow
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.run import Run, refuse_finished
 from senet_zoo.weights.config import check_license
@@ -39,7 +40,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     """
     check_machine(config, config.trackers)
     check_options(config)
-    refuse_finished(config)
+    refuse_finished(config, EpochRow)
     refuse_foreign(config.folder)
     if config.license is not None:
         check_license(config.license)

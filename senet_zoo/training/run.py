@@ -9,21 +9,25 @@ import json
 import math
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
+from senet_zoo.errors import SenetZooError, TrainingError, UsageError, WeightsUnavailable
+from senet_zoo.support.json_fields import read_json
 from senet_zoo.support.machine import describe_machine
 from senet_zoo.training.batches import Share
 from senet_zoo.training.checkpoints import (
     TrainingCheckpoint,
+    is_checkpoint,
+    is_part,
     last_good,
     newest_checkpoint,
     refuse_other_run,
@@ -37,6 +41,7 @@ from senet_zoo.training.progress import Progress
 from senet_zoo.weights.config import TENSORS
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from accelerate import Accelerator
 
 METRICS, RUN = "metrics.csv", "run.json"
@@ -383,18 +388,26 @@ class Run(Generic[Batch, Result]):
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a finished run; the empty `STAGING` says that it is finished, and goes last."""
+    """Remove the checkpoints of a finished run; the empty `STAGING` says that it is finished, and goes last.
+
+    What somebody else keeps there stays.
+    """
     for path in folder.iterdir():
-        if path.name != STAGING:
+        if is_checkpoint(path) or is_part(path) or (path.name == CONFIG_FILE and is_config(path)):
             path.unlink()
     (folder / STAGING).rmdir()
-    folder.rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def refuse_finished(config: RunConfig) -> None:
-    """Refuse an output folder that holds a network, or is a file.
+def refuse_finished(config: RunConfig, row: "type[DataclassInstance]") -> None:
+    """Refuse an output folder that holds a network or files that no run wrote, or is a file.
 
     Checkpoints that a run was killed over removing are removed.
+
+    Args:
+        config: of the run.
+        row: what `METRICS` has a line of for each measurement.
 
     Raises:
         UsageError: it does, or is.
@@ -407,8 +420,12 @@ def refuse_finished(config: RunConfig) -> None:
         with suppress(OSError):  # not empty, or not there
             config.checkpoints.rmdir()
         raise UsageError(f"{output} holds a finished run ({TENSORS}); choose another output folder, or remove it")
-    config_file = output / CONFIG_FILE
-    foreign = [config_file] if config_file.exists() and not is_config(config_file) else []
+    is_ours: dict[str, Callable[[Path], bool]] = {
+        CONFIG_FILE: is_config,
+        METRICS: partial(_is_table, row=row),
+        RUN: _is_record,
+    }
+    foreign = [output / name for name, ours in is_ours.items() if (output / name).exists() and not ours(output / name)]
     foreign += [output / name for name in OTHERS if (output / name).exists()]
     if foreign:
         raise UsageError(
@@ -417,3 +434,21 @@ def refuse_finished(config: RunConfig) -> None:
         )
     if output.exists() and not output.is_dir():
         raise UsageError(f"a run's output is a folder, and {output} is a file; choose another")
+
+
+def _is_table(path: Path, row: "type[DataclassInstance]") -> bool:
+    """Whether a file begins as the table of a run does."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline(1000).rstrip("\n") == ",".join(field.name for field in fields(row))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is what a run says of itself."""
+    try:
+        found = read_json(path)
+    except SenetZooError:
+        return False
+    return isinstance(found, Mapping) and {"model", "training pictures", "validation pictures", "seed"} <= found.keys()

@@ -49,6 +49,11 @@ def download_to(name: str, folder: str | Path) -> VerifiedCheckpoint:
     located = locate(row)
     path = target / path_of(row)
     rows[row.name] = row
+    if path_of(row) not in sums and is_file(path) and digest(path) != located.sha256:
+        raise UsageError(
+            f"a kit replaces only files of its own, and {path} is none that {target / SUMS} names; choose another "
+            f"folder, or move what is there"
+        )
     try:
         _copy(located, path)
         # The sums come last: whatever interrupts this before, `senet_zoo.verify` names the file that they do not cover.

@@ -199,7 +199,7 @@ def test_unreadable_pictures_end_in_status_1(
     (root / "cat" / "0.png").write_bytes(b"no picture")
     (tmp_path / "gates").mkdir()
     (tmp_path / "gates" / "mine.txt").write_text("kept")
-    (tmp_path / "gates" / "summary.json").write_text("old")
+    (tmp_path / "gates" / "summary.json").write_text('{"weights": 1, "pictures": 1, "in_words": [], "gates": []}')
     assert main(["excite", str(root), *words[2:]]) == 1
     out, err = capsys.readouterr()
     assert "cat/0.png" in err
@@ -253,6 +253,18 @@ def test_too_few_classes(tmp_path: Path, data: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "one"]
 
 
+@pytest.mark.parametrize("name", ["index.html", "summary.json", "classes.png"])
+def test_files_that_no_report_wrote_are_left_alone(
+    words: list[str], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gates").mkdir()
+    (tmp_path / "gates" / name).write_text("{}")
+    assert main(words) == 2
+    assert f"{name} in {tmp_path / 'gates'} is not of one" in capsys.readouterr().err
+    assert (tmp_path / "gates" / name).read_text() == "{}"
+    assert len(list((tmp_path / "gates").iterdir())) == 1
+
+
 @pytest.mark.parametrize("source", ["photo.png", "flat", "photo without a suffix"])
 def test_pictures_without_labels_are_a_source(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "flat").mkdir()
@@ -267,8 +279,9 @@ def test_pictures_without_labels_are_a_source(source: str, tmp_path: Path, capsy
     assert "apart" not in out
     assert "index.html" not in out
     assert err == ""
-    assert main([*words, "-o", str(tmp_path / "out"), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    for _ in range(2):  # a second report replaces the first
+        assert main([*words, "-o", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert document["classes"] == []
     assert all(gate["separability"] is None for gate in document["gates"])
     assert all((gate["still"] is None) == (source != "flat") for gate in document["gates"])

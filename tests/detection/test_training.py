@@ -193,6 +193,15 @@ def test_a_folder_that_is_no_detector_says_so(shapes: Path, tmp_path: Path) -> N
             from_pretrained(run)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "metrics.csv", "run.json"])
+def test_files_that_no_run_wrote_are_left_alone(shapes: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text('{"model_type": "detr"}')
+    with pytest.raises(UsageError, match=name.replace(".", r"\.")):
+        fit_detector(config(shapes, tmp_path / "run"))
+    assert (tmp_path / "run" / name).read_text() == '{"model_type": "detr"}'
+
+
 def test_the_paper_s_recipe_is_detectron_s_2x() -> None:
     """Detectron's e2e_faster_rcnn_R-50-FPN_2x.yaml and its defaults: 8 GPUs of 2 pictures, warm-up from a third."""
     paper = RECIPES["paper"]

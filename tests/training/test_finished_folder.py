@@ -67,3 +67,39 @@ def test_a_kill_over_the_last_removal_is_tidied_by_the_next_run(
         fit(config, Progress(io.StringIO()))
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert senet_zoo.from_pretrained(tmp_path / "run").num_classes == 2
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_files_that_no_run_wrote_are_left_alone(colours: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(FINETUNE, epochs=1, batch=8, head_epochs=0)
+    folder = tmp_path / "run"
+    config = TrainConfig(str(colours), "se_resnet20", folder, recipe, size=16, workers=0, device="cpu")
+    kept = folder / "checkpoints" / "mine.ckpt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("hours of work")
+    for name, content in (
+        ("metrics.csv", "epoch,loss\n1,0.5\n"),
+        ("metrics.csv", ""),
+        ("run.json", "{}"),
+        ("run.json", "no json"),
+        ("config.json", '{"model_type": "bert"}'),
+        ("README.md", "# mine"),
+    ):
+        (folder / name).write_text(content)
+        with pytest.raises(UsageError, match=re.escape(name)):
+            fit(config, Progress(io.StringIO()))
+        assert (folder / name).read_text() == content
+        (folder / name).unlink()
+    fit(config, Progress(io.StringIO()))
+    assert [path.name for path in kept.parent.iterdir()] == ["mine.ckpt"]
+    assert kept.read_text() == "hours of work"
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_run_whose_network_was_removed_is_trained_again_over_its_own_files(colours: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(FINETUNE, epochs=1, batch=8, head_epochs=0)
+    config = TrainConfig(str(colours), "se_resnet20", tmp_path / "run", recipe, size=16, workers=0, device="cpu")
+    for _ in range(2):
+        fit(config, Progress(io.StringIO()))
+        assert len(list((tmp_path / "run").glob("*.csv"))) == 1
+        (tmp_path / "run" / "model.safetensors").unlink()

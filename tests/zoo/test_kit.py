@@ -230,6 +230,15 @@ def test_a_folder_with_other_sums_is_left_alone(tmp_path: Path) -> None:
     assert files(tmp_path) == ["SHA256SUMS"]
 
 
+def test_a_file_that_no_kit_wrote_is_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "se_resnet20" / "cifar10" / "model.safetensors"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="replaces only files of its own"):
+        download_to("se_resnet20", tmp_path)
+    assert own.read_bytes() == b"mine"
+
+
 def test_a_disk_that_fills_up_leaves_the_kit_as_it_was(
     tmp_path: Path, kit: Path, private: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:

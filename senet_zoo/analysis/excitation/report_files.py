@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from importlib.resources import files
@@ -23,12 +23,16 @@ from torch import Tensor
 
 from senet_zoo.analysis.excitation.report import Line, Report
 from senet_zoo.analysis.excitation.statistics import GateExcitations, describe_gate, is_constant, measures
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.evaluation.tables import plot_label, require_matplotlib
+from senet_zoo.support.json_fields import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TABLE, SUMMARY, PAGE = "excitations.csv", "summary.json", "index.html"
+CLASSES, SPREAD = ("classes.png", "classes.svg"), ("spread.png", "spread.svg")
+FILES = tuple(sorted((TABLE, SUMMARY, PAGE, *CLASSES, *SPREAD)))
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#777777", "#9a6324")
 """Told apart by readers with any colour vision: Paul Tol's bright scheme, and four of his others."""
 ALL_COLOUR = "#111111"
@@ -209,9 +213,16 @@ def check_folder(folder: Path) -> None:
     """Refuse, before any work is done, a report that could not be written.
 
     Raises:
-        UsageError: ``folder`` is a file, its parent cannot be written, or matplotlib is missing.
+        UsageError: ``folder`` is a file, its parent cannot be written, files that no report wrote are in the way, or
+            matplotlib is missing.
     """
     require_matplotlib("the paper's figure")
+    foreign = [] if _is_report(folder) else [name for name in FILES if (folder / name).exists()]
+    if foreign:
+        raise UsageError(
+            f"a report replaces only files of an earlier one, and {' and '.join(foreign)} in {folder} "
+            f"{'are' if foreign[1:] else 'is'} not of one: choose another folder (-o), or move what is there"
+        )
     with _scratch(folder):
         pass
 
@@ -220,7 +231,7 @@ def write_report(folder: Path, report: Report) -> tuple[str, ...]:
     """Write ``excitations.csv``, ``summary.json``, ``index.html``, and ``classes`` and ``spread`` as PNG and SVG.
 
     Args:
-        folder: made if it is not there; files of these names in it are replaced, others stay.
+        folder: made if it is not there; those of an earlier report are replaced, others stay.
         report: what is written.
 
     Returns:
@@ -230,20 +241,30 @@ def write_report(folder: Path, report: Report) -> tuple[str, ...]:
         UsageError: the folder cannot be written.
         DataError: a class to draw has no picture.
     """
+    check_folder(folder)
     with _scratch(folder) as part:
-        _write_csv(part / "excitations.csv", report)
+        _write_csv(part / TABLE, report)
         document = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False)
-        (part / "summary.json").write_text(document + "\n", encoding="utf-8")
-        write_page(part / "index.html", report)
-        draw_classes([part / "classes.png", part / "classes.svg"], report)
-        draw_spread([part / "spread.png", part / "spread.svg"], report)
-        files = tuple(sorted(path.name for path in part.iterdir()))
+        (part / SUMMARY).write_text(document + "\n", encoding="utf-8")
+        write_page(part / PAGE, report)
+        draw_classes([part / name for name in CLASSES], report)
+        draw_spread([part / name for name in SPREAD], report)
         if folder.is_dir():
-            for name in files:
-                (part / name).replace(folder / name)
+            for name in (SUMMARY, *FILES):  # it says whose the others are
+                if (part / name).exists():
+                    (part / name).replace(folder / name)
         else:
             part.rename(folder)
-    return files
+    return FILES
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether the files of a folder are those of an earlier report."""
+    try:
+        found = read_json(folder / SUMMARY)
+    except SenetZooError:
+        return False
+    return isinstance(found, Mapping) and {"weights", "pictures", "in_words", "gates"} <= found.keys()
 
 
 def _write_csv(file: Path, report: Report) -> None:
