@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.dilation import dilate as dilate
     from senet_zoo.networks.dimensions import DepthPadding as DepthPadding
     from senet_zoo.networks.dimensions import Dimensions as Dimensions
+    from senet_zoo.networks.feature_maps import FeatureListNet as FeatureListNet
     from senet_zoo.networks.fused.set_fused import Fusion as Fusion
     from senet_zoo.networks.fused.set_fused import fusion as fusion
     from senet_zoo.networks.fused.set_fused import set_fused as set_fused
@@ -65,7 +66,6 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.squeeze_excite import SqueezeExcite as SqueezeExcite
     from senet_zoo.networks.squeeze_excite import Start as Start
     from senet_zoo.networks.squeeze_excite import gates as gates
-    from senet_zoo.networks.timm_interface import FeatureListNet as FeatureListNet
     from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
     from senet_zoo.prediction.exported_model import load_exported as load_exported
     from senet_zoo.prediction.pipeline import Prediction as Prediction
@@ -98,12 +98,12 @@ _HOMES = {
     "inference.optimize": "optimize",
     "networks.dilation": "dilate",
     "networks.dimensions": "DepthPadding Dimensions",
+    "networks.feature_maps": "FeatureListNet",
     "networks.fused.set_fused": "Fusion fusion set_fused",
     "networks.squeeze_excite": "Activation GateFunction Placement Squeeze SqueezeExcite Start gates",
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",
     "networks.specs": "SE",
-    "networks.timm_interface": "FeatureListNet",
     "prediction.exported_model": "ExportedModel load_exported",
     "prediction.pipeline": "Prediction",
     "prediction.predictor": "Predictor predict",

@@ -1,13 +1,16 @@
 """What a user's type checker sees, and what is reachable after ``import senet_zoo`` alone."""
 
 import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import senet_zoo
+from senet_zoo.weights.create import ModelOptions
 
 PACKAGE = Path(senet_zoo.__file__).parent
 PROGRAM = """
@@ -15,6 +18,7 @@ import senet_zoo
 
 model = senet_zoo.create_model("se_resnet20")
 reveal_type(model)
+reveal_type(senet_zoo.create_model("se_resnet20", features_only=True, out_indices=(1,), in_chans=1))
 assert model.weights is not None
 reveal_type(model.weights.transforms())
 reveal_type(senet_zoo.get_weights("se_resnet20"))
@@ -39,8 +43,11 @@ def in_a_process_of_its_own(*command: str | Path, cwd: Path) -> str:
 def test_a_users_strict_mypy_sees_the_types(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     said = in_a_process_of_its_own("-m", "mypy", "--strict", "program.py", cwd=tmp_path)
-    model, transform, weights, insert_se, config, faster_rcnn, error = re.findall(r'Revealed type is "(.*)"', said)
+    model, maps, transform, weights, insert_se, config, faster_rcnn, error = re.findall(
+        r'Revealed type is "(.*)"', said
+    )
     assert model == "senet_zoo.networks.network.ConvNet"
+    assert maps == "senet_zoo.networks.feature_maps.FeatureListNet"
     assert transform.endswith("-> torch._tensor.Tensor")
     assert weights.endswith(".Weights")
     assert insert_se.startswith("def ")
@@ -51,6 +58,11 @@ def test_a_users_strict_mypy_sees_the_types(tmp_path: Path) -> None:
     misspelt = len(PROGRAM.strip().splitlines()) + 1
     assert all(line.startswith(f"program.py:{misspelt}:") for line in errors), said  # that option, and nothing else
     assert "pretraned" in errors[0]
+
+
+def test_every_option_of_create_model_is_in_its_overloads() -> None:
+    options = inspect.signature(senet_zoo.create_model).parameters.keys() - {"name", "features_only", "out_indices"}
+    assert get_type_hints(ModelOptions).keys() == options
 
 
 def test_type_checkers_see_what_is_imported() -> None:

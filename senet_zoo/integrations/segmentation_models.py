@@ -6,24 +6,25 @@ from torch import Tensor, nn
 
 from senet_zoo.errors import UsageError
 from senet_zoo.integrations import import_client
-from senet_zoo.integrations.feature_maps import FeatureMaps, last_parts
 from senet_zoo.networks import registry
-from senet_zoo.networks.families import inception
+from senet_zoo.networks.families import inception, xception
+from senet_zoo.networks.feature_maps import FeatureListNet
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.weights.catalogue import list_weights
 from senet_zoo.weights.create import create_model
 
 PREFIX = "senet_zoo/"
 STRIDES = (2, 4, 8, 16, 32)
-_UNPADDED = (inception.INCEPTION_V3, inception.INCEPTION_V4, inception.INCEPTION_RESNET)
+_UNPADDED = (inception.INCEPTION_V3, inception.INCEPTION_V4, inception.INCEPTION_RESNET, xception.FAMILY)
 
 
 def register() -> list[str]:
     """Make segmentation_models.pytorch know every network with maps of strides 2, 4, 8, 16 and 32.
 
     An encoder is ``senet_zoo/MODEL``, or ``senet_zoo/MODEL.TAG`` with published weights, which the zoo loads;
-    ``encoder_weights`` is None for both, because the client itself downloads what it names there. Networks whose
-    convolutions are not padded (Inception v3, v4 and Inception-ResNet) are left out: their maps are smaller than a
-    decoder expects.
+    ``encoder_weights`` is None for both, because the client itself downloads what it names there. Networks with
+    convolutions that are not padded (Inception v3, v4, Inception-ResNet, Xception) are left out: their maps are smaller
+    than a decoder expects.
 
     Returns:
         The encoders' names.
@@ -43,7 +44,7 @@ def encoder_models() -> list[str]:
     """The models whose maps of strides 2, 4, 8, 16 and 32 have exactly that share of a picture's side."""
     unpadded = {model.name for family in _UNPADDED for model in family.models}
     names = [name for name in registry.matching_names("*") if name not in unpadded]
-    return [name for name in names if set(STRIDES) <= last_parts(registry.find(name).spec()).keys()]
+    return [name for name in names if set(STRIDES) <= set(registry.find(name).spec().strides)]
 
 
 class Encoder(nn.Module):
@@ -75,12 +76,12 @@ class Encoder(nn.Module):
     @property
     def out_channels(self) -> list[int]:
         """Channels of the picture and of each map."""
-        return [self.maps.network.in_channels, *self.maps.channels]
+        return [self.maps.network.in_channels, *self.maps.feature_info.channels()]
 
     @property
     def output_stride(self) -> int:
         """Of the last map."""
-        return self.maps.reductions[-1]
+        return self.maps.feature_info.reduction()[-1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The picture and the maps."""
@@ -102,11 +103,14 @@ class Encoder(nn.Module):
         Raises:
             SpecError: the family's blocks cannot go without their stride.
         """
-        self.maps = FeatureMaps(self.maps.network, self.strides, output_stride).train()
+        self.maps = self._maps(self.maps.network, output_stride)
 
-    def _build(self, in_channels: int) -> FeatureMaps:
-        network = create_model(self.name, pretrained="." in self.name, num_classes=0, in_channels=in_channels)
-        return FeatureMaps(network, self.strides).train()
+    def _build(self, in_channels: int) -> FeatureListNet:
+        return self._maps(create_model(self.name, pretrained="." in self.name, in_channels=in_channels))
+
+    def _maps(self, network: ConvNet, output_stride: int = 32) -> FeatureListNet:
+        known = list(network.feature_channels)
+        return FeatureListNet(network, [known.index(stride) for stride in self.strides], output_stride).train()
 
 
 class _NoSettings(dict[str, Any]):

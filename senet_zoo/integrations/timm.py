@@ -16,12 +16,10 @@ from torch import nn
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.integrations import import_client
-from senet_zoo.integrations.feature_maps import FeatureMaps
 from senet_zoo.networks import registry
-from senet_zoo.networks.network import ConvNet
 from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights, list_weights
 from senet_zoo.weights.config import HUB
-from senet_zoo.weights.create import create_model
+from senet_zoo.weights.create import ModelOptions, create_model
 from senet_zoo.weights.load import CLASSIFIER
 from senet_zoo.weights.rows import HubFile, PackageFile
 from senet_zoo.weights.timm_config import crop_pct
@@ -35,7 +33,7 @@ def register() -> list[str]:
     """Make timm know every network of the zoo, as ``senet_zoo_MODEL``; a second call changes nothing.
 
     ``timm.create_model`` takes ``senet_zoo_MODEL.TAG`` too, and `pretrained`, ``num_classes``, ``in_chans``,
-    ``drop_rate``, ``drop_path_rate``, ``features_only`` with ``out_indices`` and ``output_stride``, ``device`` and
+    ``drop_rate``, ``drop_path_rate``, ``features_only`` with ``out_indices``, ``output_stride``, ``device`` and
     ``dtype``; any other option is refused. Published weights are loaded by the zoo, which checks their hash. A network
     without any is an error with ``pretrained=True``, where timm itself starts at random.
 
@@ -76,26 +74,32 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> nn.Module:
-        builder = import_client("timm.models._builder", "timm")
+        timm, builder = import_client("timm", "timm"), import_client("timm.models._builder", "timm")
         for option, value, expected in (("global_pool", global_pool, "avg"), ("cache_dir", cache_dir, None)):
             if value != expected:
                 raise UsageError(f"{PREFIX}{name} takes {option}={expected!r}, got {value!r}; {_WAYS_OUT[option]}")
-        if not features_only and (out_indices is not None or output_stride != 32):
-            raise UsageError("out_indices and output_stride belong to features_only=True; add it, or drop them")
+        if not features_only and out_indices is not None:
+            raise UsageError("out_indices belongs to features_only=True; add it, or drop it")
         config = builder.resolve_pretrained_cfg(entry.__name__, pretrained_cfg, pretrained_cfg_overlay)
         model_name, weights = _chosen(name, config) if pretrained else (name, None)
-        network = create_model(
-            model_name,
-            pretrained=pretrained and weights is None,
-            weights=weights,
-            num_classes=num_classes,
-            in_channels=in_chans,
-            dropout=drop_rate,
-            drop_path=drop_path_rate,
-            device=device,
-            dtype=dtype,
-        )
-        model: Any = _feature_maps(network, out_indices, output_stride) if features_only else network
+        options: ModelOptions = {
+            "pretrained": pretrained and weights is None,
+            "weights": weights,
+            "num_classes": num_classes,
+            "in_channels": in_chans,
+            "dropout": drop_rate,
+            "drop_path": drop_path_rate,
+            "output_stride": output_stride,
+            "device": device,
+            "dtype": dtype,
+        }
+        model: Any
+        if features_only:
+            model = create_model(model_name, features_only=True, out_indices=out_indices, **options)
+            found = model.feature_info
+            model.feature_info = timm.models.FeatureInfo(found.info, found.out_indices)
+        else:
+            model = create_model(model_name, **options)
         model.pretrained_cfg = model.default_cfg = config.to_dict()
         return cast("nn.Module", model.train())
 
@@ -108,18 +112,6 @@ _WAYS_OUT = {
     "global_pool": "features_only=True gives maps before the pool",
     "cache_dir": "the zoo keeps weights where the environment variable SENET_ZOO_CACHE says",
 }
-
-
-def _feature_maps(network: ConvNet, out_indices: int | Sequence[int] | None, output_stride: int) -> FeatureMaps:
-    features = import_client("timm.models._features", "timm")
-    strides = list(network.feature_channels)
-    indices, _ = features.feature_take_indices(len(strides), out_indices)
-    model: Any = FeatureMaps(network, [strides[index] for index in indices], output_stride)
-    names = ["stem", "pool", *(f"stages.{number}" for number in range(len(network.stages)))]
-    info = zip(model.channels, model.reductions, [names[position] for position in model.positions], strict=True)
-    described = [{"num_chs": channels, "reduction": stride, "module": name} for channels, stride, name in info]
-    model.feature_info = features.FeatureInfo(described, tuple(range(len(described))))
-    return cast("FeatureMaps", model)
 
 
 def _chosen(name: str, config: Any) -> tuple[str, str | None]:

@@ -96,12 +96,15 @@ def dilate(model: ConvNet, output_stride: int) -> ConvNet:
     stride, dilation = model.spec.stem.stride * model.spec.pool.stride, 1
     for modules, stage in zip(copy.stages, model.spec.stages, strict=True):
         blocks: list[BlockSpec] = []
-        for module, block in zip(modules.children(), stage.blocks, strict=True):
+        for number, block in enumerate(stage.blocks):
             if stride < output_stride:
                 stride *= block.stride
                 blocks.append(block)
             else:
-                _take_out_strides(module, dilation)
+                for module in [*modules.children()][
+                    number : number + 1
+                ]:  # none in a stage that `FeatureListNet` left out
+                    _take_out_strides(module, dilation)
                 blocks.append(Dilated(block, dilation))
                 dilation *= block.stride
         stages.append(StageSpec(tuple(blocks)))

@@ -151,7 +151,7 @@ class ConvNet(TimmInterface):
     @spec.setter
     def spec(self, spec: NetworkSpec) -> None:
         self._spec = spec
-        self._factors = (spec.stem.stride, spec.pool.stride, *(stage.stride for stage in spec.stages))
+        self._strides = spec.strides
         self._feature_channels = _feature_channels(spec, self.in_channels)
 
     def features(self, x: Tensor, strides: Sequence[int]) -> list[Tensor]:
@@ -177,12 +177,11 @@ class ConvNet(TimmInterface):
                 f"got {tuple(strides)}"
             )
         _require_readable(self, x)
-        maps, stride = {}, 1
-        for part, factor in zip((self.stem, self.pool, *self.stages), self._factors, strict=True):
-            if stride >= strides[-1] and factor > 1:
+        maps = {}
+        for part, stride in zip((self.stem, self.pool, *self.stages), self._strides, strict=True):
+            if stride > strides[-1]:
                 break
-            x, stride = self.run(part, x), stride * factor
-            maps[stride] = x
+            maps[stride] = x = self.run(part, x)
         return [maps[s] for s in strides]
 
     @property

@@ -7,6 +7,8 @@ flag.
 
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from itertools import accumulate
+from operator import mul
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -338,6 +340,11 @@ class NetworkSpec:
         """The stages' numbers as the paper counts: a stem is stage 1."""
         first = 1 if isinstance(self.stem, NoStem) else 2
         return range(first, first + len(self.stages))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the maps behind stem, pool and each stage."""
+        return tuple(accumulate((self.stem.stride, self.pool.stride, *(stage.stride for stage in self.stages)), mul))
 
     def gate_of_stage(self, number: int) -> SE | None:
         """The gate of the blocks of a stage, or None where it carries none."""

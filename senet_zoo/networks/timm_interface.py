@@ -1,4 +1,4 @@
-"""What users of timm type, beside the zoo's own words: methods of a network, and its maps as a module.
+"""What users of timm type, beside the zoo's own words: methods of a network.
 
 timm's own functions look for these names: `resolve_data_config`, `create_optimizer_v2` with ``layer_decay``, ...
 Each gives what the zoo has under another name; no number is computed in another way.
@@ -16,7 +16,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.specs import NetworkSpec
 
 if TYPE_CHECKING:
-    from senet_zoo.networks.network import ConvNet, LoadedWeights
+    from senet_zoo.networks.network import LoadedWeights
 
 Value = TypeVar("Value")
 
@@ -45,38 +45,6 @@ class MapInfo(TypedDict):
     index: int
 
 
-class FeatureInfo:
-    """The maps that a module returns, as ``timm.models.FeatureInfo`` tells them.
-
-    Args:
-        info: all maps of the network.
-        out_indices: numbers of those that are returned.
-    """
-
-    def __init__(self, info: Sequence[MapInfo], out_indices: Sequence[int]) -> None:
-        self.info = list(info)
-        self.out_indices = tuple(out_indices)
-
-    def channels(self) -> list[int]:
-        """Channels of each map."""
-        return [self.info[i]["num_chs"] for i in self.out_indices]
-
-    def reduction(self) -> list[int]:
-        """Stride of each map."""
-        return [self.info[i]["reduction"] for i in self.out_indices]
-
-    def module_name(self) -> list[str]:
-        """Name of the module whose output each map is."""
-        return [self.info[i]["module"] for i in self.out_indices]
-
-    def get_dicts(self) -> list[MapInfo]:
-        """All of it, map by map."""
-        return [self.info[i] for i in self.out_indices]
-
-    def __len__(self) -> int:
-        return len(self.info)
-
-
 class TimmInterface(nn.Module):
     """Methods of a network under timm's names; `senet_zoo.ConvNet` has them."""
 
@@ -89,7 +57,6 @@ class TimmInterface(nn.Module):
     in_channels: int
     weights: "LoadedWeights | None"
     _spec: NetworkSpec
-    _factors: tuple[int, ...]
     _feature_channels: dict[int, int]
     _pretrained_cfg: dict[str, Any] | None = None
 
@@ -119,10 +86,7 @@ class TimmInterface(nn.Module):
     def feature_info(self) -> list[MapInfo]:
         """The deepest map of each stride, from fine to coarse; `feature_channels` says the same."""
         names = ("stem", "pool", *(f"stages.{i}" for i in range(len(self.stages))))
-        stride, deepest = 1, {}
-        for name, factor in zip(names, self._factors, strict=True):
-            stride *= factor
-            deepest[stride] = name
+        deepest = dict(zip(self._spec.strides, names, strict=True))
         return [
             MapInfo(num_chs=channels, reduction=stride, module=deepest[stride], index=i)
             for i, (stride, channels) in enumerate(self._feature_channels.items())
@@ -153,7 +117,7 @@ class TimmInterface(nn.Module):
         if output_fmt != "NCHW":
             raise UsageError(f"maps are (N, C, H, W), output_fmt='NCHW'; got {output_fmt!r}")
         strides = tuple(self._feature_channels)
-        chosen = [strides[i] for i in _numbers(indices, len(strides))]
+        chosen = [strides[i] for i in numbers_of_maps(indices, len(strides))]
         asked = chosen if stop_early or intermediates_only else sorted({*chosen, strides[-1]})
         maps = dict(zip(asked, self.features(x, asked), strict=True))
         found = [maps[stride] for stride in chosen]
@@ -201,43 +165,6 @@ class TimmInterface(nn.Module):
         self._pretrained_cfg = config
 
 
-class FeatureListNet(nn.Module):
-    """The maps of a network without its head: what ``create_model(..., features_only=True)`` returns.
-
-    Args:
-        network: is taken apart: the head goes, and the stages behind the last map.
-        indices: numbers of the maps in `feature_info`, or how many of the last ones; all by default.
-
-    Shape:
-        (N, in_channels, H, W) -> one (N, C, H / stride, W / stride) for each of the maps.
-
-    Raises:
-        UsageError: there is no such map.
-
-    Example:
-        >>> import senet_zoo
-        >>> maps = senet_zoo.create_model("se_resnet18", features_only=True, out_indices=(1, 3))
-        >>> maps.feature_info.channels(), [tuple(each.shape) for each in maps(torch.zeros(2, 3, 64, 64))]
-        ([64, 256], [(2, 64, 16, 16), (2, 256, 4, 4)])
-    """
-
-    def __init__(self, network: "ConvNet", indices: int | Sequence[int] | None = None) -> None:
-        super().__init__()
-        self.feature_info = FeatureInfo(network.feature_info, _numbers(indices, len(network.feature_info)))
-        self.strides = tuple(self.feature_info.reduction())
-        self.pretrained_cfg = self.default_cfg = network.pretrained_cfg
-        network.reset_classifier(0, "")
-        deepest = self.feature_info.module_name()[-1]
-        needed = int(deepest.removeprefix("stages.")) + 1 if deepest.startswith("stages.") else 0
-        for i in range(needed, len(network.stages)):
-            network.stages[i] = nn.Sequential()
-        self.network = network
-        self.training = network.training
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.network.features(x, self.strides)
-
-
 def one_of(ours: str, value: Value, theirs: str, other: Value) -> Value:
     """The value of an argument that has two names; None is what was not given.
 
@@ -249,7 +176,7 @@ def one_of(ours: str, value: Value, theirs: str, other: Value) -> Value:
     return other if value is None else value
 
 
-def _numbers(indices: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
+def numbers_of_maps(indices: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
     """Numbers of maps in ascending order; negative ones count from the last map."""
     if indices is None:
         return tuple(range(count))

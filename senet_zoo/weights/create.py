@@ -5,21 +5,22 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 import torch
 
-from senet_zoo.errors import UsageError, WeightsMismatch
+from senet_zoo.errors import UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.networks import registry
 from senet_zoo.networks.dimensions import PLANE, DepthPadding, Dimensions
 from senet_zoo.networks.families.family import Model
+from senet_zoo.networks.feature_maps import FeatureListNet, with_output_stride
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta, unfilled
 from senet_zoo.networks.specs import SE, NetworkSpec
-from senet_zoo.networks.timm_interface import FeatureListNet, one_of
+from senet_zoo.networks.timm_interface import one_of
 from senet_zoo.support.machine import find_device
 from senet_zoo.support.memory import enough_memory
-from senet_zoo.weights.catalogue import Weights, get_weights, split_name
+from senet_zoo.weights.catalogue import Weights, get_weights, list_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside, config_inside, require_saved
 from senet_zoo.weights.download import Failures, candidates, resolve
 from senet_zoo.weights.inflation import Inflation, usual_inflation
@@ -28,51 +29,39 @@ from senet_zoo.weights.load import Checkpoint, identify, open_checkpoint
 _log = logging.getLogger("senet_zoo")
 
 
+class ModelOptions(TypedDict, total=False):
+    """The options of `create_model` that do not change what kind of module it returns; it says what they mean."""
+
+    pretrained: bool
+    weights: str | Path | None
+    num_classes: int | None
+    in_channels: int | None
+    se: SE | None
+    dropout: float | None
+    drop_path: float
+    device: str | torch.device
+    dtype: torch.dtype
+    output_stride: int | None
+    in_chans: int | None
+    drop_rate: float | None
+    drop_path_rate: float | None
+    checkpoint_path: str | Path | None
+    global_pool: str | None
+    dims: int | Dimensions | None
+    inflation: Inflation | None
+
+
 @overload
 def create_model(
-    name: str,
-    *,
-    pretrained: bool = False,
-    weights: str | Path | None = None,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    se: SE | None = None,
-    dropout: float | None = None,
-    drop_path: float = 0.0,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
-    features_only: Literal[False] = False,
-    out_indices: None = None,
-    in_chans: int | None = None,
-    drop_rate: float | None = None,
-    drop_path_rate: float | None = None,
-    checkpoint_path: str | Path | None = None,
-    global_pool: str | None = None,
-    dims: int | Dimensions | None = None,
-    inflation: Inflation | None = None,
+    name: str, *, features_only: Literal[False] = False, out_indices: None = None, **options: Unpack[ModelOptions]
 ) -> ConvNet: ...
 @overload
 def create_model(
     name: str,
     *,
-    pretrained: bool = False,
-    weights: str | Path | None = None,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    se: SE | None = None,
-    dropout: float | None = None,
-    drop_path: float = 0.0,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
     features_only: Literal[True],
     out_indices: int | Sequence[int] | None = None,
-    in_chans: int | None = None,
-    drop_rate: float | None = None,
-    drop_path_rate: float | None = None,
-    checkpoint_path: str | Path | None = None,
-    global_pool: str | None = None,
-    dims: int | Dimensions | None = None,
-    inflation: Inflation | None = None,
+    **options: Unpack[ModelOptions],
 ) -> FeatureListNet: ...
 def create_model(
     name: str,
@@ -88,6 +77,7 @@ def create_model(
     dtype: torch.dtype = torch.float32,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    output_stride: int | None = None,
     in_chans: int | None = None,
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
@@ -121,6 +111,7 @@ def create_model(
         features_only: leave out the head and return maps, as in timm; `senet_zoo.ConvNet.features` gives them by
             stride.
         out_indices: numbers of these maps in ``model.feature_info``, or how many of the last ones. Default: all.
+        output_stride: 8 or 16 where the last map shall be finer than 1 / 32 of a side; see `senet_zoo.dilate`.
         in_chans: timm's word for ``in_channels``.
         drop_rate: timm's word for ``dropout``.
         drop_path_rate: timm's word for ``drop_path``.
@@ -138,7 +129,7 @@ def create_model(
         UnknownModelError: no model of that name; the message lists the near misses.
         UnknownWeightsError: pretrained weights were asked for and there are none, or none of that tag.
         UsageError: arguments that contradict each other, a device that is not there, a dtype that holds no fractions.
-        SpecError: the network cannot honour ``se``, ``drop_path`` or ``dims``.
+        SpecError: the network cannot honour ``se``, ``drop_path``, ``output_stride`` or ``dims``.
         WeightsError: the weights could not be had, or are not what they should be. Never a random start instead.
 
     Example:
@@ -162,7 +153,9 @@ def create_model(
     )
     if global_pool is not None:
         network.reset_classifier(network.num_classes, global_pool)
-    return FeatureListNet(network, out_indices) if features_only else network
+    if features_only:
+        return FeatureListNet(network, out_indices, output_stride)
+    return network if output_stride is None else with_output_stride(network, output_stride)
 
 
 def _network(
@@ -181,6 +174,7 @@ def _network(
 ) -> ConvNet:
     model_name, tag = split_name(name)
     model = registry.find(model_name)
+    _check_where_from(model.name, pretrained, weights)
     if pretrained and weights is not None:
         raise UsageError(
             "weights come from one place, and two were named",
@@ -310,6 +304,22 @@ def model_at(weights: str | Path) -> str:
     """
     config = config_beside(weights)
     return identify(open_checkpoint(*resolve(weights))).name if config is None else config.architecture
+
+
+def _check_where_from(model: str, pretrained: object, weights: object) -> None:
+    """Refuse the words by which other libraries choose published weights."""
+    known = ", ".join(list_weights(model)) or f"{model} has none"
+    way_out = f"published weights are chosen by pretrained=True and the network's name ({known})"
+    if pretrained not in (True, False):
+        raise UsageError(f"pretrained must be True or False, got {pretrained!r}; {way_out}")
+    if not isinstance(weights, str | os.PathLike | None):
+        raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {weights!r}; {way_out}")
+    if isinstance(weights, str) and not is_place(weights) and not Path(weights).exists():
+        raise WeightsNotFound(
+            f"weights must be a file, a folder or hf://org/name@revision, but there is no {weights}",
+            python=f"; {way_out}",
+            command_line=f"; published weights are chosen by --pretrained and --model ({known})",
+        )
 
 
 def _check_dtype(dtype: object) -> None:

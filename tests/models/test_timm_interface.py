@@ -1,6 +1,8 @@
 """What users of timm type does what timm's own functions expect of it."""
 
 from collections.abc import Callable
+from enum import Enum
+from typing import Any
 
 import pytest
 import timm
@@ -11,8 +13,8 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 import senet_zoo
-from senet_zoo import ConvNet
-from senet_zoo.errors import SpecError, UsageError
+from senet_zoo import ConvNet, FeatureListNet
+from senet_zoo.errors import SpecError, UsageError, WeightsNotFound
 from senet_zoo.networks.dilation import dilate
 
 TINY = distinct_tiny()
@@ -156,6 +158,45 @@ def test_stopping_early_and_other_formats() -> None:
         model.forward_intermediates(X, output_fmt="NLC")
     with pytest.raises(UsageError, match="features_only=True"):
         senet_zoo.create_model("se_resnet20", out_indices=(1,))
+
+
+@pytest.mark.parametrize(("output_stride", "reductions"), [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16, 16])])
+def test_an_output_stride_leaves_the_number_of_maps(output_stride: int, reductions: list[int]) -> None:
+    maps = senet_zoo.create_model("se_resnet18", features_only=True, output_stride=output_stride).eval()
+    assert maps.feature_info.reduction() == reductions == [64 // each.shape[2] for each in maps(X)]
+    assert maps.feature_info.channels() == [each.shape[1] for each in maps(X)]
+
+
+def test_an_output_stride_is_dilate() -> None:
+    torch.manual_seed(0)
+    model = senet_zoo.create_model("se_resnet18", output_stride=8).eval()
+    torch.manual_seed(0)
+    other = dilate(senet_zoo.create_model("se_resnet18"), 8).eval()
+    assert torch.equal(model(X), other(X))
+    assert max(senet_zoo.create_model("se_resnet20", output_stride=32).feature_channels) == 4
+    with pytest.raises(UsageError, match="got 12"):
+        senet_zoo.create_model("se_resnet18", output_stride=12)
+
+
+def test_maps_that_were_cut_short_are_dilated_again() -> None:
+    network = senet_zoo.create_model("se_resnet18", features_only=True, out_indices=(2, 3)).network
+    maps = FeatureListNet(network, (2, 3), output_stride=8).eval()
+    assert [64 // each.shape[2] for each in maps(X)] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pretrained": "imagenet"}, UsageError, r"True or False, got 'imagenet'.*\(se_resnet20\.cifar10\)"),
+        ({"weights": "DEFAULT"}, WeightsNotFound, "no DEFAULT; published weights are chosen by pretrained=True"),
+        ({"weights": "se_resnet20.cifar10"}, WeightsNotFound, "pretrained=True and the network's name"),
+        ({"weights": True}, UsageError, "got True; published weights"),
+        ({"weights": Enum("Weights", "DEFAULT").DEFAULT}, UsageError, "hf://org/name@revision, got <Weights.DEFAULT"),
+    ],
+)
+def test_how_others_choose_weights_is_answered(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        senet_zoo.create_model("se_resnet20", **options)
 
 
 def test_a_dilated_network_has_maps_of_its_own() -> None:
