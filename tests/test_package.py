@@ -1,7 +1,9 @@
 """What people install: the wheel and the source archive hold what they need, and predict from anywhere."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -9,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import senet_zoo
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,6 +86,26 @@ def test_the_wheel_holds_the_weights_and_nothing_foreign(built: Path) -> None:
     }
     assert all(name.startswith(("senet_zoo/", "senet_zoo-")) for name in names)
     assert wheel.stat().st_size < 16 * 2**20
+
+
+def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1764500000", "PYTHON": sys.executable}
+    command = [str(ROOT / "scripts" / "build"), str(tmp_path / "dist"), "--no-isolation"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^[0-9a-f]{64}  ", done.stdout, re.MULTILINE)) == 2
+
+
+def test_the_wheel_lists_what_is_inside(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if ".dist-info/sboms/" in name]
+    bill = json.loads(archive.read(name))
+    inside = {part["properties"][0]["value"]: part for part in bill["components"] if "properties" in part}
+    assert {name for name in archive.namelist() if name.endswith(".safetensors")} <= set(inside)
+    for path, part in inside.items():
+        assert part["hashes"][0]["content"] == hashlib.sha256(archive.read(path)).hexdigest()
+    assert bill["metadata"]["component"]["version"] == senet_zoo.__version__
 
 
 def test_the_source_archive_can_build_and_test(built: Path) -> None:

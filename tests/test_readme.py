@@ -92,7 +92,13 @@ def test_commands_succeed(command: str, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     "command",
-    [["tools/readme.py"], ["tools/manifest_schema.py"], ["benchmarks/gate.py", "report"], ["benchmarks/report.py"]],
+    [
+        ["tools/readme.py"],
+        ["tools/manifest_schema.py"],
+        ["tools/sbom.py"],
+        ["benchmarks/gate.py", "report"],
+        ["benchmarks/report.py"],
+    ],
     ids=" ".join,
 )
 def test_the_parts_that_a_command_makes_are_up_to_date(command: list[str]) -> None:
