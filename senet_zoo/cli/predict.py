@@ -42,6 +42,10 @@ the numbers of --annotations where that is given.
 --exported takes a file of `senet-zoo export` instead, and needs no torch: ONNX
 Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
 
+Pictures at https: addresses are fetched, up to 50 MiB each, not where
+HF_HUB_OFFLINE is set; SENET_ZOO_URLS=any takes http: and hosts of the own
+network, too, SENET_ZOO_URLS=none no address.
+
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1. What a folder holds besides pictures is counted there in one
 line. HEIC is read where pillow-heif is: pip install 'senet-zoo[heif]'."""
@@ -59,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="PICTURE",
-        help="a file, a folder (read to its depth), a file: URL, or - for a list on standard input, one a line",
+        help="a file, a folder (read to its depth), a file: or https: URL, or - for a list on standard input",
     )
     parser.add_argument("--model", metavar="NAME|FOLDER", help=f"{MODEL}; see list --pretrained")
     parser.add_argument("--weights", metavar="PLACE", help=WEIGHTS)

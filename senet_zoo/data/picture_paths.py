@@ -149,7 +149,7 @@ def _local_path(source: str | bytes) -> Path:
             )
         return Path(url2pathname(url.path))
     if scheme in ("http", "https", "ftp", "s3", "hf") and "://" in source:
-        raise PictureError(f"pictures are read from this machine only, and {source!r} is elsewhere: download it first")
+        raise PictureError(f"a path must lead to this machine, and {source!r} is elsewhere: download it first")
     return Path(source)
 
 

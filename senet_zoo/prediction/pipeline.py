@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from senet_zoo.data.drawing import Corners
 from senet_zoo.data.picture_paths import find_pictures
-from senet_zoo.data.pictures import prepare_picture, read_picture, to_rgb
+from senet_zoo.data.pictures import prepare_picture, to_rgb
+from senet_zoo.data.remote_pictures import is_remote
 from senet_zoo.errors import PictureError, UsageError
-from senet_zoo.prediction.sources import NamedPicture, list_sources
+from senet_zoo.prediction.sources import NamedPicture, RemotePicture, list_sources, read_source
 from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
@@ -103,9 +104,12 @@ class Prediction:
 
         if self.boxes is None:
             raise UsageError("boxes and masks are drawn, and this is a classifier's answer: print its classes")
-        if picture is None and not os.path.isfile(self.path):  # noqa: PTH113 (a number is no path)
+        if picture is None and not (is_remote(self.path) or os.path.isfile(self.path)):  # noqa: PTH113 (a number is no path)
             raise UsageError(f"{self.path} is no file any more, and an answer keeps no pixels: pass it, drawn(picture)")
-        picture = read_picture(self.path) if picture is None else to_rgb(picture)
+        if picture is None:
+            picture = read_source(RemotePicture(self.path) if is_remote(self.path) else Path(self.path))
+        else:
+            picture = to_rgb(picture)
         if picture.size != self.size:
             raise UsageError(f"the picture must be of the size that was asked about, {self.size}, got {picture.size}")
         shown = self.boxes[::-1]  # the most certain one is drawn last, above the others
@@ -162,12 +166,12 @@ def classify_pictures(
         workers: threads that decode pictures.
     """
 
-    def load(item: Path | NamedPicture | Failure) -> tuple[str, Item] | Failure:
+    def load(item: Path | NamedPicture | RemotePicture | Failure) -> tuple[str, Item] | Failure:
         if isinstance(item, Failure):
             return item
-        name = item.name if isinstance(item, NamedPicture) else str(item)
+        name = str(item) if isinstance(item, Path) else item.name
         try:
-            picture = to_rgb(item.picture) if isinstance(item, NamedPicture) else read_picture(item)
+            picture = to_rgb(item.picture) if isinstance(item, NamedPicture) else read_source(item)
             return name, prepare_picture(prepare, picture, name)
         except PictureError as error:
             return Failure(name, error)
@@ -194,13 +198,16 @@ def require_counts(top: int, batch: int, workers: int) -> None:
             raise UsageError(f"{name} must be at least 1, got {value}")
 
 
-def _find(sources: "Source | Iterable[Source]") -> Iterator[Path | NamedPicture | Failure]:
+def _find(sources: "Source | Iterable[Source]") -> Iterator[Path | NamedPicture | RemotePicture | Failure]:
     for source in list_sources(sources):
         if isinstance(source, NamedPicture):
             yield source
             continue
         if not source:
             yield Failure(source, PictureError("a picture's path must not be empty: name a file, or . for this folder"))
+            continue
+        if is_remote(source):
+            yield RemotePicture(source)
             continue
         try:
             yield from find_pictures(source)

@@ -352,8 +352,8 @@ def predict(
     """The likeliest classes of pictures, or the things that a detector finds, one result each in the order given.
 
     Args:
-        pictures: a file, a folder (read to its depth) or a ``file:`` URL; a PIL picture; a uint8 array (H, W, 3) or
-            tensor (3, H, W), or a batch of them; or any number of these.
+        pictures: a file, a folder (read to its depth), a ``file:`` or ``https:`` URL; a PIL picture; a uint8 array
+            (H, W, 3) or tensor (3, H, W), or a batch of them; or any number of these.
         model: what answers, as in `Predictor`. Default: a network inside the package, chosen by each picture:
             ``se_resnet20.cifar10`` up to 48 pixels, ``se_mobilenet.imagenette`` above. Each tells ten kinds of things
             apart, and knows nothing else; the result names it.

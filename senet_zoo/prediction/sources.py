@@ -3,8 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from senet_zoo.data.pictures import decode_picture, read_picture
+from senet_zoo.data.remote_pictures import fetch_picture
 from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Source: TypeAlias = "str | os.PathLike[str] | Image | NDArray[uint8] | Tensor"
-"""A file, a folder or a ``file:`` URL; a PIL picture; a uint8 array (H, W, 3) or (H, W); a uint8 tensor (3, H, W)."""
+"""A file, a folder, a ``file:`` or ``https:`` URL; a PIL picture; a uint8 array (H, W, 3) or (H, W); a uint8 tensor
+(3, H, W)."""
 
 _RULE = "a picture is a path, a PIL picture, a uint8 array (H, W, 3) or a uint8 tensor (3, H, W)"
 
@@ -30,6 +34,28 @@ class NamedPicture:
 
     name: str
     picture: "Image"
+
+
+@dataclass(frozen=True)
+class RemotePicture:
+    """A picture at an address of the web.
+
+    Args:
+        name: the address.
+    """
+
+    name: str
+
+
+def read_source(source: Path | RemotePicture) -> "Image":
+    """The picture of a file or at an address.
+
+    Raises:
+        PictureError: it cannot be read, or fetched.
+    """
+    if isinstance(source, RemotePicture):
+        return decode_picture(fetch_picture(source.name), source.name)
+    return read_picture(source)
 
 
 def list_sources(pictures: "Source | Iterable[Source]") -> Iterator[str | NamedPicture]:

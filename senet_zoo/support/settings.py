@@ -7,6 +7,7 @@ SENET_ZOO_MANIFEST      a manifest of your own weights, read beside the zoo's; i
 SENET_ZOO_CACHE         folder for everything that is kept, hub files too; otherwise ~/.cache/senet_zoo, and hub
                         files where huggingface_hub keeps them (HF_HOME, HF_HUB_CACHE)
 SENET_ZOO_VERIFY        once (default): hash a file when it changed; always: at every load; never: compare sizes only
+SENET_ZOO_URLS          pictures of the web: https (default); any: http: and the own network, too; none
 SENET_ZOO_MMAP          1: map tensors from their file instead of copying them: a load takes less time and memory, but
                         who writes to the file changes the loaded network
 ======================  ======================================================================================
