@@ -69,6 +69,11 @@ class Server(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that has seen enough is no error."""
+
+
 def serve(server: ThreadingHTTPServer) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -82,7 +87,7 @@ def serve(server: ThreadingHTTPServer) -> Iterator[int]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("SENET_ZOO_URLS", "any")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    for port in serve(ThreadingHTTPServer(("127.0.0.1", 0), Server)):
+    for port in serve(QuietServer(("127.0.0.1", 0), Server)):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -96,7 +101,7 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     subprocess.run(
         [*command.split(), "-addext", "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server = QuietServer(("127.0.0.1", 0), Server)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
