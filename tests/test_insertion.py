@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -29,6 +30,12 @@ NETWORKS = [
     ("torchvision", "mobilenet_v2", None, 10, "features.3.conv.3.se"),
     ("torchvision", "mobilenet_v3_small", None, 1, "features.3.block.2.1.se"),  # its five other sums have a gate
     ("torchvision", "convnext_tiny", None, 18, "features.1.0.block.6.se"),
+    ("torchvision", "alexnet", None, 5, "features.1.se"),  # each convolution, behind its ReLU
+    ("torchvision", "vgg11_bn", None, 8, "features.2.se"),
+    ("torchvision", "densenet121", None, 58, "features.denseblock1.denselayer1.conv2.se"),  # what each layer adds
+    ("torchvision", "shufflenet_v2_x0_5", None, 19, "stage2.0.branch1.4.se"),  # two branches where the stride is 2
+    ("torchvision", "squeezenet1_1", None, 8, "features.3.se"),
+    ("torchvision", "googlenet", None, 9, "inception3a.se"),
     ("torchvision", "efficientnet_b0", "features.[1-7].0", 7, "features.1.0.se"),
     ("torchvision", "densenet121", "*.denselayer*.conv2", 58, "features.denseblock1.denselayer1.conv2.se"),
     ("torchvision", "vgg11_bn", ["features.2", "features.6"], 2, "features.2.se"),
@@ -149,6 +156,28 @@ def test_which_sums_are_residual_and_where_their_branches_end(
 
 def test_ten_networks_of_each_library_at_least() -> None:
     assert [sum(row[0] == library for row in NETWORKS) >= 10 for library in ("torchvision", "timm")] == [True, True]
+
+
+def on_meta_device(name: str) -> nn.Module:
+    first = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    with torch.device("meta"):
+        return torchvision.models.get_model(name, **first)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("inception_v3", 11), ("resnet50", 16), ("vgg16", 13), ("squeezenet1_0", 8), ("densenet161", 78)],
+)
+def test_gates_of_larger_networks(name: str, count: int) -> None:
+    assert len(gates(insert_se(on_meta_device(name)))) == count
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "regnet_y_400mf"])
+def test_networks_with_gates_say_so_and_name_a_place_of_their_own(name: str) -> None:
+    with pytest.raises(UsageError, match="of them with a gate already") as raised:
+        insert_se(on_meta_device(name))
+    place = re.search(r"as in where=\['(.*)'\]", str(raised.value))[1]
+    assert list(gates(insert_se(on_meta_device(name), where=place))) == [f"{place}.se"]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20", "shufflenet"])
@@ -355,6 +384,18 @@ class Shared(nn.Module):
         return self.flat(self.narrow(self.pair(self.relu(self.relu(self.same(x))))[0]))
 
 
+class Looped(nn.Module):
+    """One convolution that runs twice, and a sum of equal depths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.conv(x) + self.conv(x.relu())
+
+
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
@@ -363,7 +404,9 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("model", "where", "message"),
     [
-        (Shared(), None, "found 0 residual branches"),
+        (Shared(), None, "narrow: a gate over 8 channels needs a reduction from 1 to 8"),
+        (nn.Sequential(nn.Flatten()), None, r"found 0 residual branches.*name modules in where=\[...\]$"),
+        (Looped(), None, r"found 0 residual branches.*as in where=\['stem'\]"),
         (Shared(), [], "names no place"),
         (Shared(), ["conv", "covn"], "'covn' matches no module; did you mean conv"),
         (Shared(), "layer9.*", r"matches no module; model.named_modules\(\) lists"),

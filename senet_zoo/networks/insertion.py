@@ -1,4 +1,4 @@
-"""`insert_se` and `remove_se`: gates in any network, at the ends of its residual branches or where it is told.
+"""`insert_se` and `remove_se`: gates in any network, at the ends of its branches or where it is told.
 
 The branches are found in one recorded run: what each module returned, and what was computed from what.
 """
@@ -152,8 +152,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class ResidualBranch:
-    """The branch of a residual sum: what is added to the shortcut.
+class Branch:
+    """What a gate goes behind: most often what a residual sum adds to its shortcut.
 
     Args:
         end: the map that is added.
@@ -186,7 +186,7 @@ class ResidualBranch:
         return next((module for module in modules if len(recording.outputs[module]) == 1), None)
 
 
-def residual_branches(recording: Recording) -> Iterator[ResidualBranch]:
+def residual_branches(recording: Recording) -> Iterator[Branch]:
     """The branch of each residual sum, in order of execution.
 
     A sum of two maps is residual where one of them, the shortcut, is a map that the other was computed from, or comes
@@ -200,7 +200,7 @@ def residual_branches(recording: Recording) -> Iterator[ResidualBranch]:
                 yield branch
 
 
-def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> ResidualBranch | None:
+def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> Branch | None:
     before, path = end.ancestors(), [shortcut]
     while path[-1] not in before and len(path[-1].inputs) == 1:
         path += path[-1].inputs
@@ -210,7 +210,51 @@ def _branch(end: RecordedTensor, shortcut: RecordedTensor) -> ResidualBranch | N
     tensors = before - fork.ancestors()
     if _convolutions(projection) > 1 or _convolutions(tensors) <= _convolutions(projection):
         return None
-    return ResidualBranch(end, frozenset(tensors))
+    return Branch(end, frozenset(tensors))
+
+
+def concatenated_branches(recording: Recording) -> list[Branch]:
+    """The branches of concatenations along channels: each module that ends in one, as Inception's and SqueezeNet's.
+
+    Where a concatenation lies inside of its module, or hands on maps that others of its inputs were computed from, as
+    DenseNet's, ShuffleNet's, the branches are its new inputs.
+    """
+    whole: list[Branch] = []
+    parts: list[Branch] = []
+    for tensor in recording.tensors:
+        if tensor.function not in ("cat", "concat", "concatenate") or len(tensor.inputs) < 2:
+            continue
+        if tensor.shape[1] != sum(one.shape[1] for one in tensor.inputs):
+            continue
+        common = frozenset.intersection(*(frozenset(one.ancestors()) for one in tensor.inputs))
+        older = {before for one in tensor.inputs for before in one.ancestors() - {one}}
+        new = [one for one in tensor.inputs if one not in older]
+        if len(new) == len(tensor.inputs) and tensor.made_by:
+            whole.append(Branch(tensor, frozenset(tensor.ancestors()) - common))
+        else:
+            parts += [Branch(one, frozenset(one.ancestors()) - common) for one in new]
+    inside = frozenset[RecordedTensor]().union(*(branch.tensors for branch in whole))
+    return whole + [branch for branch in parts if branch.end not in inside and _convolutions(branch.tensors)]
+
+
+def layers_of_a_chain(recording: Recording) -> list[Branch]:
+    """Each convolution with its norm and activation, in a network without sums and concatenations (AlexNet, VGG)."""
+    if any(len(tensor.inputs) > 1 for tensor in recording.tensors):
+        return []
+    next_of = {tensor.inputs[0]: tensor for tensor in recording.tensors if tensor.inputs}
+    layers = []
+    for tensor in recording.tensors:
+        if _convolutions([tensor]):
+            layer = [tensor]
+            while (after := next_of.get(layer[-1])) and after.shape == tensor.shape and not _begins_a_layer(after):
+                layer.append(after)
+            end = next((one for one in reversed(layer) if one.made_by), tensor)
+            layers.append(Branch(end, frozenset(layer)))
+    return layers
+
+
+def _begins_a_layer(tensor: RecordedTensor) -> bool:
+    return "pool" in tensor.function or _convolutions([tensor]) > 0
 
 
 def _convolutions(tensors: Iterable[RecordedTensor]) -> int:
@@ -230,9 +274,11 @@ def insert_se(
         model: the network; its weights stay where they are.
         se: the gate. One that starts at random changes the logits.
         where: names of modules whose outputs are gated, or shell patterns over names: ``layer*.*.bn3``. Default: the
-            last module of every residual branch, before the sum and before a constant scale (LayerScale). Left out are
-            branches with a gate already, the network's own (MobileNetV3, EfficientNet) or an inserted one, or with no
-            module of their own at the end. Where a sum adds branches of equal depth, none is residual.
+            last module of every residual branch, before the sum and before a constant scale (LayerScale); in a network
+            without any, every module that ends in a concatenation (Inception), or the new branches of one (DenseNet,
+            ShuffleNet); in a plain chain (VGG), every convolution with its norm and activation. Left out are branches
+            with a gate already, the network's own (MobileNetV3, EfficientNet) or an inserted one, or with no module of
+            their own at the end. Where a sum adds branches of equal depth, none is residual.
         example: an input, (N, channels, H, W), (N, channels, L) or (N, channels, D, H, W); by default 1 x 3 x 224 x
             224 zeros, or as its first convolution reads signals or volumes.
 
@@ -240,7 +286,7 @@ def insert_se(
         The same model; `gates` lists what it has now. The gate after a module ``bn3`` is ``bn3.se``.
 
     Raises:
-        UsageError: no residual branch to gate, a name that matches nothing, or a module that is gated already, does not
+        UsageError: no branch to gate, a name that matches nothing, or a module that is gated already, does not
             run exactly once, or returns no map (N, C, H, W). The model is as before.
         SpecError: ``se`` has a placement or stages, which ``where`` replaces here, or leaves no hidden unit.
 
@@ -264,7 +310,9 @@ def insert_se(
         )
     example = _default_example(model) if example is None else example
     recording = _record(model, example)
-    modules = _at_branches(recording) if where is None else _named(model, [where] if isinstance(where, str) else where)
+    modules = (
+        _at_branches(model, recording) if where is None else _named(model, [where] if isinstance(where, str) else where)
+    )
     names = {module: name for name, module in model.named_modules()}
     gated = {module: _gated(module, names[module], se, recording) for module in modules}
     _replace(model, gated)
@@ -307,17 +355,29 @@ def _record(model: nn.Module, example: Tensor) -> Recording:
         ) from error
 
 
-def _at_branches(recording: Recording) -> list[nn.Module]:
-    branches = list(residual_branches(recording))
+def _at_branches(model: nn.Module, recording: Recording) -> list[nn.Module]:
+    residual = list(residual_branches(recording))
+    branches = residual or concatenated_branches(recording) or layers_of_a_chain(recording)
     ends = [branch.last_module(recording) for branch in branches if not branch.gated]
     modules = [*dict.fromkeys(end for end in ends if end is not None)]
     if not modules:
         gated = sum(branch.gated for branch in branches)
         raise UsageError(
-            f"found {len(branches)} residual branches, {gated} of them with a gate already, and none that ends in a "
-            "module of its own and has no gate; name modules in where=[...], as in where=['layer*.*.bn3']"
+            f"found {len(residual)} residual branches, {gated} of them with a gate already, and none that ends in a "
+            f"module of its own and has no gate; name modules in where=[...]{_such_as(model, recording, branches)}"
         )
     return modules
+
+
+def _such_as(model: nn.Module, recording: Recording, branches: Sequence[Branch]) -> str:
+    """``, as in where=['name']``, with a name of this network, if it has a module that a gate may follow."""
+    names = {module: name for name, module in model.named_modules() if name}
+    axes = len(recording.tensors[0].shape)
+    ran_once = ((module, calls[0]) for module, calls in recording.outputs.items() if len(calls) == 1)
+    maps = (module for module, seen in ran_once if seen and len(seen.shape) == axes and seen.shape[1] >= OPEN.reduction)
+    ends = (branch.last_module(recording) for branch in branches)
+    name = next((names[module] for module in chain(ends, maps) if module in names), None)
+    return "" if name is None else f", as in where=[{name!r}]"
 
 
 def _named(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
