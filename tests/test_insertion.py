@@ -175,9 +175,9 @@ def test_gates_of_larger_networks(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", ["efficientnet_b0", "regnet_y_400mf"])
 def test_networks_with_gates_say_so_and_name_a_place_of_their_own(name: str) -> None:
     with pytest.raises(UsageError, match="of them with a gate already") as raised:
-        insert_se(on_meta_device(name))
+        insert_se(torchvision.models.get_model(name))
     place = re.search(r"as in where=\['(.*)'\]", str(raised.value))[1]
-    assert list(gates(insert_se(on_meta_device(name), where=place))) == [f"{place}.se"]
+    assert list(gates(insert_se(torchvision.models.get_model(name), where=place))) == [f"{place}.se"]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20", "shufflenet"])
