@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -57,6 +57,13 @@ class Cursor:
 class FieldRule:
     """What a JSON value must be, and which Python value it becomes."""
 
+    def take(self, value: Any) -> Any:
+        """The Python value, where the JSON value shows by itself that it keeps the rule; else `BAD`: `read` says more.
+
+        A manifest has thousands of values, and most need no cursor.
+        """
+        return BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
         """The Python value, or `BAD` after a report."""
         raise NotImplementedError
@@ -73,11 +80,18 @@ class Text(FieldRule):
     pattern: str = NOT_BLANK
     words: str = "a text that is not empty"
 
+    def take(self, value: Any) -> Any:
+        return value if self.holds(value) else BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
         return value if self.holds(value) else cursor.refuse(self.words, value)
 
     def holds(self, value: object) -> bool:
-        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+        return isinstance(value, str) and self._compiled.fullmatch(value) is not None
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,9 @@ class Whole(FieldRule):
     high: int
     low_field: str | None = None
 
+    def take(self, value: Any) -> Any:
+        return value if self.low_field is None and type(value) is int and self.low <= value <= self.high else BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
         low = cursor.around.get(self.low_field, self.low) if self.low_field else self.low
         low = max(low, self.low) if type(low) is int else self.low
@@ -119,10 +136,12 @@ class Number(FieldRule):
     low: float
     high: float
 
+    def take(self, value: Any) -> Any:
+        return float(value) if type(value) in (int, float) and self.low <= value <= self.high else BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
-            return float(value)
-        return cursor.refuse(f"a number from {self.low:g} to {self.high:g}", value)
+        found = self.take(value)
+        return cursor.refuse(f"a number from {self.low:g} to {self.high:g}", value) if found is BAD else found
 
 
 @dataclass(frozen=True)
@@ -139,6 +158,9 @@ class Nullable(FieldRule):
 
     rule: FieldRule
     may_lack: bool = False
+
+    def take(self, value: Any) -> Any:
+        return None if value is None else self.rule.take(value)
 
     def read(self, value: Any, cursor: Cursor) -> Any:
         if value is None:
@@ -172,6 +194,9 @@ class Items(FieldRule):
     def read(self, value: Any, cursor: Cursor) -> Any:
         if not isinstance(value, list) or len(value) < self.least or len(value) > (self.most or len(value)):
             return cursor.refuse(self.words or f"a list of {self.least} or more objects", value)
+        items = tuple(map(self.item.take, value))
+        if BAD not in items:
+            return items
         steps = (f".{name}" for name in self.names) if self.names else (f"[{i}]" for i in range(len(value)))
         items = tuple(self.item.read(item, cursor.at(step)) for item, step in zip(value, steps, strict=False))
         return BAD if BAD in items else items
@@ -220,8 +245,13 @@ class Record(FieldRule):
         if not isinstance(value, dict):
             return cursor.refuse("a JSON object", value)
         rules = rules_of(self.cls)
-        inside = Cursor(cursor.path, cursor.report, {**cursor.around, **value})
-        values = {name: _read_field(name, rule, value, inside) for name, rule in rules.items()}
+        values = {name: rule.take(value[name]) if name in value else BAD for name, rule in rules.items()}
+        if BAD in values.values() or len(values) < len(self.cls.__dataclass_fields__):
+            inside = Cursor(cursor.path, cursor.report, {**cursor.around, **value})
+            values = {
+                name: _read_field(name, rules[name], value, inside) if found is BAD else found
+                for name, found in values.items()
+            }
         unknown = value.keys() - rules.keys()
         if unknown:
             cursor.report(_unknown(cursor.path, unknown))

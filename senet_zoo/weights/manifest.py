@@ -38,6 +38,10 @@ VERSION = 1
 class DefaultTag(Text):
     """A tag, one of those of the ``weights`` beside it."""
 
+    def take(self, value: Any) -> Any:
+        """Nothing: what lies beside it must be asked."""
+        return BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
         """The tag."""
         tags = cursor.around.get("weights")

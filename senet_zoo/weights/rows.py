@@ -197,6 +197,10 @@ class Training:
 class LabelCount(Whole):
     """As many as the ``labels`` beside it."""
 
+    def take(self, value: Any) -> Any:
+        """Nothing: what lies beside it must be asked."""
+        return BAD
+
     def read(self, value: Any, cursor: Cursor) -> Any:
         """The number."""
         labels = cursor.around.get("labels")
