@@ -30,9 +30,10 @@ made, and for timm's. What nobody says is null, and is named."""
 _CHECK = """\
 Check every row of a manifest: the rules of its fields, that its model exists
 and has as many parameters, that no file stands twice, that its licence is
-known, and that files on this machine hold exactly the network's tensors. With
---online the hubs are asked for each file too. Every problem is listed; one is
-exit status 1."""
+known, that no figure is null which an installed torchvision or timm publishes,
+and that files on this machine hold exactly the network's tensors. With --online
+the hubs are asked for each file too. Every problem is listed; one is exit
+status 1."""
 _PIN = """\
 Ask the hubs for what is null in a manifest's sources (revision, sha256 and
 size) and write it there; nothing else is changed. What could not be had is

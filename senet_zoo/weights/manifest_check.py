@@ -9,6 +9,7 @@ from senet_zoo.formats.dialects import DIALECTS, NATIVE
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.support.json_fields import read_json
+from senet_zoo.weights import installed_figures
 from senet_zoo.weights.cache import VerifiedFile, digest
 from senet_zoo.weights.download import find_local
 from senet_zoo.weights.hub_repository import RemoteFile, Servers, fetch_header
@@ -26,8 +27,9 @@ def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
     """Check every row, and list every problem.
 
     Of each row: that its fields keep their rules, its model is one of the zoo's and has as many parameters, whoever
-    publishes its files publishes that function, nothing of it stands twice, its licence is known, and every metric has
-    its figure. Of each of its files that is on this machine: the bytes, and that its tensors are exactly the network's.
+    publishes its files publishes that function, nothing of it stands twice, its licence is known, every metric has its
+    figure, and none is missing that torchvision or timm, where they are installed, publish. Of each of its files that
+    is on this machine: the bytes, and that its tensors are exactly the network's.
 
     Args:
         path: the manifest.
@@ -103,6 +105,7 @@ def _row_problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
                 f"its {metric.name} at {metric.size} pixels names a source ({metric.who}) and no figure; copy the "
                 f"figure from there, or remove the metric"
             )
+    yield from installed_figures.problems(row)
     parameters = parameters_of_spec(model.spec(), row.num_classes, row.in_channels)
     if parameters != row.parameters:
         yield f"the network has {parameters} parameters, but the row says {row.parameters}"

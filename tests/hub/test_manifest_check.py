@@ -3,6 +3,7 @@
 import json
 import re
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 import senet_zoo
 from senet_zoo.errors import ManifestError
+from senet_zoo.weights import installed_figures
 from senet_zoo.weights.hub_repository import Servers
-from senet_zoo.weights.manifest import default_path, document, load_manifest
+from senet_zoo.weights.manifest import default_path, document, load_manifest, parse_manifest
 from senet_zoo.weights.manifest_check import check_manifest
 from senet_zoo.weights.rows import HubFile
 
@@ -53,6 +55,71 @@ def test_a_metric_that_names_its_source_without_the_figure_is_a_problem(problems
     ((name, found),) = problems(spoil)
     assert name == "se_resnet50.mine"
     assert "its top1 at 224 pixels names a source (timm, results-imagenet.csv at aa4b5850) and no figure" in found
+
+
+RESNET50 = ("resnet50b", "tv2_in1k")
+
+
+@pytest.fixture
+def torchvisions(manifest):
+    """A row that torchvision publishes too, as a value to spoil, and what a check then says of it."""
+    model, tag = RESNET50
+    row = deepcopy(manifest["models"][model]["weights"][tag])
+
+    def check():
+        parsed = parse_manifest(
+            {"manifest_version": 1, "models": {model: {"default": tag, "weights": {tag: row}}}}, "a"
+        )
+        return list(installed_figures.problems(parsed.row(model, tag)))
+
+    return row, check
+
+
+def test_what_an_installed_library_publishes_and_a_row_lacks_is_a_problem(torchvisions):
+    row, check = torchvisions
+    assert check() == []
+    top1, top5 = row["metrics"]
+    for spoilt in ([{**top1, "value": None}, top5], [top5], [{**top1, "size": 232}, top5]):
+        row["metrics"] = spoilt
+        (problem,) = check()
+        assert re.fullmatch(
+            r"its top1 at 224 pixels is not known, and torchvision \S+ publishes 80\.858; copy .*", problem
+        )
+    row["metrics"] = []
+    assert len(check()) == 2
+    row["metrics"] = [{**top1, "value": 80.9}, top5]
+    (problem,) = check()
+    assert "its top1 at 224 pixels is 80.9 here, and 80.858 in torchvision" in problem
+    row["metrics"] = [{**top1, "value": 80.9, "who": "a benchmark of ours"}, top5]
+    assert check() == []
+
+
+def test_an_installed_timm_fills_a_licence_and_its_table_the_accuracies(torchvisions, monkeypatch):
+    row, check = torchvisions
+    row["license"] = None
+    assert [re.sub(r"timm \S+", "timm", each) for each in check()] == [
+        "timm says that its licence is bsd-3-clause; copy it"
+    ]
+    row["license"] = "bsd-3-clause"
+    table = {"resnet50.tv2_in1k": {("top1", 288): 81.1}}
+    monkeypatch.setattr(installed_figures, "_timm_table", lambda: table)
+    (problem,) = check()
+    assert "its top1 at 288 pixels is not known, and timm" in problem
+    monkeypatch.setattr(installed_figures, "_timm", lambda: None)
+    assert check() == []
+
+
+def test_the_table_beside_a_timm_from_its_repository_is_read(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results-imagenet.csv").write_text(
+        "model,img_size,top1,top1_err,top5,top5_err,param_count,crop_pct,interpolation\n"
+        "resnet50d.ra2_in1k,288,81.354,18.646,95.742,4.258,25.58,0.950,bicubic\n"
+    )
+    monkeypatch.setattr(
+        installed_figures, "_timm", lambda: SimpleNamespace(__file__=str(tmp_path / "timm" / "__init__.py"))
+    )
+    found = installed_figures._timm_table.__wrapped__()
+    assert found == {"resnet50d.ra2_in1k": {("top1", 288): 81.354, ("top5", 288): 95.742}}
 
 
 def test_rows_of_timms_table_give_top1_and_top5_at_every_published_size():
