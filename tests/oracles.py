@@ -13,6 +13,7 @@ from pytorchcv.models.resnext_cifar import get_resnext_cifar
 from pytorchcv.models.sepreresnet import SEPreResUnit
 from pytorchcv.models.shakeshakeresnet_cifar import ShakeShakeResUnit, get_shakeshakeresnet_cifar
 from pytorchcv.models.wrn_cifar import get_wrn_cifar
+from timm.models.byobnet import BottleneckBlock
 from timm.models.senet import SEModule, SENet, SEResNetBottleneck, SEResNeXtBottleneck
 from torch import nn
 from torchvision.models import DenseNet, GoogLeNet, Inception3
@@ -176,6 +177,14 @@ def xception() -> nn.Module:
     for block in [part for part in model.modules() if getattr(part, "skip", None) is not None]:
         _move_last(block, "skip")
         _move_last(block, "skipbn")
+    return model
+
+
+def byobnet(name: str) -> nn.Module:
+    """timm's ByobNet, its shortcuts behind their branches."""
+    model = timm.create_model(name)
+    for block in [part for part in model.modules() if isinstance(part, BottleneckBlock) and part.shortcut]:
+        _move_last(block, "shortcut")
     return model
 
 

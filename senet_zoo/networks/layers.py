@@ -53,6 +53,11 @@ def relu() -> nn.Module:
     return nn.ReLU(inplace=True)
 
 
+def silu() -> nn.Module:
+    """``x * sigmoid(x)``, in place of the ReLU after batch normalisation."""
+    return nn.SiLU(inplace=True)
+
+
 def drop_path(x: Tensor, rate: float) -> Tensor:
     """Zero whole samples of a residual branch with probability ``rate``, scaling the rest by 1 / (1 - rate).
 

@@ -25,6 +25,7 @@ from senet_zoo.networks.families import (
     pyramidnet,
     resnet,
     resnet_cifar,
+    resnet_ts,
     shakeshake,
     shufflenet,
     vgg,
@@ -39,6 +40,8 @@ FAMILIES = (
     resnet.RELEASED,
     resnet.B_FORM,
     resnet.D_FORM,
+    resnet_ts.TIERED,
+    resnet_ts.ROUNDED,
     mobilenet.FAMILY,
     shufflenet.FAMILY,
     resnet_cifar.FAMILY,
@@ -94,7 +97,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "legacy_seresnext50_32x4d": "se_resnext50_32x4d",
         "legacy_seresnext101_32x4d": "se_resnext101_32x4d",
         "legacy_senet154": "senet154",
-        # timm's seresnet*: the B, D and aa forms; not seresnet18 and 34, whose gates are wider
+        # timm's seresnet*: the B, D and aa forms, and those whose gates are wider
+        "seresnet18": "se_resnet18b_round8",
+        "seresnet34": "se_resnet34b_round8",
         "seresnet50": "se_resnet50b",
         "seresnet101": "se_resnet101b",
         "seresnet152": "se_resnet152b",
@@ -107,8 +112,12 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "seresnext101d_32x8d": "se_resnext101d_32x8d",
         "seresnextaa101d_32x8d": "se_resnextaa101d_32x8d",
         "seresnextaa201d_32x8d": "se_resnextaa201d_32x8d",
-        # timm's name of MnasNet-A1
+        "seresnext26t_32x4d": "se_resnext26t_32x4d",
+        "seresnext26ts": "se_resnext26ts",
+        "seresnet33ts": "se_resnet33ts",
+        # timm's names of MnasNet-A1
         "semnasnet_100": "se_mnasnet",
+        "semnasnet_075": "se_mnasnet_075",
     }
 )
 """Names used elsewhere, only where the function is the same."""

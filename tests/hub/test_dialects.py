@@ -73,9 +73,16 @@ FOREIGN = {
     "dpn92": ("timm_dpn", "dpn92"),
     "dpn107": ("timm_dpn", "dpn107"),
     "legacy_xception": ("timm_xception", "xception"),
+    "seresnet18": ("timm_resnet", "se_resnet18b_round8"),
+    "seresnext26t_32x4d": ("timm_resnet", "se_resnext26t_32x4d"),
+    "semnasnet_075": ("timm_mnasnet", "se_mnasnet_075"),
+    "seresnext26ts": ("timm_byobnet", "se_resnext26ts"),
+    "seresnet33ts": ("timm_byobnet", "se_resnet33ts"),
+    "resnet33ts": ("timm_byobnet", "resnet33ts"),
 }
 # Their parts are defined in another order; tests/zoo/test_libraries.py compares their logits.
-REORDERED = ("pytorchcv resattnet92", "pytorchcv xception", "legacy_xception")
+REORDERED = ("pytorchcv resattnet92", "pytorchcv xception", "legacy_xception", "seresnext26ts", "seresnet33ts",
+             "resnet33ts")  # fmt: skip
 
 
 def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:

@@ -63,7 +63,15 @@ TIMM = {
     "resnet152d": "resnet152d",
     "resnext50d_32x4d": "resnext50d_32x4d",
     "se_mnasnet": "semnasnet_100",
+    "se_mnasnet_075": "semnasnet_075",
+    "se_resnext26t_32x4d": "seresnext26t_32x4d",
+    "se_resnet18b_round8": "seresnet18",
+    "se_resnet34b_round8": "seresnet34",
+    "se_resnext26ts": "seresnext26ts",
+    "se_resnet33ts": "seresnet33ts",
 }
+TIERED = {"se_resnext26ts": "seresnext26ts", "se_resnet33ts": "seresnet33ts", "resnext26ts": "resnext26ts",
+          "resnet33ts": "resnet33ts"}  # fmt: skip
 LEGACY_WITHOUT_GATES = {
     "resnet50": "legacy_seresnet50",
     "resnet101": "legacy_seresnet101",
@@ -182,6 +190,9 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
         for name, make in INCEPTION_RESNET.items()
     },
     "mnasnet": lambda: without_gates("semnasnet_100"),
+    "mnasnet_075": lambda: without_gates("semnasnet_075"),
+    "resnext26t_32x4d": lambda: without_gates("seresnext26t_32x4d"),
+    **{ours: lambda name=name: oracles.byobnet(name) for ours, name in TIERED.items()},
     "preresnet200_torch": oracles.torch_preresnet200,
     "se_preresnet200_torch": lambda: oracles.gate_behind_last_1x1(oracles.torch_preresnet200()),
     **PYRAMIDAL,

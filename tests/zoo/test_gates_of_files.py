@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from networks import randomise
+from torch import nn
 
 import senet_zoo
 from senet_zoo import SE
@@ -89,11 +90,14 @@ def test_hidden_units_are_a_choice_of_their_own(make, said: str) -> None:
 
 
 def test_gates_of_no_single_reduction_are_refused_by_their_shapes(tmp_path: Path) -> None:
-    """timm's seresnet18 rounds to 8."""
     import timm
 
-    torch.save(timm.create_model("seresnet18", num_classes=3).state_dict(), tmp_path / "a.pth")
-    with pytest.raises(WeightsMismatch, match=r"nearest, se_resnet18b, .* stages\.0\.0\.se\.fc1\.bias: \(4,\) there"):
+    theirs = timm.create_model("seresnet18", num_classes=3)
+    theirs.layer1[0].se.fc1, theirs.layer1[0].se.fc2 = nn.Conv2d(64, 5, 1), nn.Conv2d(5, 64, 1)
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    with pytest.raises(
+        WeightsMismatch, match=r"nearest, se_resnet18b_round8, .*stages\.0\.0\.se\.fc1\.bias: \(8,\) there"
+    ):
         convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
 
 

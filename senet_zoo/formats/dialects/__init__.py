@@ -29,7 +29,7 @@ from senet_zoo.formats.dialects.residual import (
     TIMM_RESNET,
     TRANSFORMERS,
 )
-from senet_zoo.formats.dialects.timm import TIMM_DPN, TIMM_XCEPTION
+from senet_zoo.formats.dialects.timm import TIMM_BYOBNET, TIMM_DPN, TIMM_XCEPTION
 from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
@@ -88,6 +88,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             TIMM_VGG,
             TIMM_DPN,
             TIMM_XCEPTION,
+            TIMM_BYOBNET,
             CAFFE,
             PADDLE,
         )

@@ -194,5 +194,5 @@ _MNASNET_RULES = [
 ]
 
 TIMM_MNASNET = Dialect(
-    "timm_mnasnet", "timm's mobile networks, of which semnasnet_100 is here", *two_way(_MNASNET_RULES)
+    "timm_mnasnet", "timm's mobile networks, of which semnasnet_100 and 075 are here", *two_way(_MNASNET_RULES)
 )

@@ -1,4 +1,4 @@
-"""timm's dual path networks, ``features.conv2_1``, and its port of Xception, ``block1.rep.0``."""
+"""timm's dual path networks, ``features.conv2_1``, its port of Xception, ``block1.rep.0``, and its ByobNets."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -57,6 +57,18 @@ _XCEPTION = [
 ]
 
 
+_BYOBNET = [
+    conv_bn("stem.conv{n+1}", "stem.{n}"),
+    conv_bn("stages.{s}.{b}.conv1_1x1", "stages.{s}.{b}.branch.conv1"),
+    conv_bn("stages.{s}.{b}.conv2_kxk", "stages.{s}.{b}.branch.conv2"),
+    conv_bn("stages.{s}.{b}.conv3_1x1", "stages.{s}.{b}.branch.conv3"),
+    Rule("stages.{s}.{b}.attn.fc{n}.{wb}", "stages.{s}.{b}.branch.se.fc{n}.{wb}"),
+    conv_bn("stages.{s}.{b}.shortcut", "stages.{s}.{b}.shortcut"),
+    conv_bn("final_conv", "head.conv1"),
+    Rule("head.fc.{wb}", "classifier.{wb}"),
+]
+
+
 def _dpn_ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     return (
         "timm's dpn* end in an ELU, and their authors' and this zoo's in a ReLU; timm's mx_in1k files are the authors' "
@@ -66,3 +78,4 @@ def _dpn_ambiguity(shapes: Mapping[str, Shape]) -> str | None:
 
 TIMM_DPN = Dialect("timm_dpn", "timm dpn*", partial(forward, _DPN), ambiguity=_dpn_ambiguity)
 TIMM_XCEPTION = Dialect("timm_xception", "timm legacy_xception", *two_way(_XCEPTION))
+TIMM_BYOBNET = Dialect("timm_byobnet", "timm's resnet33ts, resnext26ts and their SE forms", *two_way(_BYOBNET))

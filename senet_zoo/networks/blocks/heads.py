@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,15 +75,17 @@ class ConvMean:
 
     Args:
         width: channels of the convolution, and features of the picture.
+        act: makes what takes the ReLU's place.
     """
 
     width: int
+    act: Callable[[], nn.Module] = relu
 
     def num_features(self, channels: int) -> int:
         return self.width
 
     def build(self, channels: int, dropout: float) -> nn.Module:
-        return ConvMeanHead(ConvNorm(channels, self.width, 1, act=relu()), dropout)
+        return ConvMeanHead(ConvNorm(channels, self.width, 1, act=self.act()), dropout)
 
     def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
         return linear_classifier(num_features, num_classes)

@@ -5,7 +5,7 @@ arXiv:1812.01187 (the B and D forms); the paper, figures 3 and 5 (the gate's pla
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from torch import Tensor, nn
@@ -131,6 +131,7 @@ class Bottleneck:
         groups: cardinality of the 3x3.
         stride_at: where it shrinks.
         shortcut: how the input reaches the sum where shapes change.
+        act: makes the activation behind each convolution but the last, and after the sum.
     """
 
     reduce: int
@@ -140,6 +141,7 @@ class Bottleneck:
     groups: int = 1
     stride_at: StrideAt = StrideAt.SPATIAL
     shortcut: Shortcut = Projection()
+    act: Callable[[], nn.Module] = relu
 
     def out_channels(self, in_channels: int) -> int:
         return self.out
@@ -148,9 +150,9 @@ class Bottleneck:
         stride = {at: self.stride if at is self.stride_at else 1 for at in StrideAt}
         return ResidualBlock(
             branch={
-                "conv1": ConvNorm(in_channels, self.reduce, 1, stride=stride[StrideAt.REDUCE], act=relu()),
+                "conv1": ConvNorm(in_channels, self.reduce, 1, stride=stride[StrideAt.REDUCE], act=self.act()),
                 "conv2": ConvNorm(
-                    self.reduce, self.width, 3, stride=stride[StrideAt.SPATIAL], groups=self.groups, act=relu()
+                    self.reduce, self.width, 3, stride=stride[StrideAt.SPATIAL], groups=self.groups, act=self.act()
                 ),
                 "se": gate_at(se, Placement.INNER, self.width),
                 "pool": average_pool(stride[StrideAt.POOL]),
@@ -159,7 +161,38 @@ class Bottleneck:
             gate=ResidualGate.of(se, in_channels, self.out),
             shortcut=self.shortcut.build(in_channels, self.out, self.stride),
             drop_path=drop_path,
+            act=self.act,
         )
+
+
+@dataclass(frozen=True)
+class RoundedGate:
+    """A residual unit whose gate has its hidden units rounded to a multiple of 8, and at least 8: timm's rule.
+
+    A gate over 64 channels has 8 hidden units at r = 16, not 4; over whole multiples of 128, C // 16 as ever.
+
+    Args:
+        unit: the unit; a gate's ``hidden`` is taken as it is.
+
+    Source: timm's ``make_divisible`` in its ``SEModule``.
+    """
+
+    unit: Basic | Bottleneck
+
+    @property
+    def stride(self) -> int:
+        return self.unit.stride
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.unit.out_channels(in_channels)
+
+    def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
+        if se is not None and se.hidden is None:
+            out = self.unit.out_channels(in_channels)
+            channels = {Placement.PRE: in_channels, Placement.INNER: self.unit.width}.get(se.placement, out)
+            hidden = max(8, int(channels / se.reduction + 4) // 8 * 8)
+            se = replace(se, reduction=SE.reduction, hidden=hidden)
+        return self.unit.build(in_channels, se, drop_path)
 
 
 class ResidualBlock(nn.Module):

@@ -102,10 +102,22 @@ class Family:
             plain: the name of its twin.
             se: the gate, where it is not the paper's standard one.
         """
+        return self._adder((gated, plain, se), (plain, gated, None))
 
+    def register_gated(self, gated: str, twin: str, se: SE = STANDARD) -> Callable[[Build], Build]:
+        """Give the decorated function one name, with its gate; its plain twin has a name already.
+
+        Args:
+            gated: the name with the gate.
+            twin: the name of the same network without.
+            se: the gate, where it is not the paper's standard one.
+        """
+        return self._adder((gated, twin, se))
+
+    def _adder(self, *names: tuple[str, str, SE | None]) -> Callable[[Build], Build]:
         def add(build: Build) -> Build:
             defined_in = "/".join(Path(build.__code__.co_filename).parts[-4:])
-            for name, twin, gate in ((gated, plain, se), (plain, gated, None)):
+            for name, twin, gate in names:
                 title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
                 doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
                 self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as, self.dimensions))

@@ -41,16 +41,29 @@ def mnasnet(se: SE | None) -> NetworkSpec:
     Differs: the plain twin is A1 without its gates, not MnasNet-B1, which torchvision's ``mnasnet1_0`` is: a search of
     its own without gates, and another table. Dropout is torchvision's 0.2; timm's ``semnasnet_100`` has none.
     """
+    return _network(32, (16, 24, 40, 80, 112, 160, 320), se)
+
+
+@FAMILY.register("se_mnasnet_075", "mnasnet_075", se=A1)
+def mnasnet_075(se: SE | None) -> NetworkSpec:
+    """MnasNet-A1, 0.75 times as wide, rounded to multiples of 8; the last 1x1 keeps its width.
+
+    Source: timm's ``semnasnet_075``.
+    """
+    return _network(24, (16, 24, 32, 64, 88, 120, 240), se)
+
+
+def _network(stem: int, widths: tuple[int, int, int, int, int, int, int], se: SE | None) -> NetworkSpec:
     stages = (
-        _row(1, 16, expand=1),
-        _row(2, 24, stride=2),
-        _row(3, 40, kernel=5, expand=3, stride=2),
-        _row(4, 80, stride=2),
-        _row(2, 112),
-        _row(3, 160, kernel=5, stride=2),
-        _row(1, 320),
+        _row(1, widths[0], expand=1),
+        _row(2, widths[1], stride=2),
+        _row(3, widths[2], kernel=5, expand=3, stride=2),
+        _row(4, widths[3], stride=2),
+        _row(2, widths[4]),
+        _row(3, widths[5], kernel=5, stride=2),
+        _row(1, widths[6]),
     )
-    return NetworkSpec(ConvStem(32, kernel=3, stride=2), NoPool(), stages, se, ConvMean(1280), dropout=0.2)
+    return NetworkSpec(ConvStem(stem, kernel=3, stride=2), NoPool(), stages, se, ConvMean(1280), dropout=0.2)
 
 
 def _row(depth: int, width: int, *, kernel: int = 3, expand: int = 6, stride: int = 1) -> StageSpec:

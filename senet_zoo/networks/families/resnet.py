@@ -284,6 +284,13 @@ def resnext26d_32x4d(se: SE | None) -> NetworkSpec:
     return _d_form(_averaged((2, 2, 2, 2), groups=32, base_width=4), se)
 
 
+@D_FORM.register("se_resnext26t_32x4d", "resnext26t_32x4d")
+def resnext26t_32x4d(se: SE | None) -> NetworkSpec:
+    """ResNeXt-26 with 32 groups of 4, D form with a tiered stem: each of its convolutions is wider than the last."""
+    stages = _averaged((2, 2, 2, 2), groups=32, base_width=4)
+    return NetworkSpec(DeepStem((24, 32, 64)), MaxPool(padding=1), stages, se)
+
+
 @D_FORM.register("se_resnext50d_32x4d", "resnext50d_32x4d")
 def resnext50d_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-50 with 32 groups of 4, D form."""
