@@ -25,6 +25,7 @@ from senet_zoo.networks.families import (
     pyramidnet,
     resnet,
     resnet_cifar,
+    resnet_depths,
     resnet_ts,
     shakeshake,
     shufflenet,
@@ -63,6 +64,7 @@ FAMILIES = (
     dpn.FAMILY,
     attention.FAMILY,
     xception.FAMILY,
+    resnet_depths.FAMILY,
 )
 
 

@@ -120,6 +120,23 @@ PYTORCHCV_PREACTIVATION = {
     for gated in ("se_", "")
     for depth in ("18", "34", "50", "101", "152", "200", "200b")
 }
+PYTORCHCV_DEPTHS = {
+    f"{gated}{ours}": f"{gated.removesuffix('_')}{theirs}"
+    for gated in ("se_", "")
+    for ours, theirs in (
+        *((f"resnet{depth}b", f"resnet{depth}") for depth in ("10", "12", "14", "16", "26")),
+        *((f"resnetbc{depth}b", f"resnetbc{depth}b") for depth in ("14", "26", "38")),
+        *((f"resnet{depth}a", f"resnet{depth}") for depth in ("50", "101", "152")),
+        *((f"preresnet{depth}", f"preresnet{depth}") for depth in ("10", "12", "14", "16", "26")),
+        *((f"preresnet{depth}b", f"preresnet{depth}b") for depth in ("bc14", "bc26", "bc38", "50", "101", "152")),
+    )
+} | {"senet16b": "senet16", "senet28b": "senet28"}
+PYTORCHCV_CIFAR_DEPTHS = {
+    **{f"{gated}resnet{depth}": f"{gated.removesuffix('_')}resnet{depth}bn_cifar10"
+       for gated in ("se_", "") for depth in ("164", "272", "542")},
+    **{f"se_preresnet{depth}_cv": f"sepreresnet{depth}_cifar10" for depth in ("20", "56", "110")},
+    **{f"se_preresnet{depth}_cv": f"sepreresnet{depth}bn_cifar10" for depth in ("164", "272", "542")},
+}  # fmt: skip
 PYTORCHCV_PARTS = {
     "se_preresnet20": lambda: oracles.with_gates(get_model("preresnet20_cifar10")),
     "se_preresnet56": lambda: oracles.with_gates(get_model("preresnet56_cifar10")),
@@ -172,6 +189,8 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
     **{ours: lambda name=name: getattr(torchvision.models, name)() for ours, name in TORCHVISION.items()},
     **{ours: lambda name=name: get_model(name) for ours, name in PYTORCHCV.items()},
     **{ours: lambda name=name: oracles.pooled_whole(name) for ours, name in PYTORCHCV_PREACTIVATION.items()},
+    **{ours: lambda name=name: oracles.pooled_whole(name) for ours, name in PYTORCHCV_DEPTHS.items()},
+    **{ours: lambda name=name: get_model(name) for ours, name in PYTORCHCV_CIFAR_DEPTHS.items()},
     **PYTORCHCV_PARTS,
     "se_resnet200": oracles.legacy_seresnet200,
     "resnet200": lambda: oracles.gateless(oracles.legacy_seresnet200()),
@@ -217,6 +236,8 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
 LARGE = {
     *(f"{gated}{name}" for gated in ("se_", "") for name in ("dpn98", "dpn107", "dpn131", "attention92")),
     *(name for name in ORACLES if "pyramidnet" in name and name.split("_a")[0][-3:] not in ("101", "110")),
+    *(name for name in PYTORCHCV_DEPTHS if any(depth in name for depth in ("101", "152", "38", "12", "14"))),
+    *(name for name in PYTORCHCV_CIFAR_DEPTHS if any(depth in name for depth in ("56", "110", "272", "542"))),
     *("se_pyramidnet110_a84", "pyramidnet110_a84", "se_pyramidnet110_a270", "pyramidnet110_a270"),
 }
 
@@ -306,5 +327,6 @@ def test_models_without_an_oracle_are_known() -> None:
         "se_mobilenet", "se_shufflenet", "se_resnet32", "se_resnet44", "resnet32", "resnet44",
         "net154b", "resnext101b_32x4d", "resnext26d_32x4d", "resnext101d_32x8d",
         "resnextaa101d_32x8d", "resnextaa201d_32x8d",
-        "se_shakeshake26_2x96d", "se_shakeshake29_2x4x64d",
+        "se_shakeshake26_2x96d", "se_shakeshake29_2x4x64d", "net16b", "net28b",
+        *(f"preresnet{depth}_cv" for depth in (20, 56, 110, 164, 272, 542)),
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """pytorchcv: ``features.stage1.unit1``, the same for all of its networks of our functions.
 
-Its networks that are other functions share these names: SE-ResNet-50 with its stride in the first 1x1 and a padded
-pool is neither the authors' nor the B form. Where shapes cannot tell, `_ambiguity` says so.
+Two functions share names and shapes where the stride stands in the first 1x1 or in the 3x3: the A form and the B form
+here. Of those that are no networks of this zoo, `_ambiguity` says so.
 """
 
 from collections.abc import Collection, Mapping
@@ -244,6 +244,7 @@ _KINDS = {
     "features.final_block.activ.bn.weight": _DUAL_PATH,
     "features.final_block.conv1.conv.dw_conv.weight": _XCEPTION,
     "features.post_activ.bn.weight": _PREACTIVATION,
+    "features.stage2.unit1.identity_conv.weight": _PREACTIVATION,  # without a last norm
     "features.stage4.unit1.conv.weight": _VGG,
     "output.fc3.weight": _ALEXNET,
     "features.final_block.conv2.conv.weight": _MNASNET,
@@ -268,20 +269,11 @@ _NOT_RESNET20 = {
 }
 
 
-# Of a PyramidNet and of an attention module: their bottlenecks have their stride in the 3x3 alone.
-_HAS_ONE_FORM = {"features.stage1.unit1.bn.weight", "features.stage1.unit2.middle_block.conv1.conv.weight"}
-
-
 def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     last = shapes.get("features.stage3.unit3.body.conv2.conv.weight")
     if last == (64, 64, 3, 3) and _NOT_RESNET20.isdisjoint(shapes):
         return "pytorchcv's shakedropresnet20 has the same names and shapes, and scales each branch"
-    if not _HAS_ONE_FORM.isdisjoint(shapes):
-        return None
-    # Without groups: its ResNeXt and SENet-154 have their stride in the 3x3 alone.
-    middle = shapes.get("features.stage2.unit1.body.conv2.conv.weight", ())
-    large = shapes.get("features.stage4.unit1.body.conv3.conv.weight")
-    if large is None or len(middle) != 4 or middle[0] != middle[1]:
+    if "features.stage2.unit1.identity_block.conv.conv.weight" not in shapes:
         return None
     return (
         "pytorchcv has two networks of these names and shapes, one with its stride in the first 1x1 and one with it in "

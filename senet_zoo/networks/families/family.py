@@ -104,6 +104,17 @@ class Family:
         """
         return self._adder((gated, plain, se), (plain, gated, None))
 
+    def row(self, gated: str, plain: str, doc: str, build: Build) -> None:
+        """Give one row of a family's table two names, one with the paper's standard gate and one without.
+
+        Args:
+            gated: the name with the gate.
+            plain: the name of its twin.
+            doc: what the network is, in prose.
+            build: makes its spec.
+        """
+        self._add(build, doc, (gated, plain, STANDARD), (plain, gated, None))
+
     def register_gated(self, gated: str, twin: str, se: SE = STANDARD) -> Callable[[Build], Build]:
         """Give the decorated function one name, with its gate; its plain twin has a name already.
 
@@ -116,14 +127,17 @@ class Family:
 
     def _adder(self, *names: tuple[str, str, SE | None]) -> Callable[[Build], Build]:
         def add(build: Build) -> Build:
-            defined_in = "/".join(Path(build.__code__.co_filename).parts[-4:])
-            for name, twin, gate in names:
-                title, _, rest = inspect.cleandoc(build.__doc__ or "").partition("\n")
-                doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
-                self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as, self.dimensions))
+            self._add(build, inspect.cleandoc(build.__doc__ or ""), *names)
             return build
 
         return add
+
+    def _add(self, build: Build, text: str, *names: tuple[str, str, SE | None]) -> None:
+        defined_in = "/".join(Path(build.__code__.co_filename).parts[-4:])
+        title, _, rest = text.partition("\n")
+        for name, twin, gate in names:
+            doc = f"{title.removesuffix('.')}{', with gates' if gate else ''}.\n{rest}".strip()
+            self.models.append(Model(name, twin, build, gate, defined_in, doc, self.published_as, self.dimensions))
 
 
 Depths = tuple[int, int, int, int]
