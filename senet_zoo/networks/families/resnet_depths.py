@@ -49,19 +49,6 @@ from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
 
-BASIC: dict[str, Depths] = {
-    "10": (1, 1, 1, 1),
-    "12": (2, 1, 1, 1),
-    "14": (2, 2, 1, 1),
-    "16": (2, 2, 2, 1),
-    "26": (3, 3, 3, 3),
-}
-BOTTLENECK: dict[str, Depths] = {"bc14": (1, 1, 1, 1), "bc26": (2, 2, 2, 2), "bc38": (3, 3, 3, 3)}
-LARGE: dict[str, Depths] = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
-SENET: dict[str, Depths] = {"16": (1, 1, 1, 1), "28": (2, 2, 2, 2)}
-BASIC_CIFAR = {"20": 3, "56": 9, "110": 18}
-BOTTLENECK_CIFAR = {"164": 18, "272": 30, "542": 60}
-
 
 def _imagenet(stages: tuple[StageSpec, ...]) -> Build:
     return lambda se: NetworkSpec(ConvStem(64, kernel=7, stride=2), MaxPool(), stages, se)
@@ -101,31 +88,62 @@ def _senet_network(depths: Depths) -> Build:
     return lambda se: NetworkSpec(DeepStem((64, 64, 128)), MaxPool(), stages, se, dropout=0.2)
 
 
-for _name, _depths in BASIC.items():
-    FAMILY.row(f"se_resnet{_name}b", f"resnet{_name}b", f"ResNet-{_name} of basic units, B form",
-               _imagenet(four_stages(_depths, Basic)))  # fmt: skip
-for _name, _depths in BOTTLENECK.items():
-    FAMILY.row(f"se_resnet{_name}b", f"resnet{_name}b", f"ResNet-{_name} of bottlenecks, B form",
-               _imagenet(four_stages(_depths, _spatial)))  # fmt: skip
-for _name, _depths in LARGE.items():
-    FAMILY.row(f"se_resnet{_name}a", f"resnet{_name}a", f"ResNet-{_name}, A form",
-               _imagenet(four_stages(_depths, _reducing)))  # fmt: skip
-for _name, _depths in SENET.items():
-    FAMILY.row(f"senet{_name}b", f"net{_name}b", f"A SENet-154 of {_name} layers, B form", _senet_network(_depths))
-for _name, _depths in BASIC.items():
-    FAMILY.row(f"se_preresnet{_name}", f"preresnet{_name}", f"Pre-activation ResNet-{_name} of basic units",
-               _preactivated(four_stages(_depths, PreBasic)))  # fmt: skip
-for _name, _depths in (BOTTLENECK | LARGE).items():
-    FAMILY.row(f"se_preresnet{_name}b", f"preresnet{_name}b", f"Pre-activation ResNet-{_name} of bottlenecks, B form",
-               _preactivated(four_stages(_depths, _pre_bottleneck)))  # fmt: skip
-for _name, _n in BOTTLENECK_CIFAR.items():
-    FAMILY.row(f"se_resnet{_name}", f"resnet{_name}", f"ResNet-{_name} of bottlenecks for 32x32 pictures",
-               _cifar(three_stages(_n, _spatial)))  # fmt: skip
-for _name, _n in BASIC_CIFAR.items():
-    FAMILY.row(f"se_preresnet{_name}_cv", f"preresnet{_name}_cv",
-               f"Pre-activation ResNet-{_name} for 32x32 pictures, cv form",
-               _cifar(three_stages(_n, PreBasic)))  # fmt: skip
-for _name, _n in BOTTLENECK_CIFAR.items():
-    FAMILY.row(f"se_preresnet{_name}_cv", f"preresnet{_name}_cv",
-               f"Pre-activation ResNet-{_name} of bottlenecks for 32x32 pictures, cv form",
-               _cifar(three_stages(_n, _pre_bottleneck)))  # fmt: skip
+ROWS: tuple[tuple[str, str, str, Build], ...] = (
+    ("se_resnet10b", "resnet10b", "ResNet-10 of basic units, B form", _imagenet(four_stages((1, 1, 1, 1), Basic))),
+    ("se_resnet12b", "resnet12b", "ResNet-12 of basic units, B form", _imagenet(four_stages((2, 1, 1, 1), Basic))),
+    ("se_resnet14b", "resnet14b", "ResNet-14 of basic units, B form", _imagenet(four_stages((2, 2, 1, 1), Basic))),
+    ("se_resnet16b", "resnet16b", "ResNet-16 of basic units, B form", _imagenet(four_stages((2, 2, 2, 1), Basic))),
+    ("se_resnet26b", "resnet26b", "ResNet-26 of basic units, B form", _imagenet(four_stages((3, 3, 3, 3), Basic))),
+    ("se_resnetbc14b", "resnetbc14b", "ResNet-14 of bottlenecks, B form",
+     _imagenet(four_stages((1, 1, 1, 1), _spatial))),
+    ("se_resnetbc26b", "resnetbc26b", "ResNet-26 of bottlenecks, B form",
+     _imagenet(four_stages((2, 2, 2, 2), _spatial))),
+    ("se_resnetbc38b", "resnetbc38b", "ResNet-38 of bottlenecks, B form",
+     _imagenet(four_stages((3, 3, 3, 3), _spatial))),
+    ("se_resnet50a", "resnet50a", "ResNet-50, A form", _imagenet(four_stages((3, 4, 6, 3), _reducing))),
+    ("se_resnet101a", "resnet101a", "ResNet-101, A form", _imagenet(four_stages((3, 4, 23, 3), _reducing))),
+    ("se_resnet152a", "resnet152a", "ResNet-152, A form", _imagenet(four_stages((3, 8, 36, 3), _reducing))),
+    ("senet16b", "net16b", "A SENet-154 of 16 layers and half its inner width, B form", _senet_network((1, 1, 1, 1))),
+    ("senet28b", "net28b", "A SENet-154 of 28 layers and half its inner width, B form", _senet_network((2, 2, 2, 2))),
+    ("se_preresnet10", "preresnet10", "Pre-activation ResNet-10 of basic units",
+     _preactivated(four_stages((1, 1, 1, 1), PreBasic))),
+    ("se_preresnet12", "preresnet12", "Pre-activation ResNet-12 of basic units",
+     _preactivated(four_stages((2, 1, 1, 1), PreBasic))),
+    ("se_preresnet14", "preresnet14", "Pre-activation ResNet-14 of basic units",
+     _preactivated(four_stages((2, 2, 1, 1), PreBasic))),
+    ("se_preresnet16", "preresnet16", "Pre-activation ResNet-16 of basic units",
+     _preactivated(four_stages((2, 2, 2, 1), PreBasic))),
+    ("se_preresnet26", "preresnet26", "Pre-activation ResNet-26 of basic units",
+     _preactivated(four_stages((3, 3, 3, 3), PreBasic))),
+    ("se_preresnetbc14b", "preresnetbc14b", "Pre-activation ResNet-14 of bottlenecks, B form",
+     _preactivated(four_stages((1, 1, 1, 1), _pre_bottleneck))),
+    ("se_preresnetbc26b", "preresnetbc26b", "Pre-activation ResNet-26 of bottlenecks, B form",
+     _preactivated(four_stages((2, 2, 2, 2), _pre_bottleneck))),
+    ("se_preresnetbc38b", "preresnetbc38b", "Pre-activation ResNet-38 of bottlenecks, B form",
+     _preactivated(four_stages((3, 3, 3, 3), _pre_bottleneck))),
+    ("se_preresnet50b", "preresnet50b", "Pre-activation ResNet-50 of bottlenecks, B form",
+     _preactivated(four_stages((3, 4, 6, 3), _pre_bottleneck))),
+    ("se_preresnet101b", "preresnet101b", "Pre-activation ResNet-101 of bottlenecks, B form",
+     _preactivated(four_stages((3, 4, 23, 3), _pre_bottleneck))),
+    ("se_preresnet152b", "preresnet152b", "Pre-activation ResNet-152 of bottlenecks, B form",
+     _preactivated(four_stages((3, 8, 36, 3), _pre_bottleneck))),
+    ("se_resnet164", "resnet164", "ResNet-164 of bottlenecks for 32x32 pictures", _cifar(three_stages(18, _spatial))),
+    ("se_resnet272", "resnet272", "ResNet-272 of bottlenecks for 32x32 pictures", _cifar(three_stages(30, _spatial))),
+    ("se_resnet542", "resnet542", "ResNet-542 of bottlenecks for 32x32 pictures", _cifar(three_stages(60, _spatial))),
+    ("se_preresnet20_cv", "preresnet20_cv", "Pre-activation ResNet-20 for 32x32 pictures, cv form",
+     _cifar(three_stages(3, PreBasic))),
+    ("se_preresnet56_cv", "preresnet56_cv", "Pre-activation ResNet-56 for 32x32 pictures, cv form",
+     _cifar(three_stages(9, PreBasic))),
+    ("se_preresnet110_cv", "preresnet110_cv", "Pre-activation ResNet-110 for 32x32 pictures, cv form",
+     _cifar(three_stages(18, PreBasic))),
+    ("se_preresnet164_cv", "preresnet164_cv", "Pre-activation ResNet-164 of bottlenecks for 32x32 pictures, cv form",
+     _cifar(three_stages(18, _pre_bottleneck))),
+    ("se_preresnet272_cv", "preresnet272_cv", "Pre-activation ResNet-272 of bottlenecks for 32x32 pictures, cv form",
+     _cifar(three_stages(30, _pre_bottleneck))),
+    ("se_preresnet542_cv", "preresnet542_cv", "Pre-activation ResNet-542 of bottlenecks for 32x32 pictures, cv form",
+     _cifar(three_stages(60, _pre_bottleneck))),
+)  # fmt: skip
+"""Gated name, plain name, what it is, and its spec."""
+
+for _row in ROWS:
+    FAMILY.row(*_row)
