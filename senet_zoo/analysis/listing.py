@@ -11,6 +11,9 @@ from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import on_meta
+from senet_zoo.support.machine import describe_machine, find_device
+from senet_zoo.support.speeds import known_speeds
+from senet_zoo.weights.cache_contents import cached_size
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import WeightsRow
 
@@ -28,11 +31,14 @@ class ListedModel:
         dataset: that it was measured on.
         parameters: trainable values.
         multiply_adds: of convolutions and fully connected layers, for one picture of ``picture``.
-        file_size: of the checkpoint's first file whose size is known, or of the default one, in bytes.
+        file_size: of the checkpoint's first file whose size is known, by the manifest or because it lies in the cache,
+            or of the default one, in bytes; None where nobody has said it.
+        float32_size: bytes of the parameters in float32, which a file has about; None without a checkpoint.
         picture: side of the pictures that it was made for, in pixels.
         license: SPDX name of the checkpoint, or of the default one; None where it is not known or there is none.
         labels: what the classes are; None for a model.
         weights: its checkpoints, the default first.
+        speed: pictures a second, one at once, where `senet-zoo benchmark` measured the model on this machine.
     """
 
     name: str
@@ -41,10 +47,12 @@ class ListedModel:
     parameters: int
     multiply_adds: int
     file_size: int | None
+    float32_size: int | None
     picture: int
     license: str | None
     labels: str | None
     weights: tuple[str, ...]
+    speed: float | None
 
 
 SORTS: Mapping[str, Callable[[ListedModel], tuple[object, ...]]] = {
@@ -52,11 +60,12 @@ SORTS: Mapping[str, Callable[[ListedModel], tuple[object, ...]]] = {
     "top1": lambda row: (row.top1 is None, -(row.top1 or 0.0)),
     "parameters": lambda row: (row.parameters,),
     "multiply_adds": lambda row: (row.multiply_adds,),
-    "file_size": lambda row: (row.file_size is None, row.file_size),
+    "file_size": lambda row: (row.float32_size is None, row.file_size or row.float32_size),
     "picture": lambda row: (row.picture,),
     "license": lambda row: (row.license or "~",),
+    "speed": lambda row: (row.speed is None, -(row.speed or 0.0)),
 }
-"""Orders of rows: the best accuracy first, otherwise the smallest."""
+"""Orders of rows: the best accuracy and the fastest first, otherwise the smallest."""
 
 
 def list_rows(
@@ -109,17 +118,19 @@ def _model(name: str, known: tuple[WeightsRow, ...]) -> ListedModel:
         parameters=figures.parameters,
         multiply_adds=figures.multiply_adds,
         file_size=rows[0].file_size if rows else None,
+        float32_size=rows[0].float32_size if rows else None,
         picture=registry.MODELS[name].spec().input_size,
         license=rows[0].license if rows else None,
         labels=None,
         weights=tuple(row.name for row in rows),
+        speed=_speeds().get(name),
     )
 
 
 def _checkpoint(row: WeightsRow) -> ListedModel:
     metrics = [metric for metric in row.metrics if metric.name == "top1" and metric.value is not None]
     best = max(metrics, key=lambda metric: metric.value or 0.0, default=None)
-    sizes = [source.size for source in row.sources if source.size is not None]
+    sizes = [size for source in row.sources if (size := source.size or cached_size(source)) is not None]
     return ListedModel(
         row.name,
         top1=None if best is None else best.value,
@@ -127,10 +138,12 @@ def _checkpoint(row: WeightsRow) -> ListedModel:
         parameters=row.parameters,
         multiply_adds=_multiply_adds(row.model, row.preprocessing.size, row.num_classes),
         file_size=sizes[0] if sizes else None,
+        float32_size=4 * row.parameters,
         picture=row.preprocessing.size,
         license=row.license,
         labels=row.labels,
         weights=(row.name,),
+        speed=_speeds().get(row.model) if row.preprocessing.size == _own_size(row.model) else None,
     )
 
 
@@ -138,6 +151,16 @@ def _checkpoint(row: WeightsRow) -> ListedModel:
 class _Figures:
     parameters: int
     multiply_adds: int
+
+
+@cache
+def _own_size(model: str) -> int:
+    return registry.MODELS[model].spec().input_size
+
+
+@cache
+def _speeds() -> Mapping[str, float]:
+    return known_speeds(describe_machine(find_device(None)))
 
 
 @cache

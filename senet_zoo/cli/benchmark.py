@@ -2,10 +2,13 @@
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING
 
-from senet_zoo.cli.output import print_folded, print_json
+from senet_zoo.cli.output import print_folded, print_json, print_problem
 from senet_zoo.cli.parser import positive
-from senet_zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet_zoo.inference.benchmark import BenchmarkReport
 
 SUMMARY = "measure how fast models run here, and what their gates cost"
 DESCRIPTION = """\
@@ -16,14 +19,16 @@ measured layer by layer and with the ends of its units fused.
 Ratios are of the same round: medians, and the quartiles in brackets. A gate's
 cost is the time beside the plain twin, treated alike: 1.05 is 5 % more. Rounds
 in which other processes worked are dropped where enough others remain. Weights
-and pictures are random, because they do not change the speed."""
+and pictures are random, because they do not change the speed; a saved folder's
+network is measured at the size that it was trained for. `senet-zoo list` then
+shows the speeds of single pictures."""
 EXAMPLE = """\
 senet-zoo benchmark se_resnet50 --batch 16 --threads 2
   senet-zoo benchmark 'se_resnet?0' --train --dtype bf16"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="MODEL", help="names, or shell wildcards in quotes")
+    parser.add_argument("names", nargs="+", metavar="MODEL", help="names, shell wildcards in quotes, or saved folders")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="pictures at once; default: 1")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: each one's own")
     parser.add_argument("--threads", type=positive, metavar="N", help="of the processor; default: PyTorch's own number")
@@ -39,11 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from senet_zoo.inference.benchmark import Workload, benchmark, to_document
-    from senet_zoo.weights.create import is_place
 
-    for name in arguments.names:
-        if is_place(name):
-            raise UsageError(f"a benchmark takes names of models; senet-zoo optimize --model {name} measures that one")
     dtype = torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
     load = Workload(arguments.batch, arguments.size, dtype, arguments.train, arguments.compile)
     with tqdm(disable=None, leave=False) as bar:  # None shows the bar on a terminal only
@@ -61,12 +62,29 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             progress=progress,
         )
+    if str(load) == str(Workload()):
+        _keep(report)
     if arguments.json:
         print_json(to_document(_command(arguments), [report]))
     else:
         for line in str(report).splitlines():
             print_folded(line)
     return 0
+
+
+def _keep(report: "BenchmarkReport") -> None:
+    """Keep the speeds for `senet-zoo list`: the fastest way of each model; not being able to is no failure."""
+    from senet_zoo.networks import registry
+    from senet_zoo.support.speeds import keep_speeds
+
+    fastest: dict[str, float] = {}
+    for row in report.rows:
+        if row.model in registry.MODELS:
+            fastest[row.model] = max(fastest.get(row.model, 0.0), row.rate.median)
+    try:
+        keep_speeds(report.machine, fastest)
+    except OSError as error:
+        print_problem("benchmark", f"the speeds are not kept for list: {error}")
 
 
 def _command(arguments: argparse.Namespace) -> str:

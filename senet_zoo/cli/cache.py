@@ -1,8 +1,10 @@
 """``senet-zoo cache``: where downloads lie, how much they take, and removing them."""
 
 import argparse
+from pathlib import Path
+from shlex import quote
 
-from senet_zoo.cli.output import print_json, print_problem, print_table
+from senet_zoo.cli.output import print_folded, print_json, print_problem, print_table
 from senet_zoo.support.terminal import visible
 
 SUMMARY = "print where downloads lie, and remove them"
@@ -12,21 +14,35 @@ the disk they take. Nothing is hashed or asked of a hub.
 
 --prune removes those that match a name or shell wildcards in quotes, '*' all of
 them; they are fetched again when they are next asked for. Weights of your own,
-in folders, are never touched. SENET_ZOO_CACHE chooses another place for all of
+in folders, are never touched. --move copies everything of the zoo's into an
+empty folder and removes it where it was; SENET_ZOO_CACHE must then name that
+folder. SENET_ZOO_CACHE chooses another place for all of
 it, HF_HUB_CACHE one for what comes from hubs."""
 EXAMPLE = """\
 senet-zoo cache
-  senet-zoo cache --prune 'se_resnet152*'"""
+  senet-zoo cache --prune 'se_resnet152*'
+  senet-zoo cache --move /data/senet_zoo"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prune", metavar="PATTERN", help="remove those checkpoints")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--prune", metavar="PATTERN", help="remove those checkpoints")
+    group.add_argument("--move", metavar="FOLDER", help="keep everything there instead")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the contents, or remove some; status 1 where nothing matches."""
-    from senet_zoo.weights.cache_contents import cache_contents, prune_cache
+    from senet_zoo.weights.cache_contents import cache_contents, move_cache, prune_cache
 
+    if arguments.move is not None:
+        moved = move_cache(arguments.move)
+        folder = Path(arguments.move).expanduser().absolute()
+        if arguments.json:
+            print_json({"folder": folder, "moved": moved, "variable": "SENET_ZOO_CACHE"})
+        else:
+            print_folded(f"{visible(str(folder))} holds the cache now, with {len(moved)} checkpoints; from now on:")
+            print(f"  export SENET_ZOO_CACHE={quote(str(folder))}")
+        return 0
     removed = () if arguments.prune is None else prune_cache(arguments.prune)
     found = cache_contents()
     if arguments.json:

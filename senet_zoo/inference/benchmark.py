@@ -23,14 +23,15 @@ from torch.nn import functional as F
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference.optimize import optimize
 from senet_zoo.networks import registry
-from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.fused.set_fused import residual_units, set_fused
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.squeeze_excite import gates
 from senet_zoo.support.files import atomic_file
 from senet_zoo.support.machine import describe_machine, find_device, format_machine
 from senet_zoo.support.timing import Candidate, Rounds, Spread, interleaved, timed
-from senet_zoo.weights.create import create_model
+from senet_zoo.weights.config import saved_config
+from senet_zoo.weights.create import create_model, is_place
+from senet_zoo.weights.save import from_pretrained
 
 Work = Callable[[], object]
 Progress = Callable[[str, int, int], object]
@@ -212,17 +213,51 @@ class Workload:
         return f"{work}, batch {self.batch}, {size}, {str(self.dtype).removeprefix('torch.')}"
 
 
-def candidates(name: str, load: Workload, device: torch.device) -> Iterator[tuple[str, Work]]:
+@dataclass(frozen=True)
+class Subject:
+    """What is measured.
+
+    Args:
+        name: of the model, or the folder of a saved network.
+        twin: name of the plain model beside which the gates' cost is measured; None without gates.
+    """
+
+    name: str
+    twin: str | None
+
+    @classmethod
+    def of(cls, name: str) -> "Subject":
+        """A model by its name, or a saved network by its folder, which has no twin where channels were removed."""
+        if not is_place(name):
+            model = registry.find(name)
+            return cls(model.name, model.twin if model.se else None)
+        config = saved_config(name)
+        gated = bool(gates(on_meta(config.spec))) and config.widths is None
+        return cls(name, registry.find(config.architecture).twin if gated else None)
+
+    def create(self, device: torch.device) -> tuple[ConvNet, int]:
+        """The network, and the side of its pictures in pixels."""
+        if not is_place(self.name):
+            model = create_model(self.name, device=device).eval()
+            return model, model.spec.input_size
+        model = from_pretrained(self.name, device=device)
+        said = model.weights.preprocessing if model.weights else None
+        return model, said.size if said else model.spec.input_size
+
+
+def candidates(subject: Subject, load: Workload, device: torch.device) -> Iterator[tuple[str, Work]]:
     """The ways to run a model, eager first.
 
     Raises:
         UsageError: it cannot run on such pictures.
         OptimizationError: as in `senet_zoo.optimize`.
     """
-    model = _with_constant_gates(create_model(name, device=device).eval())
-    size = load.size or model.spec.input_size
+    name = subject.name
+    model, own_size = subject.create(device)
+    model = _with_constant_gates(model)
+    size = load.size or own_size
     x = torch.randn(load.batch, 3, size, size, device=device)
-    eager = _training(name, x, load.dtype) if load.train else partial(_cast(model, load.dtype), x.to(load.dtype))
+    eager = _training(subject, x, load.dtype) if load.train else partial(_cast(model, load.dtype), x.to(load.dtype))
     try:
         eager()
     except (RuntimeError, ValueError) as error:
@@ -233,9 +268,9 @@ def candidates(name: str, load: Workload, device: torch.device) -> Iterator[tupl
     yield EAGER, eager
     if load.train:
         if any(not unit.why_plain() for unit in residual_units(model).values()):
-            yield FUSED, _training(name, x, load.dtype, fused=True)
+            yield FUSED, _training(subject, x, load.dtype, fused=True)
         if load.compile:
-            yield COMPILED, _training(name, x, load.dtype, compiled=True)
+            yield COMPILED, _training(subject, x, load.dtype, compiled=True)
         return
     for how in (OPTIMISED, COMPILED)[: 1 + load.compile]:
         fast = optimize(
@@ -264,8 +299,8 @@ def _cast(model: ConvNet, dtype: torch.dtype) -> ConvNet:
     return model if dtype is torch.float32 else copy.deepcopy(model).to(dtype)
 
 
-def _training(name: str, x: Tensor, dtype: torch.dtype, *, fused: bool = False, compiled: bool = False) -> Work:
-    model = create_model(name, device=x.device).train().to(memory_format=torch.channels_last)
+def _training(subject: Subject, x: Tensor, dtype: torch.dtype, *, fused: bool = False, compiled: bool = False) -> Work:
+    model = subject.create(x.device)[0].train().to(memory_format=torch.channels_last)
     if fused:
         set_fused(model, True)
     images = x.to(memory_format=torch.channels_last)
@@ -298,7 +333,7 @@ def benchmark(
     run in the same way; models without gates have none. Gates are the same for all pictures.
 
     Args:
-        names: models, or shell patterns of their names.
+        names: models, shell patterns of their names, or folders of saved networks.
         load: what they do.
         rounds: number of rounds; each candidate runs once in each.
         threads: threads of PyTorch's operations on a CPU; default: as many as it uses already.
@@ -311,15 +346,14 @@ def benchmark(
         OptimizationError: as in `senet_zoo.optimize`.
     """
     at_least_one("rounds", rounds)
-    models, on = _models(names), find_device(device)
-    needed = dict.fromkeys(
-        name for model in models for name in ([model.name, model.twin] if model.se else [model.name])
-    )
+    subjects, on = _subjects(names), find_device(device)
+    needed = {each.name: each for each in subjects}
+    needed |= {each.twin: Subject(each.twin, None) for each in subjects if each.twin and each.twin not in needed}
     timers = dict[str, Candidate]()
     with _threads(threads), torch.set_grad_enabled(load.train):
-        for number, name in enumerate(needed):
+        for number, (name, subject) in enumerate(needed.items()):
             progress("preparing", number, len(needed))
-            works = dict(candidates(name, load, on))
+            works = dict(candidates(subject, load, on))
             repeats = max(1, math.ceil(LEAST_SECONDS / timed(works[EAGER], on)))
             timers |= {_key(name, how): partial(_once, work, on, repeats) for how, work in works.items()}
         measured = interleaved(_with_progress(timers, progress, len(timers) * (rounds + 1)), rounds)
@@ -330,28 +364,29 @@ def benchmark(
             _key(model.name, how),
             names=(model.name, how),
             base=_key(model.name, EAGER),
-            plain=_key(model.twin, how) if model.se else None,
+            plain=_key(model.twin, how) if model.twin else None,
             pictures=load.batch,
         )
-        for model in models
+        for model in subjects
         for how in CANDIDATES
         if _key(model.name, how) in timers
     ]
     return BenchmarkReport(str(load), machine, EAGER, str(measured), tuple(rows))
 
 
-def _models(names: Sequence[str]) -> list[Model]:
-    """The models of all names and patterns, each once, in the order of ``names``."""
-    found = dict[str, Model]()
+def _subjects(names: Sequence[str]) -> list[Subject]:
+    """The models of all names and patterns, and saved networks, each once, in the order of ``names``."""
+    found = dict[str, Subject]()
     for name in names:
-        matched = registry.matching_names(name) if set(name) & set("*?[") else [registry.find(name).name]
+        has_wildcards = bool(set(name) & set("*?[")) and not is_place(name)
+        matched = registry.matching_names(name) if has_wildcards else [name]
         if not matched:
             raise UnknownModelError(
                 f"no model matches {name!r}",
                 python="; senet_zoo.list_models() lists all",
                 command_line="; senet-zoo list prints all",
             )
-        found |= {each: registry.MODELS[each] for each in matched}
+        found |= {subject.name: subject for subject in map(Subject.of, matched)}
     if not found:
         raise UsageError("a benchmark needs at least one model: name it")
     return list(found.values())

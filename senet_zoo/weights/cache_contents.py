@@ -1,15 +1,21 @@
 """What the cache holds: the checkpoints that were downloaded, where they lie, and how much of the disk they take."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shutil import copyfile, copytree, rmtree
 
-from senet_zoo.errors import WeightsUnavailable
+from senet_zoo.errors import UsageError, WeightsUnavailable
 from senet_zoo.support import settings
+from senet_zoo.support.files import expanded, scratch_folder
+from senet_zoo.support.speeds import FILE as SPEEDS
 from senet_zoo.weights import huggingface, release
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import HubFile, ReleaseFile, Source
+
+OURS = ("backends", "data", "hub", "pins", "releases", "verified", SPEEDS)
+"""What the zoo keeps in its cache; whatever else lies there is somebody's own."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,12 @@ def cache_contents() -> CacheContents:
     return CacheContents(folder, sum(_sizes(folder)), hub, tuple(found))
 
 
+def cached_size(source: Source) -> int | None:
+    """Bytes of a checkpoint's file, where it lies in the cache."""
+    path = _cached(source)
+    return None if path is None else path.stat().st_size
+
+
 def prune_cache(pattern: str) -> tuple[CachedCheckpoint, ...]:
     """Remove the cached checkpoints whose names match; they are fetched again when they are next asked for.
 
@@ -88,6 +100,71 @@ def prune_cache(pattern: str) -> tuple[CachedCheckpoint, ...]:
                 f"{each.path} cannot be removed: {error.strerror}; remove it as its owner"
             ) from error
     return tuple(removed)
+
+
+def move_cache(folder: str | Path) -> tuple[CachedCheckpoint, ...]:
+    """Copy everything of the zoo's into a new folder, and remove it where it was; ``SENET_ZOO_CACHE`` then names it.
+
+    Of a hub's cache that other libraries share, the zoo's checkpoints alone are moved. What is not the zoo's stays.
+
+    Args:
+        folder: one that does not exist, or is empty.
+
+    Returns:
+        The checkpoints that were moved, where they lie now.
+
+    Raises:
+        UsageError: the folder holds something, or lies in the cache or around it.
+        WeightsUnavailable: a file cannot be read or written; then nothing has been removed.
+    """
+    target, old = expanded(str(folder)).absolute(), settings.zoo_cache().absolute()
+    if target.is_relative_to(old) or old.is_relative_to(target):
+        raise UsageError(f"a cache moves to a folder of its own, and {target} and {old} lie in one another")
+    if (target.exists() or target.is_symlink()) and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"a cache moves to an empty folder, and {target} is none: name another")
+    contents, shared = cache_contents(), settings.hub_cache() is None
+    moved = []
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(target.parent) as part:
+            for name in OURS:
+                if (old / name).is_dir():
+                    copytree(old / name, part / name, symlinks=True)
+                elif (old / name).is_file():
+                    copyfile(old / name, part / name)
+            for each in contents.checkpoints:
+                under_hub = each.path.absolute().is_relative_to(contents.hub_folder.absolute())
+                base = contents.hub_folder if under_hub else old
+                relative = Path("hub" if under_hub else "") / each.path.absolute().relative_to(base.absolute())
+                leads_out = not (part / relative).resolve().is_relative_to(part.resolve())
+                if under_hub and (shared or leads_out):
+                    (part / relative).parent.mkdir(parents=True, exist_ok=True)
+                    (part / relative).unlink(missing_ok=True)
+                    copyfile(each.path, part / relative)  # the bytes behind a link
+                    _copy_refs(each.path.parents[2], part / relative.parents[2])
+                moved.append(replace(each, path=target / relative))
+            part.chmod(0o755)
+            if target.is_dir():
+                target.rmdir()
+            part.rename(target)
+        for each in contents.checkpoints if shared else ():
+            if each.path.absolute().is_relative_to(contents.hub_folder.absolute()):
+                for file in huggingface.cached_parts(each.path):
+                    file.unlink(missing_ok=True)
+        for name in OURS:
+            path = old / name
+            rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsUnavailable(
+            f"the cache could not be moved to {target}: {error}; make room there, or name another folder"
+        ) from error
+    return tuple(moved)
+
+
+def _copy_refs(repository: Path, target: Path) -> None:
+    """The names of commits that the hub's client keeps beside snapshots."""
+    if (repository / "refs").is_dir():
+        copytree(repository / "refs", target / "refs", dirs_exist_ok=True)
 
 
 def _cached(source: Source) -> Path | None:

@@ -61,3 +61,29 @@ def test_what_it_prints_becomes_the_speed_page(
 def test_wrong_words_are_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_saved_folder_is_measured_and_list_shows_the_speeds_of_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import senet_zoo
+    from senet_zoo.analysis import listing
+
+    monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "cache"))
+    model = senet_zoo.create_model("se_resnet20", num_classes=3)
+    senet_zoo.save_pretrained(model, tmp_path / "run1", preprocessing=senet_zoo.Preprocessing(size=16, resize=16))
+    listing._speeds.cache_clear()
+    assert main(["list", "se_resnet20", "--columns", "name,speed"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "se_resnet20\t-"
+    assert main(["benchmark", str(tmp_path / "run1"), "se_resnet20", "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'run1'}  eager" in out
+    listing._speeds.cache_clear()
+    assert main(["list", "se_resnet20", "--json"]) == 0
+    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "se_resnet20"]
+    assert row["speed"] > 0
+    (tmp_path / "cache" / "speeds.json").write_text("[1, {")  # a torn file says nothing
+    listing._speeds.cache_clear()
+    assert main(["list", "se_resnet20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["speed"] is None
+    listing._speeds.cache_clear()

@@ -63,3 +63,62 @@ def test_an_empty_cache_is_no_error(
     monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "nowhere"))
     assert main(["cache"]) == 0
     assert "0.0 MiB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_move_takes_the_checkpoints_along(
+    shared: bool,
+    downloaded: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if shared:  # with other libraries, in huggingface_hub's own place
+        from huggingface_hub import constants
+
+        monkeypatch.delenv("SENET_ZOO_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("xdg")))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    others = tmp_path / "hub" / "models--someone--else" / "blobs" / "1"
+    others.parent.mkdir(parents=True)
+    others.write_text("theirs")
+    (tmp_path / "my own notes").write_text("mine")
+    new = tmp_path_factory.mktemp("disk") / "cache"
+    assert main(["cache", "--move", str(new)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == f"  export SENET_ZOO_CACHE={new}"
+    assert not downloaded.exists()
+    assert (tmp_path / "my own notes").read_text() == "mine"
+    assert others.exists() == shared
+    monkeypatch.setenv("SENET_ZOO_CACHE", str(new))
+    assert main(["cache", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (there,) = document["checkpoints"]
+    assert there["name"] == NAME
+    assert Path(there["path"]).read_bytes() == b"x" * 3 * 2**20
+    assert main(["cache", "--prune", NAME]) == 0
+    capsys.readouterr()
+    assert main(["cache", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoints"] == []
+
+
+def test_a_cache_that_cannot_move_stays(
+    downloaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = tmp_path.parent / f"{tmp_path.name} full"
+    full.mkdir()
+    (full / "file").write_text("mine")
+    for folder, message in (
+        (tmp_path / "inside", "lie in one another"),
+        (tmp_path.parent, "lie in one another"),
+        (full, "moves to an empty folder"),
+        (full / "file", "moves to an empty folder"),
+    ):
+        assert main(["cache", "--move", str(folder)]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["cache", "--move", str(full / "file" / "below")]) == 1
+    assert "could not be moved" in capsys.readouterr().err
+    assert main(["cache", "--move", "x", "--prune", "y"]) == 2
+    capsys.readouterr()
+    assert downloaded.read_bytes() == b"x" * 3 * 2**20

@@ -5,7 +5,7 @@ import torch
 
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.inference import benchmark as module
-from senet_zoo.inference.benchmark import Workload, benchmark, candidates, from_document, to_document
+from senet_zoo.inference.benchmark import Subject, Workload, benchmark, candidates, from_document, to_document
 from senet_zoo.networks.fused.set_fused import residual_units
 from senet_zoo.support.timing import Rounds, Spread
 
@@ -56,7 +56,10 @@ def test_rates_ratios_and_the_gates_cost(known_seconds: dict[str, float]) -> Non
 @pytest.mark.parametrize("seed", range(3))
 def test_deep_networks_of_random_weights_can_be_measured(seed: int) -> None:
     torch.manual_seed(seed)
-    assert [how for how, _ in candidates("se_resnet110", TINY, torch.device("cpu"))] == ["eager", "optimised"]
+    assert [how for how, _ in candidates(Subject.of("se_resnet110"), TINY, torch.device("cpu"))] == [
+        "eager",
+        "optimised",
+    ]
 
 
 def test_training_measures_the_fused_units(monkeypatch: pytest.MonkeyPatch) -> None:
