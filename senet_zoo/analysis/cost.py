@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.analysis.shapes import ShapesOnly
 from senet_zoo.errors import UsageError
@@ -16,6 +17,7 @@ from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.squeeze_excite import Squeeze, SqueezeExcite, gates
 
+VOLUME_SIDE = 64
 _FLOAT32 = 4  # bytes
 
 
@@ -144,7 +146,8 @@ def count(network: NetworkSpec | nn.Module, size: int | None = None) -> Cost:
 
     Args:
         network: an architecture, or a network of the zoo or elsewhere; it is left as it is.
-        size: side of the picture; by default the one that the network was made for.
+        size: side of the picture, or along each axis of a volume or signal; by default the one that the network was
+            made for, and at most 64 for volumes.
 
     Raises:
         UsageError: the picture is too small for the network, or ``size`` is missing for a network from elsewhere.
@@ -153,8 +156,8 @@ def count(network: NetworkSpec | nn.Module, size: int | None = None) -> Cost:
     if size is None:
         if not isinstance(model, ConvNet):
             raise UsageError(f"{type(model).__name__} does not say for which size it was made; pass size=...")
-        size = model.spec.input_size
-    stem = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+        size = default_side(model.spec)
+    stem = next((part for part in model.modules() if isinstance(part, _ConvNd)), None)
     if stem is None or size < 1:
         raise UsageError(f"counting takes a network with a convolution and a size from 1, got size={size}")
     runs: list[_Run] = []
@@ -162,13 +165,19 @@ def count(network: NetworkSpec | nn.Module, size: int | None = None) -> Cost:
     hooks = [layer.register_forward_hook(partial(_record, runs, name)) for name, layer in _layers(model).items()]
     try:
         with torch.inference_mode(), shapes:
-            model(torch.empty(1, stem.in_channels, size, size, device="meta"))
-    except RuntimeError as e:
-        raise UsageError(f"a picture of {size}x{size} pixels does not fit the network: {e}") from e
+            model(torch.empty(1, stem.in_channels, *(size,) * len(stem.kernel_size), device="meta"))
+    except (RuntimeError, UsageError) as e:
+        shape = "x".join([str(size)] * len(stem.kernel_size))
+        raise UsageError(f"a picture of {shape} pixels does not fit the network: {e}") from e
     finally:
         for hook in hooks:
             hook.remove()
     return Cost(size, _rows(runs), shapes.pooled, shapes.summed)
+
+
+def default_side(spec: NetworkSpec) -> int:
+    """Pixels along each axis of what a network is counted with: a volume of its pictures' side would be too large."""
+    return min(spec.input_size, VOLUME_SIDE) if spec.dimensions.count == 3 else spec.input_size
 
 
 def by_module(network: NetworkSpec | nn.Module, size: int | None = None) -> tuple[LayerCost, ...]:
@@ -233,7 +242,7 @@ def _rows(runs: list[_Run]) -> tuple[LayerCost, ...]:
     return tuple(rows.values())
 
 
-def _convolution(layer: nn.Conv2d, x: Tensor, out: Tensor) -> int:
+def _convolution(layer: _ConvNd, x: Tensor, out: Tensor) -> int:
     return out.numel() * layer.weight[0].numel()
 
 
@@ -242,12 +251,12 @@ def _fully_connected(layer: nn.Linear | ClassMapClassifier, x: Tensor, out: Tens
 
 
 def _gate(layer: SqueezeExcite, x: Tensor, out: Tensor) -> int:
-    positions = {Squeeze.NONE: x.shape[2] * x.shape[3], Squeeze.BOTH: 2}.get(layer.squeeze, 1)
+    positions = {Squeeze.NONE: x[0, 0].numel(), Squeeze.BOTH: 2}.get(layer.squeeze, 1)
     return x.shape[0] * positions * (layer.fc1.weight.numel() + layer.fc2.weight.numel())
 
 
 _ARITHMETIC: Mapping[type[nn.Module], Callable[..., int]] = {
-    nn.Conv2d: _convolution,
+    _ConvNd: _convolution,
     nn.Linear: _fully_connected,
     ClassMapClassifier: _fully_connected,
     SqueezeExcite: _gate,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from senet_zoo.analysis import cost
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE, Dimensions
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import SE
@@ -44,6 +45,7 @@ class ModelInfo:
         weights: published checkpoints of this function, the default first.
         widths: channels of the stem's map and of each stage's, where some were removed; None for the model's own.
         config: what a saved folder says of its network, classes, preprocessing and licence among it; None for a model.
+        dims: the axes of its maps, where it reads signals or volumes; None for pictures.
     """
 
     name: str
@@ -63,19 +65,21 @@ class ModelInfo:
     weights: tuple["WeightsRow", ...]
     widths: Widths | None = None
     config: FolderConfig | None = None
+    dims: Dimensions | None = None
 
 
-def model_info(name: str, se: SE | None = None) -> ModelInfo:
+def model_info(name: str, se: SE | None = None, dims: int | Dimensions = PLANE) -> ModelInfo:
     """Facts about the model of that name or alias; nothing is downloaded, and no weights are made.
 
     Args:
         name: ``model``, or an alias of it.
         se: a variant of the gate, in place of the model's own. Weights were published for the model's own only.
+        dims: 1 for signals, 3 for volumes; costs are then of an input of 64 or fewer voxels along each axis.
 
     Raises:
         UnknownModelError: no such model.
         UsageError: a variant of a plain twin.
-        SpecError: the network cannot honour the variant.
+        SpecError: the network cannot honour the variant or the dimensions.
 
     Example:
         >>> model_info("se_resnet50").parameters
@@ -86,11 +90,11 @@ def model_info(name: str, se: SE | None = None) -> ModelInfo:
     from senet_zoo.weights.manifest import load_manifest
 
     model = registry.find(name)
-    spec = model.spec(se)
+    spec = model.spec(se, None, Dimensions(dims) if isinstance(dims, int) else dims)
     own = spec.se == model.se
     weights = load_manifest().rows(model.name) if own else ()
     aliases = tuple(alias for alias, target in registry.ALIASES.items() if own and target == model.name)
-    return _info(model, on_meta(spec), spec.input_size, None, aliases, weights)
+    return _info(model, on_meta(spec), cost.default_side(spec), None, aliases, weights)
 
 
 def layers(name: str, se: SE | None = None, size: int | None = None) -> cost.Cost:
@@ -133,7 +137,7 @@ def saved_info(folder: str | Path) -> ModelInfo:
     """
     config = saved_config(folder)
     net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)
-    size = config.preprocessing.size if config.preprocessing else net.spec.input_size
+    size = config.preprocessing.size if config.preprocessing else cost.default_side(net.spec)
     info = _info(registry.find(config.architecture), net, size, config.widths, aliases=(), weights=())
     return replace(info, config=config)
 
@@ -164,6 +168,7 @@ def _info(
         feature_channels=net.feature_channels,
         weights=weights,
         widths=widths,
+        dims=None if spec.dimensions == PLANE else spec.dimensions,
     )
 
 

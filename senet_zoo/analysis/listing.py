@@ -69,7 +69,12 @@ SORTS: Mapping[str, Callable[[ListedModel], tuple[object, ...]]] = {
 
 
 def list_rows(
-    pattern: str = "*", *, pretrained: bool = False, weights: bool = False, sort: str | None = None
+    pattern: str = "*",
+    *,
+    pretrained: bool = False,
+    weights: bool = False,
+    sort: str | None = None,
+    dims: int = 2,
 ) -> list[ListedModel]:
     """Rows of the models, or of the checkpoints, whose names match; nothing is downloaded.
 
@@ -78,6 +83,7 @@ def list_rows(
         pretrained: only models with published weights.
         weights: checkpoints instead of models.
         sort: one of `SORTS`; by default natural order of the models, each one's default checkpoint first.
+        dims: only models that have a form of so many dimensions.
 
     Raises:
         UsageError: another order.
@@ -90,7 +96,7 @@ def list_rows(
         raise UsageError(f"rows are sorted by one of {', '.join(SORTS)}, got {sort!r}")
     manifest = load_manifest()
     rows = []
-    for model in registry.matching_names("*"):
+    for model in (name for name in registry.matching_names("*") if dims in registry.MODELS[name].dimensions):
         known = manifest.rows(model)
         if weights:
             rows += [_checkpoint(row) for row in known if _matches(pattern, row.name, model)]

@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", action="store_true", help="layer by layer: shape, parameters, multiply-adds")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the picture, with --layers")
     parser.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
+    parser.add_argument(
+        "--dims", type=int, choices=(1, 2, 3), help="over signals (1) or volumes (3); default: pictures"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.size is not None and not arguments.layers:
         raise UsageError("--size is of the picture that --layers follows; add --layers")
+    if arguments.dims is not None and (arguments.layers or is_place(arguments.name)):
+        raise UsageError("--dims chooses among the forms of a model; leave it out with --layers or a saved folder")
     if arguments.layers:
         return _layers(arguments)
     if is_place(arguments.name):
@@ -65,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, _, tag = arguments.name.partition(".")
     if tag and arguments.se is not None:
         raise UsageError(f"weights have the gate that they were trained with; drop --se, or the tag {tag!r}")
-    info = model_info(model, None if arguments.se is None else variant.parse(arguments.se))
+    info = model_info(model, None if arguments.se is None else variant.parse(arguments.se), arguments.dims or 2)
     rows = (get_weights(arguments.name).row,) if tag else info.weights
     if arguments.json:
         print_json(dataclasses.replace(info, weights=rows))
@@ -170,7 +175,8 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
     gates = f"{info.gates}, with {info.gate_parameters:,} of the parameters" if info.gates else "none"
     return [
         ("parameters", f"{info.parameters:,}"),
-        ("multiply-adds", f"{info.multiply_adds:,} for a picture of {info.input_size}x{info.input_size} pixels"),
+        ("multiply-adds", f"{info.multiply_adds:,} for {_input(info)}"),
+        *([("dimensions", _dims(info))] if info.dims else []),
         ("gates", gates),
         *([("variant", variant.to_text(info.se))] if info.se else []),
         *(
@@ -183,6 +189,22 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
         *([("also called", ", ".join(info.aliases))] if info.aliases else []),
         ("twin" if info.gates else "gated twin", info.twin),
     ]
+
+
+def _input(info: "ModelInfo") -> str:
+    side = info.input_size
+    if info.dims is None:
+        return f"a picture of {side}x{side} pixels"
+    return f"a signal of {side} samples" if info.dims.count == 1 else f"a volume of {side}x{side}x{side} voxels"
+
+
+def _dims(info: "ModelInfo") -> str:
+    dims = info.dims
+    if dims is None or dims.count == 1:
+        return "1: signals (N, C, L)"
+    choices = {"depth_kernel": dims.depth_kernel, "depth_stride": dims.depth_stride}
+    chosen = [f", {name} {value}" for name, value in choices.items() if value is not None]
+    return f"3: volumes (N, C, D, H, W){''.join(chosen)}, {dims.depth_padding.value} beyond the outer planes"
 
 
 def _config_facts(info: "ModelInfo") -> list[tuple[str, str]]:

@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pretrained", action="store_true", help="only models with published weights")
     parser.add_argument("--weights", action="store_true", help="weights (model.tag) instead of models")
+    parser.add_argument(
+        "--dims",
+        type=int,
+        choices=(1, 2, 3),
+        default=2,
+        help="models over signals (1) or volumes (3); default: pictures",
+    )
     parser.add_argument("--sort", metavar="COLUMN", help="best accuracy, fastest, otherwise the smallest first")
     parser.add_argument("--columns", metavar="NAME,...", help="those printed; in a pipe with tabs between")
 
@@ -63,7 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.analysis.listing import list_rows
 
     _columns(arguments, [])  # refused before the table is made
-    rows = list_rows(arguments.pattern, pretrained=arguments.pretrained, weights=arguments.weights, sort=arguments.sort)
+    rows = list_rows(
+        arguments.pattern,
+        pretrained=arguments.pretrained,
+        weights=arguments.weights,
+        sort=arguments.sort,
+        dims=arguments.dims,
+    )
     wanted = _columns(arguments, rows)
     if arguments.json:
         print_json(rows)

@@ -25,6 +25,7 @@ from senet_zoo.networks.blocks.mobile import (
 )
 from senet_zoo.networks.blocks.preactivation import Preactivated
 from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.dimensions import require_pictures
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE, BlockSpec, StageSpec
 
@@ -84,6 +85,7 @@ def dilate(model: ConvNet, output_stride: int) -> ConvNet:
         >>> model.forward_features(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 512, 8, 8])
     """
+    require_pictures(model.spec.dimensions, "dilating")
     if output_stride not in OUTPUT_STRIDES:
         raise UsageError(f"an output stride must be 8 or 16, got {output_stride}")
     strides = tuple(model.feature_channels)

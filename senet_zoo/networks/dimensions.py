@@ -14,7 +14,7 @@ from math import prod
 
 from torch import nn
 
-from senet_zoo.errors import SpecError
+from senet_zoo.errors import SpecError, UsageError
 
 Side = int | tuple[int, ...]
 """One number for all axes, or one an axis."""
@@ -91,6 +91,20 @@ class Dimensions:
 
 PLANE = Dimensions()
 """Two dimensions: pictures."""
+
+
+def require_pictures(dimensions: Dimensions, work: str) -> None:
+    """Refuse what is made for pictures alone.
+
+    Raises:
+        UsageError: the dimensions are others.
+    """
+    if dimensions != PLANE:
+        raise UsageError(
+            f"{work} is for networks over pictures, and this one has {dimensions.count} dimensions; take the network "
+            f"of the same name without dims"
+        )
+
 
 _current: ContextVar[Dimensions] = ContextVar("dimensions", default=PLANE)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.specs import NetworkSpec
@@ -135,7 +136,7 @@ class TimmInterface(nn.Module):
         form = None if self.weights is None else self.weights.preprocessing
         size = self._spec.input_size if form is None else form.size
         last = _last_side(self._spec, size, self.in_channels)
-        first = next(name for name, part in self.named_modules() if isinstance(part, nn.Conv2d))
+        first = next(name for name, part in self.named_modules() if isinstance(part, _ConvNd))
         config = {
             "architecture": self._spec.name,
             "num_classes": self.num_classes,
@@ -195,6 +196,6 @@ def _last_side(spec: NetworkSpec, size: int, in_channels: int) -> int:
     """Pixels along a side of the last map."""
     from senet_zoo.networks.network import on_meta
 
-    picture = torch.empty(1, in_channels, size, size, device="meta")
+    picture = torch.empty(1, in_channels, *(size,) * spec.dimensions.count, device="meta")
     with torch.no_grad():
         return on_meta(spec, num_classes=0, in_channels=in_channels).forward_features(picture).shape[-1]

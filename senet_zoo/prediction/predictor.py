@@ -14,6 +14,7 @@ from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import require_pictures
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
 from senet_zoo.prediction.sources import Source
@@ -205,6 +206,7 @@ class Predictor:
 
     def _describe(self, model: str | None) -> None:
         """Take preprocessing and class names from the weights; say what they do not say."""
+        require_pictures(self.model.spec.dimensions, "predicting from pictures")
         record = self.model.weights
         known = record if isinstance(record, Weights | FolderConfig) else None
         preprocessing = None if known is None else known.preprocessing

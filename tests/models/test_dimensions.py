@@ -178,3 +178,35 @@ def test_the_networks_of_pictures_keep_their_layers() -> None:
     model = create_model("se_resnet18")
     assert type(model.stem[0].conv) is nn.Conv2d
     assert model_info("se_resnet18").parameters == 11_778_592
+
+
+def test_what_is_for_pictures_alone_says_so(tmp_path: Path) -> None:
+    from senet_zoo import Predictor, dilate
+    from senet_zoo.analysis.pruning.activity import observe
+
+    model = create_model("se_resnet50", dims=3, in_channels=1).eval()
+    for work in (
+        lambda: dilate(model, 8),
+        lambda: Predictor(model),
+        lambda: observe(model, torch.zeros(1, 1, 32, 32, 32)),
+    ):
+        with pytest.raises(UsageError, match="is for networks over pictures, and this one has 3 dimensions"):
+            work()
+    assert model.pretrained_cfg["first_conv"] == "stem.0.conv"
+
+
+def test_costs_are_those_of_volumes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from senet_zoo.cli import main
+
+    info = model_info("se_resnet50", dims=3)
+    assert info.parameters == sum(p.numel() for p in create_model("se_resnet50", dims=3).parameters())
+    assert info.multiply_adds > 10**9
+    assert main(["info", "se_resnet50", "--dims", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "a volume of 64x64x64 voxels" in out
+    assert "3: volumes (N, C, D, H, W), zeros beyond the outer planes" in out
+    assert main(["list", "googlenet", "--dims", "3"]) == 1
+    assert main(["list", "se_resnet50", "--dims", "3"]) == 0
+    save_pretrained(create_model("se_resnet20", dims=THIN, in_channels=1), tmp_path / "m")
+    assert main(["info", str(tmp_path / "m")]) == 0
+    assert "depth_kernel 3, depth_stride 1, replicate beyond" in capsys.readouterr().out

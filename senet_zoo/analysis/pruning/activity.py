@@ -11,6 +11,7 @@ from torch import Tensor
 from senet_zoo.analysis.excitation.excite import finite_excitations
 from senet_zoo.analysis.excitation.statistics import Moments
 from senet_zoo.errors import DataError, UsageError
+from senet_zoo.networks.dimensions import require_pictures
 from senet_zoo.networks.excitations import paper_names
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.squeeze_excite import gates
@@ -63,6 +64,7 @@ def observe(model: ConvNet, batches: Tensor | Iterable[Tensor]) -> tuple[GateAct
         DataError: there is no picture.
         WeightsError: a gate says what is no finite number.
     """
+    require_pictures(model.spec.dimensions, "pruning")
     own = gates(model)
     if not own:
         raise UsageError("pruning gates takes a network that has some; name a model that starts with se_")
