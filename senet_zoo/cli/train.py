@@ -29,6 +29,10 @@ metrics.csv, training curves, a confusion matrix, and run.yaml, with which
 --config repeats the run. Where the best epoch is not the last, a folder best
 (or, with --patience, last) holds the other network.
 
+With --dims 3 DATA is volumes: a subfolder of .nii, .nii.gz or .npy for each
+class, or an .npz of volumes (N, D, H, W) and labels, or MedMNIST's; with
+--dims 1 signals. Filters that were learnt on pictures are inflated.
+
 DATA is a folder with a subfolder of pictures for each class, or with train and
 val above them, by any of their usual names (Training, valid, ...); or an .npz,
 a data set's name such as CIFAR10, or hf:owner/name. Without val, a tenth of
@@ -79,6 +83,11 @@ def _number(rule: str, holds: Callable[[float], bool]) -> Callable[[str], float]
     return parse
 
 
+def _sides(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between, as an argparse type."""
+    return tuple(positive(part.strip()) for part in text.split(","))
+
+
 _POSITIVE = _number("a number above 0", lambda value: 0.0 < value < float("inf"))
 _NOT_NEGATIVE = _number("a number, at least 0", lambda value: 0.0 <= value < float("inf"))
 _RATE = _number("a number from 0 to below 1", lambda value: 0.0 <= value < 1.0)
@@ -108,6 +117,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--drop-path", type=_RATE, metavar="X", help="stochastic depth; 0 where a network has none")
     group = parser.add_argument_group("what is learnt")
     group.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the weights'")
+    group.add_argument("--dims", type=int, choices=(1, 2, 3), help="3 for volumes, 1 for signals; default: pictures")
+    group.add_argument("--sides", type=_sides, metavar="D,H,W", help="of volumes or signals; default: the first one's")
+    group.add_argument("--depth-kernel", type=positive, metavar="N", help="planes that the stem sees of a volume")
+    group.add_argument("--depth-stride", type=positive, metavar="N", help="the stem's over planes: 1 for thin volumes")
     group.add_argument("--val-share", type=_SHARE, metavar="X", help="where DATA has no val; default: 0.1")
     group.add_argument("--class-weights", action="store_true", help="every class counts alike in the loss")
     group.add_argument(

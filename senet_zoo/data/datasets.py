@@ -13,6 +13,7 @@ from senet_zoo.data.npz import npz_files
 from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES, decoded, find_pictures
 from senet_zoo.data.splits import Split
 from senet_zoo.data.torchvision_datasets import DATASETS, torchvision_dataset
+from senet_zoo.data.volumes import volume_source
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.support.settings import zoo_cache
 
@@ -50,7 +51,13 @@ def open_data(
 
 
 def train_and_val(
-    address: str, *, share: float = 0.1, seed: int = 0, root: Path | None = None, download: bool = False
+    address: str,
+    *,
+    share: float = 0.1,
+    seed: int = 0,
+    root: Path | None = None,
+    download: bool = False,
+    dims: int = 2,
 ) -> tuple[Labelled, Labelled]:
     """Pictures to train on and pictures to validate on, with the same classes.
 
@@ -62,11 +69,12 @@ def train_and_val(
         seed: chooses the pictures that are split off.
         root: as in `open_data`.
         download: as in `open_data`.
+        dims: 3 for volumes and 1 for signals, as `senet_zoo.data.volumes.volume_source` finds them.
 
     Raises:
         DataError: as in `open_data`; or there is only one class, or val has a class that train has not.
     """
-    source = _find(address, None, None, root, download)
+    source = _find(address, None, None, root, download) if dims == 2 else volume_source(address, dims)
     train = source.open("train" if source.splits else None)
     if len(train.classes) < 2:
         raise DataError(

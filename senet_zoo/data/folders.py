@@ -43,7 +43,7 @@ def class_folders(folder: Path) -> DataSource:
     Raises:
         DataError: it cannot be told whether subfolders are parts or classes, or two are the same part.
     """
-    parts = _parts(folder)
+    parts = parts_of_folder(folder)
     return DataSource(str(folder), tuple(split for split in SPLITS if split in parts), partial(_open, folder, parts))
 
 
@@ -68,7 +68,7 @@ def is_flat(folder: Path) -> bool:
     Raises:
         DataError: the folder cannot be listed.
     """
-    return not _subfolders(folder) and holds_picture(folder)
+    return not subfolders(folder) and holds_picture(folder)
 
 
 def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
@@ -83,13 +83,13 @@ def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
     return DataSource(str(path), (), partial(_open_tar, path, labels, classes))
 
 
-def _parts(folder: Path) -> dict[Split, Path]:
+def parts_of_folder(folder: Path) -> dict[Split, Path]:
     """The subfolders that are parts: called by the word for one, with a subfolder for each class."""
-    subfolders = _subfolders(folder)
-    called = {path: split for path in subfolders if (split := split_of(path.name))}
+    inside = subfolders(folder)
+    called = {path: split for path in inside if (split := split_of(path.name))}
     parts: dict[Split, Path] = {}
     for path, split in called.items():
-        if not _subfolders(path):
+        if not subfolders(path):
             continue
         if split in parts:
             raise DataError(
@@ -97,9 +97,9 @@ def _parts(folder: Path) -> dict[Split, Path]:
                 f"{path.name}: rename one of them"
             )
         parts[split] = path
-    others = [path for path in subfolders if path not in parts.values()]
+    others = [path for path in inside if path not in parts.values()]
     if not parts:
-        if len(set(called.values())) > 1 or (called and len(called) == len(subfolders)):
+        if len(set(called.values())) > 1 or (called and len(called) == len(inside)):
             raise DataError(
                 f"{_names(called)} in {folder} are called as parts of a data set are, not as classes, and hold no "
                 "subfolder for each class: sort their pictures into subfolders, or name a file of labels (--labels)"
@@ -127,13 +127,13 @@ def _parts(folder: Path) -> dict[Split, Path]:
 
 def _unwrapped(folder: Path, split: Split) -> Path:
     """The folder of classes; some archives have the part's folder twice, one in the other."""
-    inner = _subfolders(folder)
-    return inner[0] if len(inner) == 1 and split_of(inner[0].name) == split and _subfolders(inner[0]) else folder
+    inner = subfolders(folder)
+    return inner[0] if len(inner) == 1 and split_of(inner[0].name) == split and subfolders(inner[0]) else folder
 
 
 def _open(folder: Path, parts: dict[Split, Path], split: Split | None) -> Labelled:
     root = parts[split] if split else folder
-    classes = _subfolders(root)
+    classes = subfolders(root)
     if not classes:
         raise DataError(
             f"a folder of labelled pictures holds a subfolder for each class, and {root} holds none: sort the pictures "
@@ -169,7 +169,8 @@ def _beside(root: Path) -> Counter[str]:
     return counted
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, without those that systems make."""
     try:
         found = [path for path in folder.iterdir() if path.is_dir() and not is_system_folder(path.name)]
     except OSError as error:

@@ -14,8 +14,9 @@ from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import Samples, WorkerError, shared, start_worker, watched
 from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
-from senet_zoo.training.augmentation import pipeline
+from senet_zoo.training.augmentation import Flip, pipeline
 from senet_zoo.training.randomness import order_of_epoch, seeded
 from senet_zoo.training.recipes import TrainRecipe
 
@@ -27,6 +28,8 @@ Key = tuple[int, int]  # epoch, index of a picture
 Unreadable = tuple[tuple[int, str], ...]  # index of a picture, and why it cannot be read
 MOST_NEIGHBOURS = 100  # pictures tried instead of an unreadable one
 Picture = TypeVar("Picture")
+LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+"""Of the maps of networks of so many dimensions in memory."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +209,40 @@ class TrainingPictures(Dataset[LabelledSample | DataError]):
         return self._pipelines[side]
 
 
+class TrainingVolumes(Dataset[LabelledSample | DataError]):
+    """Volumes or signals by epoch and index; a recipe with `Flip` mirrors volumes along each axis, half of the time."""
+
+    def __init__(self, data: Labelled, recipe: TrainRecipe, preprocessing: VolumePreprocessing, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.prepare = preprocessing.transforms()
+        self.axes = [1, 2, 3] if _mirrors(preprocessing, recipe) else []
+
+    def __getitem__(self, key: Key) -> LabelledSample | DataError:
+        """The volume, its label, and the indices of volumes that it stands for."""
+        epoch, index = key
+        try:
+            x, index, unreadable = read_near(lambda index: self.prepare(self.data.read(index)), index, len(self.data))
+        except DataError as error:
+            return error
+        with seeded(self.seed, "augment", epoch, index):
+            x = x.flip([axis for axis in self.axes if torch.rand(()) < 0.5])
+        return x, self.data.labels[index], tuple(index for index, _ in unreadable)
+
+
+def _mirrors(preprocessing: VolumePreprocessing, recipe: TrainRecipe) -> bool:
+    return len(preprocessing.sides) == 3 and any(isinstance(step, Flip) for step in recipe.augmentation)
+
+
+def describe_volumes(preprocessing: VolumePreprocessing, recipe: TrainRecipe) -> str:
+    """What volumes or signals go through, in one line."""
+    sides = " x ".join(map(str, preprocessing.sides))
+    flips = "mirrored at random along each axis" if _mirrors(preprocessing, recipe) else "shown as they are"
+    kind = "volumes" if len(preprocessing.sides) == 3 else "signals"
+    return f"{kind} are resampled to {sides}, normalised each by itself, and {flips}; nothing else of the augmentation"
+
+
 def training_batches(
-    pictures: TrainingPictures, keys: StepSampler, workers: int, *, pin: bool = False
+    pictures: TrainingPictures | TrainingVolumes, keys: StepSampler, workers: int, *, pin: bool = False
 ) -> Iterator[LabelledBatch]:
     """The batches of ``keys``; arguments as `batches_by_key`.
 

@@ -13,16 +13,22 @@ from torch import Tensor, nn
 
 from senet_zoo.data.labelled import Labelled, digest_of
 from senet_zoo.data.picture_paths import decoded
+from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data.volumes import VolumePreprocessing, chosen_preprocessing, first_shape
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_confusion
+from senet_zoo.networks.dimensions import PLANE
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
+    LAYOUTS,
     LabelledBatch,
     Share,
     StepSampler,
     TrainingPictures,
+    TrainingVolumes,
     describe_share,
+    describe_volumes,
     training_batches,
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
@@ -106,24 +112,27 @@ def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Prog
     return recipe
 
 
-def require_learnable(network: ConvNet, sides: Collection[int], pictures: int) -> None:
+def require_learnable(network: ConvNet, shapes: Collection[tuple[int, ...]], pictures: int) -> None:
     """Refuse, before work begins, pictures that are too small, or too few at once, for a network to learn from.
 
     Args:
         network: the network to train.
-        sides: of the pictures, in pixels.
+        shapes: of the pictures, (H, W), or of volumes or signals, in pixels.
         pictures: that one process shows it at once.
 
     Raises:
         UsageError: a layer cannot take them.
     """
     meta = on_meta(network.spec, num_classes=network.num_classes, in_channels=network.in_channels).train()
-    for side in sides:
+    for sides in shapes:
         try:
-            meta(torch.empty(pictures, network.in_channels, side, side, device="meta"))
+            meta(torch.empty(pictures, network.in_channels, *sides, device="meta"))
         except torch.OutOfMemoryError:
             return  # of a step, which is cut where it happens
+        except UsageError:
+            raise  # of volumes, in their own words
         except (RuntimeError, ValueError) as error:
+            side = sides[0] if network.spec.dimensions == PLANE else " x ".join(map(str, sides))
             raise UsageError(
                 f"{network.spec.name} must be able to learn from {pictures} pictures of {side} pixels at once, and "
                 f"cannot ({str(error).splitlines()[0]}): take larger pictures (--size), or more at once (a larger "
@@ -160,10 +169,19 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.accelerator, self.progress = accelerator, progress
         share = Share(accelerator.process_index, accelerator.num_processes, pieces)
         self.recipe = scaled_recipe(config, len(train), share.ranks * pieces, progress)
-        self.network = start(config, self.recipe, train.classes)  # as it is measured and saved: whole, plain norms
-        self.preprocessing = preprocessing_of(config, self.network)
-        sides = {self.recipe.side(epoch, self.preprocessing.size) for epoch in range(self.recipe.epochs)}
-        require_learnable(self.network, sides, self.recipe.batch // (share.ranks * pieces))
+        shape = None if config.dims == 2 else first_shape(train, config.dims)
+        # as it is measured and saved: whole, plain norms
+        self.network = start(config, self.recipe, train.classes, None if shape is None else shape[0])
+        self.preprocessing: Preprocessing | VolumePreprocessing
+        if shape is None:
+            self.preprocessing = preprocessing_of(config, self.network)
+            sides = {self.recipe.side(epoch, self.preprocessing.size) for epoch in range(self.recipe.epochs)}
+            shapes: set[tuple[int, ...]] = {(side, side) for side in sides}
+        else:
+            self.preprocessing = chosen_preprocessing(shape, config.sides)
+            shapes = {self.preprocessing.sides}
+            progress.say(describe_volumes(self.preprocessing, self.recipe))
+        require_learnable(self.network, shapes, self.recipe.batch // (share.ranks * pieces))
         progress.say(describe_share(share, self.recipe.batch, str(accelerator.device)))
         self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
         self.per_epoch = len(train) // self.recipe.batch
@@ -188,13 +206,22 @@ class Classification(Task[LabelledBatch, TrainResult]):
         self.loss_sum = self.right = self.seconds = 0.0  # of this epoch so far: over its pictures, and until `began`
         self.began: float | None = None
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of the maps in memory."""
+        return LAYOUTS[self.network.spec.dimensions.count]
+
+    @property
+    def _sides(self) -> tuple[int, ...] | None:
+        return self.preprocessing.sides if isinstance(self.preprocessing, VolumePreprocessing) else None
+
     def _trained_model(self) -> TrainedModel:
         device, copied = self.accelerator.device, self.sharded or self.config.sync_norm
         self.network.to(device)
         with seeded(self.config.seed, "auxiliary"):
             model = TrainedModel(copy.deepcopy(self.network) if copied else self.network)
         # What is sharded must be contiguous; pictures are channels_last in either case.
-        return model.to(device).to(memory_format=torch.contiguous_format if self.sharded else torch.channels_last)
+        return model.to(device).to(memory_format=torch.contiguous_format if self.sharded else self.layout)
 
     def _identity(self) -> Mapping[str, object]:
         config = self.config
@@ -207,6 +234,9 @@ class Classification(Task[LabelledBatch, TrainResult]):
             "training pictures": len(self.train),
             "validation pictures": len(self.val),
             "side": self.preprocessing.size,
+            # None as in checkpoints from before there were any.
+            "dimensions": plain(config.dimensions) if config.dims != 2 else None,
+            "sides": plain(self._sides),
             "class weights": config.class_weights,
             "patience": config.patience,
             "precision": config.precision,
@@ -225,7 +255,8 @@ class Classification(Task[LabelledBatch, TrainResult]):
             batch=None,
             rate=None,
             drop_path=None,
-            size=self.preprocessing.size,
+            size=self.preprocessing.size if self._sides is None else None,
+            sides=self._sides,
             pieces=self.share.pieces,
             fused=self.fused if finished else self.config.fused,
             data_digest=self.digest,
@@ -255,7 +286,11 @@ class Classification(Task[LabelledBatch, TrainResult]):
         }
 
     def batches(self, start: int, *, pin: bool) -> Iterator[LabelledBatch]:
-        pictures = TrainingPictures(self.train, self.recipe, self.preprocessing, self.config.seed)
+        pictures: TrainingPictures | TrainingVolumes
+        if isinstance(self.preprocessing, VolumePreprocessing):
+            pictures = TrainingVolumes(self.train, self.recipe, self.preprocessing, self.config.seed)
+        else:
+            pictures = TrainingPictures(self.train, self.recipe, self.preprocessing, self.config.seed)
         recipe, seed = self.recipe, self.config.seed
         keys = StepSampler(len(self.train), recipe.batch, recipe.epochs, seed, self.share, start)
         return training_batches(pictures, keys, self.config.workers, pin=pin)
@@ -294,7 +329,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
         config, recipe, device = self.config, self.recipe, self.accelerator.device
         self.progress.skip(self.unreadable, {index: self._skipped(self.train, index) for index in batch.unreadable})
         torch.manual_seed(seed_of(config.seed, "step", step, piece, self.share.rank))
-        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        images = batch.images.to(device, memory_format=self.layout, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
         classes = self.network.num_classes
         images, targets = blended(images, labels, classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
@@ -378,7 +413,10 @@ class Classification(Task[LabelledBatch, TrainResult]):
             val_pictures=scores.count,
             confusion=tuple(map(tuple, scores.confusion.tolist())),
             unreadable=(*names, *(self.val.names[index] for index in sorted(scores.unreadable))),
-            predict=f"senet-zoo predict --weights {quote(str(output))} PICTURE",
+            predict=f"senet-zoo predict --weights {quote(str(output))} PICTURE"
+            if self._sides is None
+            else f"model = senet_zoo.from_pretrained({str(output)!r}); "
+            "model(model.weights.transforms()(read_volume(FILE))[None]), of senet_zoo.data.volumes",
         )
 
     def _saved(self) -> EpochRow:

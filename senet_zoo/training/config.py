@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from senet_zoo.errors import UsageError
+from senet_zoo.networks.dimensions import Dimensions
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -99,6 +100,11 @@ class TrainConfig(RunConfig):
         download: let torchvision fetch its data set where it is not there.
         sync_norm: batch norms measure the whole step, all processes together, not each process's share; on GPUs.
         compile: run the network through `torch.compile`.
+        dims: 3 to learn from volumes and 1 from signals, as `senet_zoo.data.volumes` reads them; filters that were
+            learnt on pictures are inflated.
+        sides: of volumes (D, H, W) or signals (L,), to which they are resampled; None for those of the first one.
+        depth_kernel: of the stem over a volume's planes; see `senet_zoo.Dimensions`.
+        depth_stride: of the stem over a volume's planes.
         fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`. "auto" measures at
             the start whether that is faster, and says so; the choice is kept with the checkpoints, because both round
             differently.
@@ -121,6 +127,10 @@ class TrainConfig(RunConfig):
     download: bool = False
     sync_norm: bool = False
     compile: bool = False
+    dims: Literal[1, 2, 3] = 2
+    sides: tuple[int, ...] | None = None
+    depth_kernel: int | None = None
+    depth_stride: int | None = None
     fused: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
@@ -131,8 +141,21 @@ class TrainConfig(RunConfig):
                 f"got {self.recipe!r}"
             )
         self._check_least({"size": 8, "patience": 1, "pieces": 1})
+        if self.dims == 2 and (self.sides, self.depth_kernel, self.depth_stride) != (None, None, None):
+            raise UsageError("a run's sides, depth_kernel and depth_stride are of volumes: add dims, 3 or 1")
+        if self.dims != 2 and self.size is not None:
+            raise UsageError("a run's size is the side of pictures; volumes and signals have sides")
         if self.fused is not True and self.fused is not False and self.fused != "auto":
             raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The axes of the network's maps.
+
+        Raises:
+            SpecError: choices of depth that no network has.
+        """
+        return Dimensions(self.dims, self.depth_kernel, self.depth_stride)
 
     def own_recipe(self, batch: int | None = None) -> TrainRecipe:
         """The recipe with the length, batch, rate and stochastic depth that this configuration asks for.

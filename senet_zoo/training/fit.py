@@ -45,7 +45,12 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     if config.license is not None:
         check_license(config.license)
     train, val = train_and_val(
-        config.data, share=config.val_share, seed=config.seed, root=config.root, download=config.download
+        config.data,
+        share=config.val_share,
+        seed=config.seed,
+        root=config.root,
+        download=config.download,
+        dims=config.dims,
     )
     with (
         launched(config, config.trackers, shards=True) as accelerator,

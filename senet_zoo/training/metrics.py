@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import DataError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.training.batches import Share, resumable
+from senet_zoo.training.batches import LAYOUTS, Share, resumable
 from senet_zoo.weights.foreign_files import MARK
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class ValidationScores:
 def validate(
     network: ConvNet,
     data: Labelled,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | VolumePreprocessing,
     share: Share,
     batch: int,
     workers: int,
@@ -145,7 +146,7 @@ def validate(
 
     network.eval()
     broadcast(list(network.buffers()))  # the first process's statistics are those that are saved
-    classes = network.num_classes
+    classes, layout = network.num_classes, LAYOUTS[network.spec.dimensions.count]
     device = accelerator.device
     confusion = torch.zeros(classes * classes, dtype=torch.long, device=device)
     loss = torch.zeros((), device=device)
@@ -155,7 +156,7 @@ def validate(
         unreadable += [index for index, _ in each.unreadable]
         if not each.indices:
             continue
-        images = torch.stack(each.tensors).to(device, memory_format=torch.channels_last, non_blocking=True)
+        images = torch.stack(each.tensors).to(device, memory_format=layout, non_blocking=True)
         labels = torch.tensor([data.labels[index] for index in each.indices], device=device)
         logits = network(images)
         loss += F.cross_entropy(logits, labels, reduction="sum")

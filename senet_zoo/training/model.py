@@ -21,7 +21,7 @@ from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seeded
 from senet_zoo.training.recipes import TrainRecipe
 from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_name
-from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.config import FolderConfig, config_beside
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.manifest import load_manifest
 
@@ -33,8 +33,12 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # by Accelerate's names
 
 
-def start(config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...]) -> ConvNet:
+def start(
+    config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...], in_channels: int | None = None
+) -> ConvNet:
     """The network before its first step, with a classifier of its own unless the weights know these very classes."""
+    beside = None if config.weights is None else config_beside(config.weights)
+    as_saved = beside is not None and beside.spec.dimensions.count == config.dims
     with seeded(config.seed, "start"):
         network = create_model(
             config.model,
@@ -42,6 +46,8 @@ def start(config: TrainConfig, recipe: TrainRecipe, classes: tuple[str, ...]) ->
             weights=config.weights,
             num_classes=len(classes),
             drop_path=recipe.drop_path,
+            in_channels=in_channels,
+            dims=None if as_saved else config.dimensions,
         )
         known = network.weights.categories if isinstance(network.weights, Weights | FolderConfig) else None
         if known != classes:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 from senet_zoo.data.labels import categories
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsCorrupted, WeightsNotFound
 from senet_zoo.formats.metadata import LABELS, FileMetadata, Fingerprint
 from senet_zoo.networks import registry
@@ -39,6 +40,7 @@ from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ou
 from senet_zoo.weights.variant import from_json, to_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torchvision.transforms.v2 import Transform
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -152,6 +154,7 @@ class FolderConfig:
         widths: channels of the stem's map and of each stage's, where some were removed; None for the architecture's
             own.
         dims: the axes of its maps, where it reads signals or volumes; None for pictures.
+        volumes: from a volume or signal to the input, where it was trained here on them; None where it is not known.
     """
 
     architecture: Annotated[str, Text()]
@@ -165,6 +168,7 @@ class FolderConfig:
     timm: str | None = None
     widths: Annotated[Widths | None, WIDTHS] = None
     dims: Annotated[Dimensions | None, Nullable(_Axes(), may_lack=True)] = None
+    volumes: Annotated[VolumePreprocessing | None, Nullable(Record(VolumePreprocessing), may_lack=True)] = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -179,12 +183,14 @@ class FolderConfig:
         """The record for a network with a fresh classifier, whose classes have no names yet."""
         return replace(self, categories=None)
 
-    def transforms(self) -> "Transform":
-        """The torchvision v2 transform of the preprocessing.
+    def transforms(self) -> "Transform | Callable[[Any], Tensor]":
+        """The torchvision v2 transform of the preprocessing; of volumes a function of an array (C, D, H, W) or (C, L).
 
         Raises:
             UsageError: the folder does not say what it is.
         """
+        if self.volumes is not None:
+            return self.volumes.transforms()
         if self.preprocessing is None:
             raise UsageError(f"{CONFIG} of {self.architecture} names no preprocessing; save it with one")
         return self.preprocessing.transforms()
@@ -429,6 +435,6 @@ def _as_json(config: FolderConfig) -> dict[str, object]:
         shape = (config.num_classes, config.in_channels)
         return timm_json(TimmConfig(config.timm, *shape, config.preprocessing, config.categories, ours))
     values = as_json(config)
-    changed = {name: value for name in ("widths", "dims") if (value := values.pop(name)) is not None}
+    changed = {name: value for name in ("widths", "dims", "volumes") if (value := values.pop(name)) is not None}
     first = {"model_type": MODEL_TYPE, "architecture": values.pop("architecture"), "se": values.pop("se")}
     return {**first, **changed, **values}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import ManifestError, UsageError, WeightsError, WeightsMismatch
 from senet_zoo.formats import safetensors
 from senet_zoo.networks import registry
@@ -52,7 +53,7 @@ def save_pretrained(
     model: nn.Module,
     folder: str | Path,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | VolumePreprocessing | None = None,
     categories: Sequence[str] | Mapping[str, int] | None = None,
     license: str | None = None,  # noqa: A002 (the word of every model card)
     metrics: tuple[Metric, ...] | None = None,
@@ -68,7 +69,8 @@ def save_pretrained(
         model: a network of the zoo, variants included; torch.compile, DataParallel, DistributedDataParallel and
             AveragedModel are unwrapped. Its classifier may be one of your own, of the same kind and any width.
         folder: made where there is none; files of an earlier save are replaced, files of others never.
-        preprocessing: from a picture to the input; by default that of the weights the model was loaded with.
+        preprocessing: from a picture, volume or signal to the input; by default that of the weights the model was
+            loaded with.
         categories: class names, one a logit; or the index of each, as torchvision's ``class_to_idx``. By default those
             of the weights, unless the classifier is a fresh one.
         license: SPDX name in lower case, such as ``apache-2.0``; by default that of the weights the model was loaded
@@ -94,8 +96,7 @@ def save_pretrained(
     model = unwrapped(model)
     num_classes = _logits(model)
     record = model.weights if isinstance(model.weights, Weights | FolderConfig) else None
-    if preprocessing is None and record is not None and model.spec.dimensions == PLANE:
-        preprocessing = record.preprocessing
+    pictures, volumes = _preparation(model, record, preprocessing)
     known = (record.categories if record else None) or ()
     if categories is None and known and len(known) == num_classes:
         categories = known
@@ -124,13 +125,14 @@ def save_pretrained(
                 se=model.spec.se,
                 num_classes=num_classes,
                 in_channels=model.in_channels,
-                preprocessing=preprocessing,
+                preprocessing=pictures,
                 categories=categories,
                 provenance=provenance,
-                fingerprint=fingerprint_if_any(model, preprocessing),
+                fingerprint=fingerprint_if_any(model, pictures),
                 timm=None if timm is None else timm.name,
                 widths=widths,
                 dims=None if model.spec.dimensions == PLANE else model.spec.dimensions,
+                volumes=volumes,
             )
             write_config(made, config)
             (made / CARD).write_text(model_card(config, parameters=parameters_of(model)), encoding="utf-8")
@@ -142,6 +144,29 @@ def save_pretrained(
                 (target / PROCESSOR).unlink(missing_ok=True)  # of an earlier save
     except OSError as e:
         raise disk_error(e, target, "the path") from e
+
+
+def _preparation(
+    model: ConvNet, record: Weights | FolderConfig | None, given: Preprocessing | VolumePreprocessing | None
+) -> tuple[Preprocessing | None, VolumePreprocessing | None]:
+    """What pictures, or volumes and signals, go through, as far as it is known.
+
+    Raises:
+        UsageError: it is that of the other kind, or of other axes.
+    """
+    dimensions = model.spec.dimensions
+    if dimensions == PLANE:
+        if isinstance(given, VolumePreprocessing):
+            raise UsageError("this network reads pictures: give a Preprocessing, not one of volumes")
+        return given or (None if record is None else record.preprocessing), None
+    if given is None and isinstance(record, FolderConfig):
+        given = record.volumes
+    if given is not None and (not isinstance(given, VolumePreprocessing) or len(given.sides) != dimensions.count):
+        raise UsageError(
+            f"this network has {dimensions.count} dimensions: give a senet_zoo.data.volumes.VolumePreprocessing of as "
+            f"many sides, got {given}"
+        )
+    return None, given
 
 
 def unwrapped(model: nn.Module) -> ConvNet:
