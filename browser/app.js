@@ -3,7 +3,7 @@
 import { Refusal, decode, prepare, requireWebAssembly, run } from "./network.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { networks: [], bitmap: null, name: "", turn: 0 };
+const state = { networks: [], bitmap: null, name: "", turn: 0, byHand: false };
 
 const chosen = () => state.networks.find(({ name }) => name === $("network").value);
 const percent = (x) => `${(100 * x).toFixed(1)} %`;
@@ -147,7 +147,10 @@ function listen() {
     if (target.files[0]) take(target.files[0], target.files[0].name);
     target.value = ""; // so that the same file can be chosen again
   });
-  $("network").addEventListener("change", show);
+  $("network").addEventListener("change", () => {
+    state.byHand = true;
+    show();
+  });
   $("held").addEventListener("change", show);
   $("camera").addEventListener("click", camera);
   $("camera").hidden = !navigator.mediaDevices?.getUserMedia;
@@ -174,7 +177,10 @@ async function begin() {
     $("made").textContent = page.made;
     for (const sample of page.samples) {
       const button = element("button", { type: "button" }, element("img", { src: sample, alt: sample.match(/(\w+)\.\w+$/)[1] }));
-      button.addEventListener("click", async () => take(await (await fetch(sample)).blob(), sample.match(/[^/]+$/)[0]));
+      button.addEventListener("click", async () => {
+        if (!state.byHand) $("network").value = page.samplesFor; // the one that knows what they show
+        await take(await (await fetch(sample)).blob(), sample.match(/[^/]+$/)[0]);
+      });
       $("samples").append(element("li", {}, button));
     }
     say("Choose a picture.");

@@ -75,7 +75,7 @@ def build(output: Path) -> None:
         "CIFAR-10's test set, the cat is Chelsea by Stéfan van der Walt (CC0)."
     )
     samples = sorted(f"samples/{path.name}" for path in (output / "samples").iterdir())
-    page = {"networks": networks, "samples": samples, "made": made}
+    page = {"networks": networks, "samples": samples, "samplesFor": "se_resnet20", "made": made}
     (output / "networks.json").write_text(json.dumps(page), encoding="utf-8")
     write_worker(output)
 

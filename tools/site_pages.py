@@ -246,7 +246,7 @@ def stages(model: Model) -> str:
             f'<circle cx="{x + width * (2 * index + 1) / (2 * gates):.0f}" cy="{140 - tall:.0f}" r="3"/>'
             for index in range(gates)
         ]
-        text = (f"{units} units", f"{channels} channels", f"{height}x{height}")
+        text = (f"{units} unit{'s' * (units > 1)}", f"{channels} channels", f"{height}x{height}")
         drawn += [f'<text x="{x + width / 2}" y="{146 + 14 * line}">{each}</text>' for line, each in enumerate(text)]
         x += width + 12
     label = f"{model.name}: {len(shapes)} stages"
