@@ -32,19 +32,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _log = logging.getLogger("senet_zoo")
+_LOOSE = "pictures outside the folders of the classes"
+MOST_WRAPPERS = 4  # folders of one folder each, around the parts of a data set
 _PURPOSE: Mapping[Split, str] = MappingProxyType({"train": "train on", "val": "validate on", "test": "test on"})
 
 
 def class_folders(folder: Path) -> DataSource:
     """A folder with a subfolder for each class, or with train, val or test above them, as `split_of` knows them.
 
-    Classes are the subfolders' names, sorted as torchvision's ImageFolder sorts them; each is searched to its depth.
+    Classes are the subfolders' names, sorted as torchvision's ImageFolder sorts them; each is searched to its depth. A
+    folder around the parts, such as an archive's own or YOLO's ``images``, is entered.
 
     Raises:
         DataError: it cannot be told whether subfolders are parts or classes, or two are the same part.
     """
-    parts = parts_of_folder(folder)
-    return DataSource(str(folder), tuple(split for split in SPLITS if split in parts), partial(_open, folder, parts))
+    inner = folder_of_parts(folder)
+    parts = parts_of_folder(inner)
+    return DataSource(str(folder), tuple(split for split in SPLITS if split in parts), partial(_open, inner, parts))
 
 
 def flat_folder(folder: Path, labels: Path, classes: Path | None) -> DataSource:
@@ -81,6 +85,22 @@ def tar_file(path: Path, labels: Path, classes: Path | None) -> DataSource:
         classes: the file of that order, ``map_clsloc.txt``.
     """
     return DataSource(str(path), (), partial(_open_tar, path, labels, classes))
+
+
+def folder_of_parts(folder: Path) -> Path:
+    """The folder that holds the parts: the given one, or one inside of it, on a way without another to take."""
+    here = folder
+    for _ in range(MOST_WRAPPERS + 1):
+        inside = subfolders(here)
+        if any(split_of(path.name) for path in inside):
+            if here != folder:
+                _log.warning("%s: its data lies in %s", folder, decoded(here.relative_to(folder)))
+            return here
+        filled = [path for path in inside if holds_picture(path)]
+        if len(filled) != 1:
+            break
+        here = filled[0]
+    return folder
 
 
 def parts_of_folder(folder: Path) -> dict[Split, Path]:
@@ -139,6 +159,7 @@ def _open(folder: Path, parts: dict[Split, Path], split: Split | None) -> Labell
             f"a folder of labelled pictures holds a subfolder for each class, and {root} holds none: sort the pictures "
             "into subfolders, or name a file of labels (--labels, or labels=)"
         )
+    _say_one_class(root, classes)
     files: list[Path] = []
     labels: list[int] = []
     passed_over = _beside(root)
@@ -158,13 +179,25 @@ def _open(folder: Path, parts: dict[Split, Path], split: Split | None) -> Labell
     return Labelled(tuple(decoded(path.name) for path in classes), tuple(labels), names, FileReader(tuple(files)))
 
 
+def _say_one_class(root: Path, classes: list[Path]) -> None:
+    """Log that what may be the folder of all classes is taken for one."""
+    inside = subfolders(classes[0]) if len(classes) == 1 else []
+    if len(inside) > 1 and not _beside(classes[0])[_LOOSE]:
+        _log.warning(
+            "%s: %s is taken for the one class; give that folder, if %s are the classes",
+            root,
+            _names(classes),
+            _names(inside),
+        )
+
+
 def _beside(root: Path) -> Counter[str]:
     """What lies beside the folders of the classes."""
     files = [path for path in root.iterdir() if not path.is_dir() and not path.name.startswith(".")]
     loose = [path for path in files if path.suffix.lower() in picture_suffixes()]
     counted = suffixes_of(path for path in files if path not in loose)
     if loose:
-        counted["pictures outside the folders of the classes"] = len(loose)
+        counted[_LOOSE] = len(loose)
     counted.update(f"folders {path.name}" for path in root.iterdir() if path.name.casefold() in SYSTEM_FOLDERS)
     return counted
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from senet_zoo.errors import PictureError
@@ -17,6 +17,13 @@ Prepared = TypeVar("Prepared")
 # would start an interpreter. Targa has no signature, so it is tried last.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF", "TGA")
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+SIGNATURES: Mapping[str, tuple[bytes, ...]] = {
+    "PNG": (b"\x89PNG",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "GIF": (b"GIF8",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+}
 ORIENTATION = 0x0112  # the tag of EXIF
 MOST_RESIZED = 2**26  # pixels of a resized picture: 200 MB
 STRIP = 2**22  # pixels that are converted at once where that takes several times their memory
@@ -25,8 +32,8 @@ STRIP = 2**22  # pixels that are converted at once where that takes several time
 def read_picture(path: str | os.PathLike[str]) -> "Image":
     """One picture as 8-bit RGB, upright.
 
-    Grey, palette, CMYK and YCbCr pictures are what Pillow's ``convert("RGB")`` makes of them; colour profiles are not
-    applied; of an animation, the first frame. HEIC is read where pillow-heif is installed.
+    Grey, palette, CMYK, YCbCr and LAB pictures are what Pillow's ``convert("RGB")`` makes of them; colour profiles are
+    not applied; of an animation, the first frame. HEIC is read where pillow-heif is installed.
 
     Raises:
         PictureError: the file cannot be opened, is a pipe or a device, is no picture of the formats in `FORMATS`, is
@@ -119,10 +126,8 @@ def _decode(file: BinaryIO, name: str) -> "Image":
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        raise PictureError(
-            f"{name}: a picture must be of a format that is read here ({', '.join(FORMATS)}, HEIC), and these bytes "
-            "are of none: save it as PNG or JPEG"
-        ) from error
+        file.seek(0)
+        raise PictureError(f"{name}: {_what_instead(file.read(64))}") from error
     except Image.DecompressionBombError as error:
         raise PictureError(
             f"{name}: a picture must not be too large, against decompression bombs, and this one is ({error}): make it "
@@ -134,6 +139,29 @@ def _decode(file: BinaryIO, name: str) -> "Image":
             f"{name}: a picture must be readable and whole, and this one is not ({str(error) or type(error).__name__}):"
             " restore the file, or leave it out"
         ) from error
+
+
+def _what_instead(head: bytes) -> str:
+    """Why Pillow knows no format for a file, by its first bytes."""
+    kind = next((kind for kind, start in SIGNATURES.items() if head.startswith(start)), None)
+    if kind == "TIFF":
+        return (
+            "a picture must be one that Pillow reads, and this TIFF is damaged or of a kind that it does not read, "
+            "such as colours in floats, or more than four channels: save it as PNG with 8 or 16 bits"
+        )
+    if kind is not None:
+        return f"a picture must be whole, and this {kind} is damaged at its start: restore the file, or leave it out"
+    if head.startswith(b"version https://git-lfs"):
+        return "a picture must be there, and this is a git-lfs pointer to one: run git lfs pull in its repository"
+    if head.lstrip()[:1] == b"<":
+        return (
+            "a picture must be of pixels, and this is a page of HTML or a drawing (SVG): download the picture itself, "
+            "or save it as PNG"
+        )
+    return (
+        f"a picture must be of a format that is read here ({', '.join(FORMATS)}, HEIC), and these bytes are of none: "
+        "save it as PNG or JPEG"
+    )
 
 
 def _formats(file: BinaryIO) -> tuple[str, ...]:

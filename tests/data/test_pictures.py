@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from senet_zoo.data.picture_paths import find_pictures
-from senet_zoo.data.pictures import read_picture, require_resizable
+from senet_zoo.data.pictures import decode_picture, read_picture, require_resizable
 from senet_zoo.errors import PictureError
 
 
@@ -353,3 +353,56 @@ def test_what_a_folder_holds_besides_pictures_is_counted_in_one_line(
     caplog.clear()
     find_pictures(tmp_path / "sub" / "2.png")
     assert not caplog.records
+
+
+def tiff(values: np.ndarray, photometric: int, sample_format: int) -> bytes:
+    """A TIFF that Pillow does not write: (H, W, C), little-endian, uncompressed."""
+    height, width, channels = values.shape
+    bits, data = values.itemsize * 8, values.tobytes()
+    entries = [(256, [width]), (257, [height]), (258, [bits] * channels), (259, [1]), (262, [photometric])]
+    entries += [(273, [0]), (277, [channels]), (278, [height]), (279, [len(data)]), (339, [sample_format] * channels)]
+    start = 8 + 2 + 12 * len(entries) + 4
+    listed, lists = b"", b""
+    for tag, numbers in entries:
+        numbers = [start + 2 * 2 * channels] if tag == 273 else numbers
+        kind = 4 if tag in (273, 279) else 3
+        raw = struct.pack(f"<{len(numbers)}{'I' if kind == 4 else 'H'}", *numbers)
+        place = struct.pack("<I", start + len(lists)) if len(raw) > 4 else raw.ljust(4, b"\0")
+        lists += raw if len(raw) > 4 else b""
+        listed += struct.pack("<HHI", tag, kind, len(numbers)) + place
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + listed + b"\0" * 4 + lists + data
+
+
+RANDOM = np.random.default_rng(0)
+NO_PICTURES = {
+    "colours in floats": (tiff(RANDOM.random((4, 5, 3), dtype=np.float32), 2, 3), "this TIFF is .*floats.*16 bits"),
+    "five channels": (tiff(RANDOM.integers(0, 255, (4, 5, 5), dtype=np.uint8), 1, 1), "this TIFF is .*four channels"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    "a page": (b"\n<!DOCTYPE html><title>Sign in</title>", "page of HTML or a drawing"),
+    "a drawing": (b'<?xml version="1.0"?><svg width="4"/>', "page of HTML or a drawing"),
+    "the start of a PNG": (b"\x89PNG\r\n\x1a\n", "this PNG is damaged"),
+    "a PDF": (b"%PDF-1.7\n", "of none: save it as PNG or JPEG"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PICTURES)
+def test_what_is_no_picture_is_named_for_what_it_is(kind: str) -> None:
+    data, said = NO_PICTURES[kind]
+    with pytest.raises(PictureError, match=f"x.jpg: .*{said}"):
+        decode_picture(data, "x.jpg")
+
+
+def test_sixteen_bits_of_colour_keep_their_high_byte() -> None:
+    values = RANDOM.integers(0, 2**16, (4, 5, 3), dtype=np.uint16)
+    assert np.array_equal(np.asarray(decode_picture(tiff(values, 2, 1), "x.tif")), values >> 8)
+
+
+def test_lab_is_shown_in_its_colours() -> None:
+    rgb = Image.fromarray(RANDOM.integers(60, 190, (8, 8, 3), dtype=np.uint8))
+    lab = ImageCms.profileToProfile(
+        rgb, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    file = io.BytesIO()
+    lab.save(file, "TIFF")
+    shown = np.asarray(decode_picture(file.getvalue(), "lab.tif")).astype(int)
+    assert abs(shown - np.asarray(rgb)).max() <= 8

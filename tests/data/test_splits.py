@@ -68,6 +68,39 @@ def test_a_part_s_folder_may_lie_in_itself(tmp_path: Path) -> None:
     assert len(open_data(str(tmp_path))) == 6
 
 
+@pytest.mark.parametrize("around", ["archive", "archive/my data", "images", "a/b/c/d"])
+def test_a_folder_around_the_parts_is_entered_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, around: str
+) -> None:
+    """An archive's own folder, and YOLO's ``images`` with its texts beside it."""
+    tree(tmp_path / around, Train=3, valid=2)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0.txt").write_text("0 0.5 0.5 1 1")
+    learnt, measured = train_and_val(str(tmp_path))
+    assert (learnt.classes, len(learnt), len(measured)) == (CLASSES, 6, 4)
+    assert caplog.messages == [f"{tmp_path}: its data lies in {around}"]
+
+
+def test_a_folder_around_the_classes_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One class may have folders of its own, so that it is asked and not guessed."""
+    for name in CLASSES:
+        paint(tmp_path / "flowers" / name)
+    assert open_data(str(tmp_path)).classes == ("flowers",)
+    assert caplog.messages == [
+        f"{tmp_path}: flowers is taken for the one class; give that folder, if cat, dog are the classes"
+    ]
+    caplog.clear()
+    paint(tmp_path / "flowers")
+    assert open_data(str(tmp_path)).classes == ("flowers",)
+    assert caplog.messages == []
+
+
+def test_two_folders_of_data_are_not_chosen_from(tmp_path: Path) -> None:
+    tree(tmp_path / "one", train=1)
+    tree(tmp_path / "other", train=1)
+    assert open_data(str(tmp_path)).classes == ("one", "other")
+
+
 def test_two_folders_for_one_part_are_both_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one part to validate on, and .* has both val and valid: rename one"):
         open_data(str(tree(tmp_path, train=1, val=1, valid=1)))
