@@ -36,7 +36,11 @@ from senet_zoo.weights.verify import Finding, Verification
 
 def format_of(task: SavedTask) -> FolderFormat[Any]:
     """How the folders of a task other than classification are read and built."""
-    from senet_zoo.detection.folders import FORMAT as DETECTION  # both take long to import
+    if task is SavedTask.SEGMENTATION:  # both take long to import
+        from senet_zoo.segmentation.folders import FORMAT as SEGMENTATION
+
+        return SEGMENTATION
+    from senet_zoo.detection.folders import FORMAT as DETECTION
 
     return DETECTION
 
@@ -54,7 +58,7 @@ def from_pretrained(
         dtype: of the parameters and running statistics.
 
     Returns:
-        A `ConvNet`; or, where the folder is a detector's, torchvision's module, such as its FasterRCNN.
+        A `ConvNet`; or the module of a detector or a segmenter, such as torchvision's FasterRCNN.
 
     Raises:
         WeightsError: a file is missing or damaged, holds another network's tensors, or could not be had.
@@ -86,7 +90,7 @@ def save_pretrained(
     Args:
         model: a network of the zoo, variants included; torch.compile, DataParallel, DistributedDataParallel and
             AveragedModel are unwrapped. Its classifier may be one of your own, of the same kind and any width. Or a
-            detector made by `senet_zoo.detection`.
+            detector of `senet_zoo.detection`, or a segmenter of `senet_zoo.segmentation`.
         folder: made where there is none; files of an earlier save are replaced, files of others never.
         preprocessing: from a picture to the input; by default that of the weights the model was loaded with. A detector
             prepares pictures itself.
@@ -127,7 +131,7 @@ def save_pretrained(
 
 
 def saved_card(place: str | Path) -> TaskCard:
-    """What is known of a saved detector: its network, its classes, what it scores, its licence.
+    """What is known of a saved detector or segmenter: its network, its classes, what it scores, its licence.
 
     Raises:
         WeightsError: a file is missing or damaged, or could not be had.
@@ -279,7 +283,9 @@ def push_to_hub(
 
 
 def _task_of(config: TaskConfig) -> SavedTask:
-    return SavedTask.DETECTION
+    from senet_zoo.detection.design import DetectorConfig
+
+    return SavedTask.DETECTION if isinstance(config, DetectorConfig) else SavedTask.SEGMENTATION
 
 
 def _task_of_target(target: str | Path) -> SavedTask:

@@ -12,7 +12,7 @@ from senet_zoo.support.terminal import visible
 if TYPE_CHECKING:
     from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
 
-TASKS = ("classification", "detection")
+TASKS = ("classification", "detection", "segmentation")
 DETECTORS = ("faster_rcnn", "mask_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
 
 
@@ -26,7 +26,7 @@ ONLY_CLASSIFIERS: dict[str, object] = {
 def add_task(parser: argparse.ArgumentParser) -> None:
     """Declare what chooses between classes and boxes."""
     parser.add_argument(
-        "--task", choices=TASKS, help="default: that of --weights, or detection where DATA is in COCO's format"
+        "--task", choices=TASKS, help="default: that of --weights, or what DATA shows: boxes of COCO, masks, or classes"
     )
 
 
@@ -46,23 +46,29 @@ def chosen_task(task: str | None, model: str | None, weights: str | None, data: 
         return task
     if data is not None:
         from senet_zoo.detection.coco import holds_annotations
+        from senet_zoo.segmentation.layouts import holds_masks
 
         if holds_annotations(data):
             print(f"{visible(data)} is in COCO's format: --task detection is meant", file=sys.stderr)
             return TASKS[1]
+        if holds_masks(data):
+            print(f"{visible(data)} has pictures with masks: --task segmentation is meant", file=sys.stderr)
+            return TASKS[2]
     return TASKS[0]
 
 
 def saved_start(model: str | None, weights: str | None) -> dict[str, str]:
-    """Backbone, place and kind of the detector that ``--model`` or ``--weights`` names; nothing where none is named."""
-    place = weights if weights is not None else model
-    if place is None or task_of(model, weights).value != TASKS[1]:
+    """Backbone, place, kind and task of the network that the options name; nothing of a classifier."""
+    place, task = weights if weights is not None else model, task_of(model, weights)
+    if place is None or task.value == TASKS[0]:
         return {}
-    from senet_zoo.detection import read_config
+    from senet_zoo.tasks import format_of
+    from senet_zoo.weights.task_folders import task_files
 
-    config = read_config(place)
+    files = task_files(place)
+    config = format_of(task).read(files.config, files.where)
     backbone = config.backbone if weights is None or model is None else model
-    return {"model": backbone, "weights": place, "kind": config.kind.value}
+    return {"model": backbone, "weights": place, "kind": config.kind.value, "task": task.value}
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +96,24 @@ def print_result(result: "DetectionResult") -> None:
     print(f"see what it finds:\n  senet-zoo predict PICTURES --weights {visible(str(result.folder))} --output drawn/")
 
 
+def named_folder(arguments: argparse.Namespace, task: str) -> str:
+    """The folder that ``--weights`` or ``--model`` names, which is ``--weights`` from now on.
+
+    Raises:
+        UsageError: none is named, or an option that only classifiers have.
+    """
+    from senet_zoo.weights.create import is_place
+
+    if arguments.weights is None and arguments.model is not None and is_place(arguments.model):
+        arguments.model, arguments.weights = None, arguments.model
+    if arguments.weights is None:
+        raise UsageError(f"with --task {task}, --weights names the folder that train --task {task} saved")
+    for name, default in ONLY_CLASSIFIERS.items():
+        if getattr(arguments, name, default) != default:
+            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out with --task {task}")
+    return str(arguments.weights)
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a saved detector on val; status 1 if a picture could not be read.
 
@@ -102,15 +126,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from senet_zoo.detection import evaluate_detector, from_pretrained, read_coco, read_config
     from senet_zoo.detection.coco import check_classes, describe_skipped
     from senet_zoo.detection.evaluation import write_per_class
-    from senet_zoo.weights.create import is_place
 
-    if arguments.weights is None and arguments.model is not None and is_place(arguments.model):
-        arguments.model, arguments.weights = None, arguments.model
-    if arguments.weights is None:
-        raise UsageError("with --task detection, --weights names the folder that train --task detection saved")
-    for name, default in ONLY_CLASSIFIERS.items():
-        if getattr(arguments, name, default) != default:
-            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out for a detector")
+    named_folder(arguments, "detection")
     config = read_config(arguments.weights)
     if arguments.model not in (None, config.backbone):
         raise UsageError(f"{arguments.weights} holds a detector on {config.backbone}, not {arguments.model}")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet_zoo.cli import detection
+from senet_zoo.cli import detection, segmentation
 from senet_zoo.cli.output import TimeAhead, print_json, print_problems, print_table, progress_bar
 from senet_zoo.cli.parser import (
     add_data_options,
@@ -35,7 +35,8 @@ for pictures less than half as large. Under torchrun the processes share the
 pictures, each counted once.
 
 Where --weights is the folder of a trained detector, DATA is a folder in COCO's
-format, and AP and AP@0.5 are printed; --per-class then has a row of AP a class.
+format, and AP and AP@0.5 are printed; of a segmenter, DATA has masks, and mIoU
+is printed. --per-class then has a row of AP or IoU a class.
 
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""
@@ -72,8 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure it; status 1 if a picture could not be read."""
-    if detection.chosen_task(arguments.task, arguments.model, arguments.weights, arguments.data) == "detection":
-        return detection.evaluate(arguments)
+    task = detection.chosen_task(arguments.task, arguments.model, arguments.weights, arguments.data)
+    if task != "classification":
+        return detection.evaluate(arguments) if task == "detection" else segmentation.evaluate(arguments)
     from senet_zoo.evaluation import Combine, evaluate, logits_of, protocol, tables
     from senet_zoo.support.distributed import device_of_rank, joined_ranks
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import on_terminal, print_problem
-from senet_zoo.cli.parser import MODEL, WEIGHTS, positive, share
+from senet_zoo.cli.parser import MODEL, WEIGHTS, positive, share, task_of
 from senet_zoo.cli.predictions import COCO, CSV, FORMATS, JSON, JSONL, TABLE, TABS, class_names, print_predictions
 from senet_zoo.errors import PictureError, UsageError
 
@@ -37,7 +37,9 @@ is said on standard error.
 With the folder of a trained detector the answers are boxes: class, score and
 left, top, right, bottom in pixels, a line a box, and with --output FOLDER the
 pictures with boxes drawn on them. --format coco is COCO's results file, with
-the numbers of --annotations where that is given.
+the numbers of --annotations where that is given. With that of a segmenter they
+are classes and their shares of the pixels, and --output FOLDER takes pictures
+under the colours of their classes, whose numbers are in NAME_mask.png.
 
 --exported takes a file of `senet-zoo export` instead, and needs no torch: ONNX
 Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
@@ -112,8 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the pictures; the status is 1 if one could not be read."""
     if arguments.runtime and not arguments.exported:
         raise UsageError("--runtime computes an exported network: add --exported FILE")
-    detects = _is_detector(arguments)
-    folder = _folder_of_drawings(arguments.output) if detects else None
+    task = "classification" if arguments.exported else task_of(arguments.model, arguments.weights).value
+    detects = task == "detection"
+    folder = None if task == "classification" else _folder_of_drawings(arguments.output)
     form = _format(arguments, detects, folder)
     file = None if folder is not None or arguments.output is None else arguments.output.expanduser()
     if file is not None and file.is_dir():
@@ -122,8 +125,10 @@ def run(arguments: argparse.Namespace) -> int:
     answers = _exported(arguments) if arguments.exported else _in_torch(arguments)
     failures: list[Failure] = []
     results = _report_failures(answers.results, failures)
+    if task != "classification":
+        results = _drawn(results, folder, failures)
     if detects:
-        results = _without_silence(_drawn(results, folder, failures), arguments.threshold)
+        results = _without_silence(results, arguments.threshold)
     group = arguments.batch or 32
     show = partial(print_predictions, form, answers.networks, results, failures, group, boxes=answers.boxes, coco=coco)
     if file is None:
@@ -144,15 +149,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _is_detector(arguments: argparse.Namespace) -> bool:
-    """Whether the options name the folder of a detector."""
-    if arguments.exported:
-        return False
-    from senet_zoo.cli.parser import task_of
-
-    return task_of(arguments.model, arguments.weights).value == "detection"
-
-
 def _folder_of_drawings(output: Path | None) -> Path | None:
     """The folder that --output names: whatever does not end as a file of answers does."""
     if output is None or output.suffix.lower().removeprefix(".") in (CSV, JSONL, JSON, "txt", "tsv"):
@@ -160,7 +156,8 @@ def _folder_of_drawings(output: Path | None) -> Path | None:
     folder = output.expanduser()
     if folder.exists() and not folder.is_dir():
         raise UsageError(
-            f"--output of a detector is a folder, or a file ending in .csv, .jsonl or .json; {output} is another file"
+            f"--output of a detector or segmenter is a folder, or a file ending in .csv, .jsonl or .json; {output} is "
+            "another file"
         )
     return folder
 
@@ -224,7 +221,6 @@ def _format(arguments: argparse.Namespace, detects: bool, folder: Path | None) -
 
 
 def _in_torch(arguments: argparse.Namespace) -> _Answers:
-    from senet_zoo.networks.network import ConvNet
     from senet_zoo.prediction.predictor import DefaultPredictor, Predictor
 
     sources = _expand(arguments)
@@ -234,7 +230,7 @@ def _in_torch(arguments: argparse.Namespace) -> _Answers:
         networks: dict[str, Sequence[str]] = {}
         return _Answers(networks, _announced(chosen, networks, chosen.stream(sources, **counts)))
     predictor = Predictor(arguments.model, weights=arguments.weights, device=arguments.device)
-    boxes = not isinstance(predictor.model, ConvNet)
+    boxes = task_of(arguments.model, arguments.weights).value == "detection"
     return _Answers({predictor.name: predictor.categories}, predictor.stream(sources, **counts), boxes)
 
 

@@ -12,7 +12,7 @@ from shlex import quote
 from threading import Timer
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from senet_zoo.cli import detection
+from senet_zoo.cli import detection, segmentation
 from senet_zoo.cli.output import Style, percent, print_json, print_table
 from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive, whole
 from senet_zoo.errors import UsageError
@@ -53,6 +53,9 @@ for val; or train and val (or valid) with annotations.json, or as Roboflow
 writes it _annotations.coco.json, in each. --weights may name a saved detector,
 which is trained on, for other classes, too.
 
+With --task segmentation, DATA has pictures in images/ and masks of the same
+names in masks/, or is laid out as Pascal VOC, COCO panoptic or COCO stuff.
+
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
@@ -62,7 +65,8 @@ senet-zoo train flowers/ --model se_resnet50 -o run7
   senet-zoo train CIFAR10 --model se_resnet20 --recipe cifar-resnet -o run9
   senet-zoo train --recipe paper --show
   senet-zoo train coco/ --task detection --recipe paper --model se_resnet50 \\
-      -o run10"""
+      -o run10
+  senet-zoo train VOC2012/ --task segmentation --model se_resnet50 -o run11"""
 
 FUSED: dict[str, bool | Literal["auto"]] = {"on": True, "off": False, "auto": "auto"}
 MOST_ROWS = 24  # epochs of the table that ends a run
@@ -145,6 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--root", metavar="FOLDER", help="of the data sets that have names")
     group.add_argument("--download", action="store_true", help="let torchvision fetch its data set")
     detection.add_train_arguments(parser)
+    segmentation.add_train_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -166,29 +171,38 @@ def run(arguments: argparse.Namespace) -> int:
     config: Any = config_of(values, form)
     if os.environ.get("RANK", "0") == "0":  # the first process prints
         print(line, file=sys.stderr)
-    of_detector = form.task == "detection"
+    of_classifier = form.task == "classification"
     with _interruptible(Path(config.output)):
-        result: Any = detection.fit(config) if of_detector else fit(config)
+        result: Any
+        if form.task == "detection":
+            result = detection.fit(config)
+        elif form.task == "segmentation":
+            result = segmentation.fit(config)
+        else:
+            result = fit(config)
     if os.environ.get("RANK", "0") != "0":
         return 0
     if arguments.json:
         print_json(result)
-    elif of_detector:
+    elif form.task == "detection":
         detection.print_result(result)
+    elif form.task == "segmentation":
+        segmentation.print_result(result)
     else:
         _print_result(result)
-    return 1 if result.unreadable or (of_detector and result.scores.unreadable) else 0
+    return 1 if result.unreadable or (not of_classifier and result.scores.unreadable) else 0
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the file of --config or of --resume says, and before it the options; ``from_random`` is among them."""
     from senet_zoo.detection.config import DETECTION
+    from senet_zoo.segmentation.config import SEGMENTATION
     from senet_zoo.training.config_file import CLASSIFICATION, read_values
 
     typed = {
         name: value
         for name, value in vars(arguments).items()
-        if name in (CLASSIFICATION.keys | DETECTION.keys | {"task", "from_random"}) - {"command"}
+        if name in (CLASSIFICATION.keys | DETECTION.keys | SEGMENTATION.keys | {"task", "from_random"}) - {"command"}
     }
     if "fused" in typed:
         typed["fused"] = FUSED[typed["fused"]]
@@ -197,7 +211,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
         saved = detection.saved_start(named.model, named.weights)
         if saved:
             detection.chosen_task(typed.get("task"), named.model, named.weights, None)
-            typed = {**saved, **typed, "model": saved["model"], "weights": saved["weights"], "task": "detection"}
+            typed = {**saved, **typed, **{name: saved[name] for name in ("model", "weights", "task")}}
         else:
             model, weights = model_and_weights(named)
             typed |= {"model": model} if model is not None else {}
@@ -237,17 +251,23 @@ def _interrupted_run(folder: str | None) -> Path:
 def _form(values: dict[str, Any]) -> "Form[Any]":
     """What the task's configuration holds; an option of the other task is refused by its name."""
     from senet_zoo.detection.config import DETECTION
+    from senet_zoo.segmentation.config import SEGMENTATION
     from senet_zoo.training.config_file import CLASSIFICATION
 
     task = values.get("task") or detection.chosen_task(None, None, None, values.get("data"))
     values["task"] = task
     if task not in detection.TASKS:
         raise UsageError(f"a run's task must be {' or '.join(detection.TASKS)}, got {task!r}")
-    form, other = (DETECTION, CLASSIFICATION) if task == "detection" else (CLASSIFICATION, DETECTION)
-    for name in values.keys() & other.keys - form.keys:
-        option = {"kind": "detector", "trackers": "track"}.get(name, name).replace("_", "-")
-        way_out = "it with --task detection" if task == "detection" else "it, or add --task detection"
-        raise UsageError(f"--{option} is a {'detector' if task != 'detection' else 'classifier'}'s; leave {way_out}")
+    forms: tuple[Form[Any], ...] = (CLASSIFICATION, DETECTION, SEGMENTATION)
+    form = next(form for form in forms if form.task == task)
+    for other in forms:
+        for name in sorted(values.keys() & other.keys - form.keys):
+            option = {"kind": "detector", "trackers": "track"}.get(name, name).replace("_", "-")
+            whose = {"classification": "classifier", "detection": "detector", "segmentation": "segmenter"}[other.task]
+            way_out = f"with --task {task}" if task != "classification" else f"or add --task {other.task}"
+            raise UsageError(
+                f"--{option} is a {whose}'s; leave it out{' ' if task != 'classification' else ', '}{way_out}"
+            )
     return form
 
 
@@ -271,7 +291,7 @@ def _choose_start(values: dict[str, Any], form: "Form[Any]") -> str:
     model = name if is_place(name) else registry.find(name.partition(".")[0]).name
     if values.get("pretrained"):
         return f"{model} starts from {published_start(name, None) or 'its published weights'}"
-    published = published_start(name, None if form.task == "detection" else values.get("size"))
+    published = published_start(name, values.get("size") if form.task == "classification" else None)
     if "pretrained" not in values and published is not None:
         recipe = form.find_recipe(str(values.get("recipe") or "finetune"))
         learnt = recipe.frozen_norm if form.task == "detection" else values.get("recipe", "finetune") in FROM_WEIGHTS

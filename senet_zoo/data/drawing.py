@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 LEAST_SIDE = 512  # pixels of the longer side of a drawn picture; smaller ones are enlarged by a whole factor
+CELL = 360  # pixels of the longer side of a picture among others
 LETTERS = 17  # pixels of height at least
 MOST_LETTERS = 32  # of a class's name
 GOLDEN = 0.618034  # of a turn between the colours of two classes, so that neighbours differ
@@ -111,6 +112,12 @@ def enlargement(picture: "Image") -> int:
 def line_width(canvas: "Image") -> int:
     """Of a box, in pixels."""
     return max(3, round(max(canvas.size) / 250))
+
+
+def cell(picture: "Image") -> "Image":
+    """A picture of at most `CELL` pixels for a sheet of several."""
+    by = min(1.0, CELL / max(picture.size))
+    return picture.resize((max(1, round(picture.width * by)), max(1, round(picture.height * by))))
 
 
 def beside(pictures: "Sequence[Image]", columns: int, gap: int = 8) -> "Image":

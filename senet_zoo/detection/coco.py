@@ -10,7 +10,6 @@ is no val:
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeGuard
 
 from senet_zoo.data.drawing import Corners
+from senet_zoo.data.outlines import is_number, is_outline
 from senet_zoo.data.splits import split_of
 from senet_zoo.errors import DataError, UsageError, WeightsUnavailable
 from senet_zoo.support.files import expanded, is_folder, open_regular
@@ -263,7 +263,7 @@ class _Reader:
         if type(category) is not int or category not in numbers:
             self._count("boxes of an unknown category")
             return None
-        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
             self._count("boxes that are not four finite numbers")
             return None
         x, y, w, h = map(float, box)
@@ -280,11 +280,11 @@ class _Reader:
         if cut != (x, y, x + w, y + h):
             self._count("boxes cut at their picture's edge")
         outline = entry.get("segmentation")
-        if self.masks and not _is_outline(outline, width, height):
+        if self.masks and not is_outline(outline, width, height):
             self._count("boxes without a mask")
             return None
         area = entry.get("area")
-        known = float(area) if _is_number(area) and area > 0 else (cut[2] - cut[0]) * (cut[3] - cut[1])
+        known = float(area) if is_number(area) and area > 0 else (cut[2] - cut[0]) * (cut[3] - cut[1])
         return cut, numbers[category], known, entry.get("iscrowd") == 1, outline
 
     def _count(self, reason: str, number: int = 1) -> None:
@@ -295,28 +295,6 @@ class _Reader:
 def describe_skipped(skipped: Mapping[str, int]) -> str:
     """What was left out: ``3 boxes without area, 1 pictures whose file is not there``."""
     return ", ".join(f"{number} {reason}" for reason, number in skipped.items())
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number of some hundred digits
-        return False
-
-
-def _is_outline(value: object, width: int, height: int) -> bool:
-    """Whether COCO's code reads it: polygons of at least three points, or run lengths of the picture's size."""
-    if isinstance(value, list):
-        return bool(value) and all(
-            isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0 and all(map(_is_number, ring))
-            for ring in value
-        )
-    if not isinstance(value, dict) or value.get("size") != [height, width]:
-        return False
-    counts = value.get("counts")
-    if isinstance(counts, list):
-        return all(type(run) is int and run >= 0 for run in counts) and sum(counts) == width * height
-    return isinstance(counts, str) and bool(counts)
 
 
 def _is_side(value: object) -> TypeGuard[int]:

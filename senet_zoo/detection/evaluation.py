@@ -1,7 +1,5 @@
 """Average precision as COCO defines it: torchmetrics calls COCO's own code."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,8 +12,8 @@ from torch import Tensor, nn
 from senet_zoo.detection.coco import CocoData
 from senet_zoo.detection.pictures import CocoValidationPictures, Sample, UnreadPicture
 from senet_zoo.errors import DataError, UsageError
-from senet_zoo.support.files import atomic_file
 from senet_zoo.training.batches import Share, batches_by_key
+from senet_zoo.training.metrics import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,15 +148,7 @@ def write_per_class(path: Path, scores: Scores) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("class", "ap"))
-    writer.writerows((name, "" if value is None else f"{value:.4f}") for name, value in scores.per_class.items())
-    try:
-        with atomic_file(path.expanduser()) as file:
-            file.write(text.getvalue().encode(errors="backslashreplace"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_table(path, ("class", "ap"), scores.per_class)
 
 
 def _scores(result: Mapping[str, torch.Tensor], data: CocoData, unreadable: tuple[str, ...]) -> Scores:

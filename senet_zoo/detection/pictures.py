@@ -1,19 +1,17 @@
 """Pictures with their boxes as tensors: for training in the order of a run, and as they are for measuring."""
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
+from senet_zoo.data.outlines import mask_of
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection.coco import Boxed
 from senet_zoo.errors import DataError, PictureError
-from senet_zoo.training.batches import Key, Share, Unreadable, read_near
-from senet_zoo.training.randomness import generator_of, order_of_epoch
+from senet_zoo.training.batches import Key, Unreadable, read_near
+from senet_zoo.training.randomness import generator_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
         "iscrowd": torch.tensor([picture.crowds[number] for number in kept], dtype=torch.int64),
     }
     if picture.outlines:
-        found = [mask_of(picture.outlines[number], picture.width, picture.height) for number in kept]
+        outlines = [mask_of(picture.outlines[number], picture.width, picture.height) for number in kept]
+        found = [torch.from_numpy(mask) for mask in outlines]
         target["masks"] = torch.stack(found) if found else torch.zeros(0, *image.shape[1:], dtype=torch.uint8)
     return Sample(index, image, target)
 
@@ -118,45 +117,3 @@ class CocoValidationPictures(Dataset[Sample | UnreadPicture]):
             return load(self.pictures[index], index, crowds=True)
         except PictureError as error:
             return UnreadPicture(index, str(error))
-
-
-class ContinuousSampler(Sampler[list[Key]]):
-    """The pictures of one process from a step to the end of the run; epochs follow one another without a gap."""
-
-    def __init__(self, pictures: int, batch: int, steps: int, seed: int, share: Share, start: int) -> None:
-        self.pictures, self.batch, self.steps, self.seed = pictures, batch, steps, seed
-        self.share, self.start = share, start
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        """The keys of each step."""
-        known, order = -1, torch.empty(0, dtype=torch.int64)
-        for step in range(self.start, self.steps):
-            keys = []
-            for shown in range(step * self.batch + self.share.rank, (step + 1) * self.batch, self.share.ranks):
-                epoch = shown // self.pictures
-                if epoch != known:
-                    known, order = epoch, order_of_epoch(self.pictures, self.seed, epoch)
-                keys.append((epoch, int(order[shown % self.pictures])))
-            yield keys
-
-
-def mask_of(outline: Any, width: int, height: int) -> Tensor:
-    """The pixels of a thing, uint8 (H, W), from what `read_coco` kept of it.
-
-    Raises:
-        PictureError: the run lengths are damaged.
-    """
-    from pycocotools import mask as coco_mask
-
-    try:
-        if isinstance(outline, dict) and isinstance(outline["counts"], str):
-            encoded = outline
-        else:
-            encoded = coco_mask.frPyObjects(outline, height, width)
-        if isinstance(encoded, list):
-            encoded = coco_mask.merge(encoded)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of COCO's code about NumPy
-            return torch.from_numpy(coco_mask.decode(encoded)).contiguous()
-    except (ValueError, TypeError) as error:
-        raise PictureError(f"the run lengths of a mask must be whole, and they are not: {error}") from error

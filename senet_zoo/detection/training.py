@@ -22,17 +22,18 @@ from senet_zoo.detection.coco import (
 from senet_zoo.detection.config import DETECTION, DetectionConfig, DetectionRecipe
 from senet_zoo.detection.design import DetectorConfig, Kind, Measurement
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
-from senet_zoo.detection.figures import LossRow, draw_predictions, plot_run
+from senet_zoo.detection.figures import draw_predictions
 from senet_zoo.detection.folders import from_pretrained, save_pretrained
 from senet_zoo.detection.models import build
-from senet_zoo.detection.pictures import CocoTrainingPictures, ContinuousSampler, Sample
+from senet_zoo.detection.pictures import CocoTrainingPictures, Sample
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import folder_lock
-from senet_zoo.training.batches import Share, batches_by_key, resumable
+from senet_zoo.training.batches import ContinuousSampler, Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint
 from senet_zoo.training.config_file import values_of_config
 from senet_zoo.training.distributed import check_machine, launched
+from senet_zoo.training.metrics import LossRow, plot_steps
 from senet_zoo.training.optimizers import SGD, Group
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
@@ -264,7 +265,8 @@ class Detection(Task[list[Sample], DetectionResult]):
     def save(self, folder: Path, result: DetectionResult) -> Mapping[str, object]:
         saved = replace(self.saved, measured=_measurement(self.config, result.scores))
         save_pretrained(self.detector, folder, saved, license=self.config.license)
-        plot_run(folder / CURVES, self.losses, result.rows, self.recipe.rate_at)
+        curves = {"AP@0.5": [row.ap50 for row in result.rows], "AP": [row.ap for row in result.rows]}
+        plot_steps(folder / CURVES, self.losses, [row.step for row in result.rows], curves, self.recipe.rate_at)
         draw_predictions(folder / PREDICTIONS, self.detector, self.val)
         return {"scores": asdict(result.scores), "skipped": result.skipped, "unreadable": result.unreadable}
 

@@ -3,10 +3,15 @@
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from senet_zoo.data.drawing import colour_of
 from senet_zoo.errors import UsageError
 from senet_zoo.support.files import atomic_file
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
     from senet_zoo.prediction.pipeline import Prediction
 
 MARK = b"senet_zoo"  # in the first bytes of each picture, by which a later run knows what it may replace
@@ -16,6 +21,8 @@ QUALITY = 92
 
 class DrawnFiles:
     """Writes what was found into pictures of the same names; a name that occurs twice gets its folder's before it.
+
+    Of a segmenter's answer, the numbers of the classes go beside it, into ``NAME_mask.png``.
 
     Args:
         folder: made where there is none.
@@ -33,22 +40,26 @@ class DrawnFiles:
             UsageError: a file of others is in the way, or the folder cannot be written.
         """
         path = self.folder / self._name(PurePath(prediction.path))
+        self._save(path, prediction.drawn())
+        if prediction.pixels is not None:
+            self._save(path.with_name(f"{path.stem}_mask.png"), _indexed(prediction.pixels.numbers))
+        return path
+
+    def _save(self, path: Path, picture: "Image") -> None:
+        from PIL.PngImagePlugin import PngInfo
+
         if path.exists() and not _is_ours(path):
             raise UsageError(f"{path} is there and was not drawn by senet_zoo; choose another folder for --output")
-        picture = prediction.drawn()
+        mark = PngInfo()
+        mark.add_text("Software", MARK.decode())
         try:
             with atomic_file(path) as file:
                 if path.suffix == ".jpg":
                     picture.save(file, "JPEG", quality=QUALITY, comment=MARK)
                 else:
-                    from PIL.PngImagePlugin import PngInfo
-
-                    mark = PngInfo()
-                    mark.add_text("Software", MARK.decode())
                     picture.save(file, "PNG", pnginfo=mark)
         except OSError as error:
             raise UsageError(f"{self.folder} cannot be written: {error.strerror or error}; choose another") from error
-        return path
 
     def _name(self, source: PurePath) -> str:
         suffix = ".jpg" if source.suffix.lower() in JPEG else ".png"
@@ -60,6 +71,15 @@ class DrawnFiles:
             name = f"{folder}_{name}"
         self._taken.add(f"{name}{suffix}".casefold())
         return f"{name}{suffix}"
+
+
+def _indexed(numbers: "NDArray[numpy.uint8]") -> "Image":
+    """The number of each pixel's class as a PNG of a palette, as masks to train on are written."""
+    from PIL import Image
+
+    picture = Image.fromarray(numbers).convert("P")
+    picture.putpalette([value for number in range(256) for value in colour_of(number)])
+    return picture
 
 
 def _is_ours(path: Path) -> bool:

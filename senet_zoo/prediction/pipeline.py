@@ -48,16 +48,32 @@ class Box:
 
 
 @dataclass(frozen=True)
+class PixelClasses:
+    """The class of every pixel of a picture.
+
+    Args:
+        numbers: (H, W), of the upright picture.
+        names: of the classes.
+        plain: numbers of classes that are no things, such as the background; they are not coloured.
+    """
+
+    numbers: "NDArray[numpy.uint8]"
+    names: tuple[str, ...]
+    plain: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the network sees in one picture.
 
     Args:
         path: the file; of a picture in memory, its number.
         classes: (label, probability), the likeliest class first. Of a detector: each class that it finds, with its best
-            score.
+            score. Of a segmenter: each class that is there, with its share of the pixels.
         network: the name of the network that answered; empty where it has none.
         boxes: what a detector finds, the most certain first; None from other networks.
         size: width and height of the picture that the boxes are counted in; None from a classifier.
+        pixels: what a segmenter says of every pixel; None from other networks.
     """
 
     path: str
@@ -65,6 +81,7 @@ class Prediction:
     network: str = field(default="", compare=False)
     boxes: tuple[Box, ...] | None = None
     size: tuple[int, int] | None = None
+    pixels: PixelClasses | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -100,9 +117,9 @@ class Prediction:
                 for an answer about a picture in memory.
             PictureError: the file cannot be read any more.
         """
-        from senet_zoo.data.drawing import draw_boxes
+        from senet_zoo.data.drawing import draw_boxes, draw_map
 
-        if self.boxes is None:
+        if self.boxes is None and self.pixels is None:
             raise UsageError("boxes and masks are drawn, and this is a classifier's answer: print its classes")
         if picture is None and not (is_remote(self.path) or os.path.isfile(self.path)):  # noqa: PTH113 (a number is no path)
             raise UsageError(f"{self.path} is no file any more, and an answer keeps no pixels: pass it, drawn(picture)")
@@ -112,7 +129,9 @@ class Prediction:
             picture = to_rgb(picture)
         if picture.size != self.size:
             raise UsageError(f"the picture must be of the size that was asked about, {self.size}, got {picture.size}")
-        shown = self.boxes[::-1]  # the most certain one is drawn last, above the others
+        if self.pixels is not None:
+            return draw_map(picture, self.pixels.numbers, self.pixels.names, plain=self.pixels.plain)
+        shown = (self.boxes or ())[::-1]  # the most certain one is drawn last, above the others
         names = [f"{box.label} {box.score:.0%}" for box in shown]
         masks = [box.mask for box in shown if box.mask is not None]
         return draw_boxes(picture, [box.corners for box in shown], names, [box.number for box in shown], masks)

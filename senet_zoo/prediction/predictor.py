@@ -112,9 +112,10 @@ def _classify(
 class Predictor:
     """A network that answers pictures: loaded once, with its preprocessing and the names of its classes.
 
-    A classifier answers with `Prediction.classes`, a detector with `Prediction.boxes`. A file of weights may say how
-    pictures are prepared and what the classes are called. If it does not, a warning says so: pictures are prepared as
-    for the model's published weights, and classes are numbered, because another data set may have as many.
+    A classifier answers with `Prediction.classes`, a detector with `Prediction.boxes`, a segmenter with
+    `Prediction.pixels`. A file of weights may say how pictures are prepared and what the classes are called. If it does
+    not, a warning says so: pictures are prepared as for the model's published weights, and classes are numbered,
+    because another data set may have as many.
 
     Args:
         model: ``model`` or ``model.tag``, for published weights; a saved folder, a file of weights or ``hf://org/name``;
@@ -126,7 +127,8 @@ class Predictor:
     Attributes:
         name: ``model.tag``, or the model and where its weights lie.
         model: the network, in eval mode.
-        preprocessing: from a picture to the network's input; None for a detector, which takes pictures of any size.
+        preprocessing: from a picture to the network's input; None for detectors and segmenters, which take pictures of
+            any size.
         categories: a label for each logit; of a detector, for each label from 1.
 
     Raises:
@@ -183,8 +185,11 @@ class Predictor:
         self._describe(model)
 
     def _load_task(self, place: str | Path, model: str | None, device: torch.device) -> None:
-        """Take a detector from its folder."""
-        from senet_zoo.detection.folders import from_pretrained
+        """Take a detector or a segmenter from its folder."""
+        if task_at(place) is SavedTask.DETECTION:
+            from senet_zoo.detection.folders import from_pretrained
+        else:
+            from senet_zoo.segmentation.folders import from_pretrained
 
         network = from_pretrained(place, device=device)
         config: Any = network.weights
@@ -257,7 +262,12 @@ class Predictor:
     ) -> Iterator[Prediction | Failure]:
         """The same one by one in flat memory; a picture that cannot be read is a `Failure`, and the others go on."""
         if not isinstance(self.model, ConvNet):
-            return self._stream_boxes(pictures, top, batch, workers, threshold)
+            from senet_zoo.detection.design import DetectorConfig
+
+            if isinstance(self.model.weights, DetectorConfig):
+                return self._stream_boxes(pictures, top, batch, workers, threshold)
+            refuse_threshold(threshold)
+            return self._stream_maps(pictures, top, batch, workers)
         refuse_threshold(threshold)
         return classify(
             self.model,
@@ -288,6 +298,16 @@ class Predictor:
             boxes.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
         )
         return classify_pictures(pictures, boxes.prepare, answer, batch=at_once, workers=workers)
+
+    def _stream_maps(
+        self, pictures: "Source | Iterable[Source]", top: int | None, batch: int | None, workers: int
+    ) -> Iterator[Prediction | Failure]:
+        from senet_zoo.prediction import maps
+
+        most, at_once = len(self.categories) if top is None else top, maps.BATCH if batch is None else batch
+        require_counts(most, at_once, workers)
+        answer = partial(maps.classify_pixels, self.model, top=most, name=self.name)
+        return classify_pictures(pictures, maps.Preparation(self.model.weights), answer, batch=at_once, workers=workers)
 
 
 class DefaultPredictor:
@@ -395,9 +415,9 @@ def refuse_threshold(threshold: float | None) -> None:
     """
     if threshold is not None:
         raise UsageError(
-            "a threshold is a detector's, and a classifier answers",
-            python=" with its likeliest classes: leave threshold out, or choose top",
-            command_line=" with its likeliest classes: leave --threshold out, or choose --top",
+            "a threshold is a detector's, and other networks answer with their likeliest classes",
+            python=": leave threshold out, or choose top",
+            command_line=": leave --threshold out, or choose --top",
         )
 
 

@@ -85,6 +85,26 @@ class StepSampler(Sampler[list[Key]]):
                     yield [(epoch, index) for index in order[begin : begin + size]]
 
 
+class ContinuousSampler(Sampler[list[Key]]):
+    """The pictures of one process from a step to the end of the run; epochs follow one another without a gap."""
+
+    def __init__(self, pictures: int, batch: int, steps: int, seed: int, share: Share, start: int) -> None:
+        self.pictures, self.batch, self.steps, self.seed = pictures, batch, steps, seed
+        self.share, self.start = share, start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """The keys of each step."""
+        known, order = -1, torch.empty(0, dtype=torch.int64)
+        for step in range(self.start, self.steps):
+            keys = []
+            for shown in range(step * self.batch + self.share.rank, (step + 1) * self.batch, self.share.ranks):
+                epoch = shown // self.pictures
+                if epoch != known:
+                    known, order = epoch, order_of_epoch(self.pictures, self.seed, epoch)
+                keys.append((epoch, int(order[shown % self.pictures])))
+            yield keys
+
+
 def read_near(read: Callable[[int], Picture], index: int, pictures: int) -> tuple[Picture, int, Unreadable]:
     """The picture of that index or, so that no batch shrinks, the next readable one.
 

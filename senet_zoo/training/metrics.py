@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import load_batches
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing
-from senet_zoo.errors import DataError
+from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
+from senet_zoo.support.files import atomic_file
 from senet_zoo.training.batches import LAYOUTS, Share, resumable
 from senet_zoo.weights.foreign_files import MARK
 
@@ -99,6 +100,66 @@ def plot_curves(file: Path, history: Sequence[EpochRow], kept: int) -> None:
         axes.grid(alpha=0.3)
     loss.legend()
     top1.legend()
+    figure.savefig(file, dpi=110, metadata={"Software": MARK})
+
+
+def write_table(path: Path, head: tuple[str, str], values: Mapping[str, float | None]) -> None:
+    """A number for each class as CSV; empty where there is none.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows((name, "" if value is None else f"{value:.4f}") for name, value in values.items())
+    try:
+        with atomic_file(path.expanduser()) as file:
+            file.write(text.getvalue().encode(errors="backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """The mean loss of a stretch of a run, and the step at its end."""
+
+    step: int
+    loss: float
+
+
+def plot_steps(
+    file: Path,
+    losses: Sequence[LossRow],
+    measured: Sequence[int],
+    curves: Mapping[str, Sequence[float]],
+    rate: Callable[[int], float],
+) -> None:
+    """Loss, measurements in percent and learning rate by step.
+
+    Args:
+        file: a picture.
+        losses: of the run.
+        measured: steps after which was measured.
+        curves: what was measured then, by name.
+        rate: learning rate of a step, counted from 0.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    loss, scores, speed = figure.subplots(1, 3)
+    steps = [row.step for row in losses]
+    loss.plot(steps, [row.loss for row in losses])
+    for name, values in curves.items():
+        scores.plot(measured, values, marker="o", label=name)
+    scores.set_ylim(0, 100)
+    scores.legend()
+    speed.plot(steps, [rate(step - 1) for step in steps])
+    for axes, title in ((loss, "training loss"), (scores, "validation, %"), (speed, "learning rate")):
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.set_xlim(0, steps[-1] if steps else 1)
+        axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110, metadata={"Software": MARK})
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import senet_zoo
+from senet_zoo.data.outlines import mask_of
 from senet_zoo.detection import RECIPES, Design, DetectionConfig, Kind, fit_detector, read_coco
-from senet_zoo.detection.pictures import load, mask_of
+from senet_zoo.detection.pictures import load
 from senet_zoo.errors import DataError, PictureError
 from senet_zoo.prediction.coco_results import coco_results
 
