@@ -264,10 +264,8 @@ def _form(values: dict[str, Any]) -> "Form[Any]":
         for name in sorted(values.keys() & other.keys - form.keys):
             option = {"kind": "detector", "trackers": "track"}.get(name, name).replace("_", "-")
             whose = {"classification": "classifier", "detection": "detector", "segmentation": "segmenter"}[other.task]
-            way_out = f"with --task {task}" if task != "classification" else f"or add --task {other.task}"
-            raise UsageError(
-                f"--{option} is a {whose}'s; leave it out{' ' if task != 'classification' else ', '}{way_out}"
-            )
+            way_out = f" with --task {task}" if task != "classification" else f", or add --task {other.task}"
+            raise UsageError(f"--{option} is a {whose}'s; leave it out{way_out}")
     return form
 
 
