@@ -27,7 +27,7 @@ ARROWS = {
     "evaluation": {"support", "data", "formats", "weights", "networks"},
     "training": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "detection": {"support", "data", "formats", "weights", "networks", "training"},
-    "segmentation": {"support", "data", "weights", "networks", "training", "integrations"},
+    "segmentation": {"support", "data", "weights", "networks", "training"},
     "tasks": {"support", "data", "weights", "networks", "detection", "segmentation"},
     "integrations": {"support", "data", "weights", "networks"},
     "inference": {"support", "data", "weights", "networks", "prediction"},

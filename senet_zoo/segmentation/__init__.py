@@ -9,7 +9,7 @@ from senet_zoo.segmentation.design import PixelMeasurement, Segmenter, Segmenter
 from senet_zoo.segmentation.evaluation import PixelScores, evaluate_segmenter
 from senet_zoo.segmentation.folders import from_pretrained, read_config, save_pretrained
 from senet_zoo.segmentation.layouts import MaskedPictures, read_masks
-from senet_zoo.segmentation.models import LastMaps, Unet, deeplabv3, fcn, unet
+from senet_zoo.segmentation.models import LastMaps, UnetSegmenter, deeplabv3, fcn, unet
 from senet_zoo.segmentation.training import SegmentationResult, fit_segmenter
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "SegmentationResult",
     "Segmenter",
     "SegmenterConfig",
-    "Unet",
+    "UnetSegmenter",
     "deeplabv3",
     "evaluate_segmenter",
     "fcn",

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.integrations.feature_maps import FeatureMaps
 from senet_zoo.networks import registry
 from senet_zoo.networks.dilation import dilate
 from senet_zoo.networks.network import ConvNet
@@ -124,7 +124,7 @@ def deeplabv3(
     return _described(model, Segmenter.DEEPLABV3, network, num_classes, output_stride, auxiliary)
 
 
-class Unet(nn.Module):
+class UnetSegmenter(nn.Module):
     """A decoder of segmentation_models.pytorch over the maps of a network, of any size of picture.
 
     Args:
@@ -154,8 +154,18 @@ class Unet(nn.Module):
                 f"a Unet needs a network with maps of stride 2, 4, 8, 16 and 32, and this one's are of stride "
                 f"{', '.join(map(str, network.feature_channels))}; choose one such as se_resnet50"
             )
-        self.encoder = FeatureMaps(network, STRIDES)
-        self.decoder = UnetDecoder([network.in_channels, *self.encoder.channels], DECODER, len(DECODER))
+        with torch.no_grad():
+            maps = deepcopy(network).eval().features(torch.zeros(1, network.in_channels, 96, 96), STRIDES)
+        if [found.shape[-1] for found in maps] != [96 // stride for stride in STRIDES]:
+            raise UsageError(
+                "a Unet needs a network whose maps have exactly their share of a picture's side, and this one's "
+                "convolutions are not padded; choose one such as se_resnet50"
+            )
+        self.encoder = network
+        self.encoder.reset_classifier(0)
+        self.encoder.head = nn.Identity()
+        channels = [network.feature_channels[stride] for stride in STRIDES]
+        self.decoder = UnetDecoder([network.in_channels, *channels], DECODER, len(DECODER))
         self.head = SegmentationHead(DECODER[-1], num_classes)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -163,11 +173,11 @@ class Unet(nn.Module):
         height, width = x.shape[-2:]
         # Every map must be twice as large as the next; what is added below and to the right is cut off again.
         whole = F.pad(x, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
-        logits: Tensor = self.head(self.decoder([whole, *self.encoder(whole)]))
+        logits: Tensor = self.head(self.decoder([whole, *self.encoder.features(whole, STRIDES)]))
         return OrderedDict(out=logits[..., :height, :width])
 
 
-def unet(backbone: ConvNet | str, num_classes: int, *, pretrained: bool = False) -> Unet:
+def unet(backbone: ConvNet | str, num_classes: int, *, pretrained: bool = False) -> UnetSegmenter:
     """U-Net with a network of the zoo as its encoder.
 
     Args, Returns and Raises: as `fcn`; any network with maps of stride 2, 4, 8, 16 and 32 goes.
@@ -175,7 +185,9 @@ def unet(backbone: ConvNet | str, num_classes: int, *, pretrained: bool = False)
     Source: Ronneberger et al., arXiv:1505.04597.
     """
     network = _network(backbone, num_classes, pretrained)
-    return _described(Unet(deepcopy(network), num_classes).eval(), Segmenter.UNET, network, num_classes, 32, False)
+    return _described(
+        UnetSegmenter(deepcopy(network), num_classes).eval(), Segmenter.UNET, network, num_classes, 32, False
+    )
 
 
 def build(

@@ -289,7 +289,7 @@ def fit_segmenter(config: SegmentationConfig, progress: Progress | None = None) 
     """
     check_machine(config)
     check_metrics()
-    refuse_finished(config)
+    refuse_finished(config, SegmentationRow)
     refuse_foreign(config.folder)
     if config.license is not None:
         check_license(config.license)

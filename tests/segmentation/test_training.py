@@ -131,6 +131,8 @@ def test_what_a_run_cannot_do_is_said_before_it_begins(masks: Path, tmp_path: Pa
         fit_segmenter(replace(config(masks, tmp_path / "b"), model="se_densenet121"))
     with pytest.raises(UsageError, match="maps of stride 2, 4, 8, 16 and 32"):
         unet("se_resnet20", 3)
+    with pytest.raises(UsageError, match="convolutions are not padded"):
+        unet("se_inception_v3", 3)
     with pytest.raises(UsageError, match="ignore_index must be from 0"):
         config(masks, tmp_path / "c", ignore_index=-7)
     assert not list(tmp_path.glob("*/model.safetensors"))
