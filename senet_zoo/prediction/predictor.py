@@ -310,6 +310,11 @@ class Predictor:
         return classify_pictures(pictures, maps.Preparation(self.model.weights), answer, batch=at_once, workers=workers)
 
 
+def default_network(picture: "Image") -> str:
+    """The network inside the package that is made for pictures of this size."""
+    return EMBEDDED if max(picture.size) <= SMALL else PHOTOGRAPHS
+
+
 class DefaultPredictor:
     """The networks inside the package, each picture answered by the one that is made for its size.
 
@@ -342,7 +347,7 @@ class DefaultPredictor:
         return classify_pictures(pictures, self._prepare, answer, batch=batch, workers=workers)
 
     def _prepare(self, picture: "Image") -> tuple[str, Tensor]:
-        name = EMBEDDED if max(picture.size) <= SMALL else PHOTOGRAPHS
+        name = default_network(picture)
         with self._lock:  # several threads prepare
             if name not in self.used:
                 self.used[name] = Predictor(name, device=self._device)

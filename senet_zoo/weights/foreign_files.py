@@ -55,7 +55,8 @@ def _is_tensors(path: Path) -> bool:
         return False
 
 
-def _is_picture(path: Path) -> bool:
+def is_own_picture(path: Path) -> bool:
+    """Whether a PNG says that this zoo drew it."""
     return f"Software\0{MARK}".encode() in _start(path)
 
 
@@ -80,5 +81,5 @@ _MARKS: Mapping[str, Callable[[Path], bool]] = {
     CONFIG: _is_config,
     PROCESSOR: _is_processor,
     TENSORS: _is_tensors,
-    **dict.fromkeys(PICTURES, _is_picture),
+    **dict.fromkeys(PICTURES, is_own_picture),
 }
