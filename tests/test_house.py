@@ -30,9 +30,21 @@ ARROWS = {
     "segmentation": {"support", "data", "weights", "networks", "training"},
     "tasks": {"support", "data", "weights", "networks", "detection", "segmentation"},
     "integrations": {"support", "data", "weights", "networks"},
+    "demo": {"data", "networks", "prediction"},
     "inference": {"support", "data", "weights", "networks", "prediction"},
     "analysis": {"support", "data", "formats", "weights", "networks", "evaluation"},
-    "cli": {"__init__", "analysis", "data", "detection", "evaluation", "inference", "networks", "prediction", "support"}
+    "cli": {
+        "__init__",
+        "analysis",
+        "data",
+        "demo",
+        "detection",
+        "evaluation",
+        "inference",
+        "networks",
+        "prediction",
+        "support",
+    }
     | {"training", "weights", "formats", "tasks", "segmentation"},
     "__main__": {"cli"},
 }

@@ -18,6 +18,7 @@ from senet_zoo.cli import (
     cache,
     compare,
     convert,
+    demo,
     download,
     evaluate,
     excite,
@@ -74,6 +75,7 @@ COMMANDS: Mapping[str, Command] = {
     "optimize": optimize,
     "benchmark": benchmark,
     "export": export,
+    "demo": demo,
     "tables": tables,
     "compare": compare,
 }
