@@ -220,6 +220,15 @@ class ConvNet(TimmInterface):
         if self.weights is not None:
             self.weights = self.weights.without_classes()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A classifier of one's own has classes of its own: whatever their number, the old names are not theirs.
+        record: LoadedWeights | None = self.__dict__.get("weights") if name == "classifier" else None
+        if record is not None:
+            before, after = (next(each.parameters(), None) for each in (self.classifier, value))
+            if after is not None and after is not before:
+                self.weights = record.without_classes()
+        super().__setattr__(name, value)
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its inner maps: less memory, more time."""
         self._checkpointing = enable

@@ -1,5 +1,6 @@
 """A saved folder rebuilds the network exactly: variant, classes, channels, preprocessing and all."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -250,6 +251,30 @@ def test_a_fresh_head_has_no_names_in_memory_in_a_folder_or_on_a_card(tmp_path: 
         assert json.loads((tmp_path / "fresh/config.json").read_text())["categories"] is None
         assert "airplane" not in (tmp_path / "fresh/README.md").read_text()
     assert senet_zoo.get_weights("se_resnet20").categories[0] == "airplane"
+
+
+@pytest.mark.parametrize("head", ["linear", "sequence"])
+def test_a_classifier_of_one_s_own_has_no_names_whatever_its_number(tmp_path: Path, head: str) -> None:
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    own = torch.nn.Linear(64, 10)
+    model.classifier = own if head == "linear" else torch.nn.Sequential(torch.nn.Dropout(), own)
+    assert not model.weights.categories
+    assert model.weights.transforms()(torch.zeros(3, 40, 50, dtype=torch.uint8)).shape == (3, 32, 32)
+    model.classifier = own
+    senet_zoo.save_pretrained(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["categories"] is None
+    assert "airplane" not in (tmp_path / "README.md").read_text()
+    senet_zoo.save_pretrained(model, tmp_path, categories=list("abcdefghij"))
+    assert senet_zoo.from_pretrained(tmp_path).weights.categories == tuple("abcdefghij")
+
+
+def test_a_classifier_that_is_wrapped_or_copied_keeps_its_names() -> None:
+    """As adapters wrap it, and put it back."""
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    names, own = model.weights.categories, model.classifier
+    model.classifier = torch.nn.Sequential(own, torch.nn.Identity())
+    model.classifier = own
+    assert copy.deepcopy(model).to(torch.float64).weights.categories == names
 
 
 def test_another_number_of_classes_has_no_names(tmp_path: Path) -> None:
