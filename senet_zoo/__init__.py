@@ -66,6 +66,9 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.networks.squeeze_excite import SqueezeExcite as SqueezeExcite
     from senet_zoo.networks.squeeze_excite import Start as Start
     from senet_zoo.networks.squeeze_excite import gates as gates
+    from senet_zoo.prediction.embed import EmbeddingKind as EmbeddingKind
+    from senet_zoo.prediction.embed import Embeddings as Embeddings
+    from senet_zoo.prediction.embed import embed as embed
     from senet_zoo.prediction.exported_model import ExportedModel as ExportedModel
     from senet_zoo.prediction.exported_model import load_exported as load_exported
     from senet_zoo.prediction.pipeline import Prediction as Prediction
@@ -104,6 +107,7 @@ _HOMES = {
     "networks.insertion": "insert_se remove_se",
     "networks.network": "ConvNet",
     "networks.specs": "SE",
+    "prediction.embed": "EmbeddingKind Embeddings embed",
     "prediction.exported_model": "ExportedModel load_exported",
     "prediction.pipeline": "Prediction",
     "prediction.predictor": "Predictor predict",

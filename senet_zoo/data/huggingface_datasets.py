@@ -28,12 +28,7 @@ def huggingface_dataset(address: str) -> DataSource:
     """
     repo, _, column = address.removeprefix(PREFIX).partition("#")
     repo, _, revision = repo.partition("@")
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"{address} is read by the library datasets, which is not installed: pip install 'senet-zoo[datasets]'"
-        ) from error
+    datasets = _library(address)
     splits = _from_hub(address, lambda: datasets.get_dataset_split_names(repo, revision=revision or None))
     theirs: dict[Split, str] = {}
     for name in splits:
@@ -51,6 +46,38 @@ def huggingface_dataset(address: str) -> DataSource:
         return labelled_dataset(table, address, column)
 
     return DataSource(address, tuple(split for split in SPLITS if split in theirs), open_split)
+
+
+def load_splits(address: str, column: str | None = None) -> dict[str, tuple[Any, str]]:
+    """Every split of a data set, undecoded, by its name, with its column of pictures.
+
+    Args:
+        address: ``hf:owner/name`` or ``hf:owner/name@revision``.
+        column: of the pictures; may be left out where there is only one.
+
+    Raises:
+        DataError: the library ``datasets`` is missing, the hub does not have the data set, or no such column.
+    """
+    datasets = _library(address)
+    repo, _, revision = address.removeprefix(PREFIX).partition("@")
+    found = _from_hub(address, partial(datasets.load_dataset, repo, revision=revision or None))
+    return {split: undecoded(table, f"{address}, {split}", column) for split, table in found.items()}
+
+
+def undecoded(table: Any, address: str, column: str | None = None) -> tuple[Any, str]:
+    """A ``datasets.Dataset`` whose pictures are bytes, and the name of their column.
+
+    Raises:
+        DataError: it has no such column, or several.
+    """
+    import datasets
+
+    pictures = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
+    chosen = [name for name in pictures if column in (None, name)]
+    if len(chosen) != 1:
+        raise DataError(f"{address} must have one column of pictures, or one must be named, and it has {pictures}")
+    # Undecoded, so that our own reading decides about orientation, transparency and damage.
+    return table.cast_column(chosen[0], datasets.Image(decode=False)), chosen[0]
 
 
 def labelled_dataset(table: Any, address: str, column: str = "") -> Labelled:
@@ -98,6 +125,16 @@ class DatasetReader:
         if cell["bytes"] is None:
             return read_picture(cell["path"])
         return decode_picture(cell["bytes"], f"{self.address}[{index}]")
+
+
+def _library(address: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(
+            f"{address} is read by the library datasets, which is not installed: pip install 'senet-zoo[datasets]'"
+        ) from error
+    return datasets
 
 
 def _from_hub(address: str, question: Callable[[], Any]) -> Any:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -107,13 +108,10 @@ def save_pretrained(
     target = expanded(folder)
     own = widths is None and model.spec.dimensions == PLANE
     timm = target_of("timm", entry, model.spec.se) if own else None
-    tensors = model.state_dict()
-    if timm is not None:
-        tensors = timm.tensors(model, tensors)
     refuse_foreign(target)
     try:
         with folder_lock(target, wait=WAIT), scratch_folder(target) as made:
-            sha256 = safetensors.write(made / TENSORS, tensors, {"format": "pt", "model": entry.name})
+            sha256 = _write_tensors(model, made / TENSORS)
             provenance = _provenance(model, record, sha256)
             provenance = replace(
                 provenance,
@@ -167,6 +165,25 @@ def _preparation(
             f"many sides, got {given}"
         )
     return None, given
+
+
+def _write_tensors(model: ConvNet, path: Path) -> str:
+    """The tensors under timm's names, where timm has the network, else under the zoo's; returns the file's sha256."""
+    entry, widths = architecture_of(model.spec)
+    own = widths is None and model.spec.dimensions == PLANE
+    timm = target_of("timm", entry, model.spec.se) if own else None
+    tensors = model.state_dict() if timm is None else timm.tensors(model, model.state_dict())
+    return safetensors.write(path, tensors, {"format": "pt", "model": entry.name})
+
+
+def sha256_of(model: ConvNet) -> str:
+    """Of the ``model.safetensors`` that `save_pretrained` would write, which names the weights wherever they came from.
+
+    Raises:
+        UsageError: no name of the zoo builds the network.
+    """
+    with TemporaryDirectory() as folder:
+        return _write_tensors(model, Path(folder) / TENSORS)
 
 
 def unwrapped(model: nn.Module) -> ConvNet:

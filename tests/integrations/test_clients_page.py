@@ -23,7 +23,9 @@ def modules(block: str) -> list[str]:
 def test_a_block_runs(block: str, tmp_path: Path) -> None:
     for module in modules(block):
         if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install 'senet-zoo[clients]'")
+            pytest.skip(
+                f"{module} is not installed: pip install 'senet-zoo[{'ray' if module == 'ray' else 'clients'}]'"
+            )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -31,4 +33,4 @@ def test_a_block_runs(block: str, tmp_path: Path) -> None:
 
 def test_each_client_of_the_extra_is_on_the_page() -> None:
     used = {module for block in BLOCKS for module in modules(block)}
-    assert {"accelerate", "fastai", "lightning", "segmentation_models_pytorch", "timm", "transformers"} <= used
+    assert {"accelerate", "fastai", "lightning", "segmentation_models_pytorch", "timm", "transformers", "ray"} <= used
