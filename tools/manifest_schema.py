@@ -29,7 +29,7 @@ from senet_zoo.support.json_fields import (
     rules_of,
 )
 from senet_zoo.weights.manifest import ManifestFile
-from senet_zoo.weights.rows import LabelCount
+from senet_zoo.weights.rows import HashOf, LabelCount
 
 ROOT = Path(__file__).parents[1]
 Schema = dict[str, Any]
@@ -125,6 +125,9 @@ def record(cls: type[Any], definitions: Schema, kind: str | None) -> Schema:
         "required": [name for name in properties if name not in lacking],
         "additionalProperties": False,
     }
+    if any(isinstance(rule, HashOf) for rule in rules.values()):
+        proven = {"required": ["sha1"], "properties": {"sha1": {"type": "string"}}}
+        schema["allOf"] = [{"if": {"properties": {"sha256_prefix": {"type": "null"}}}, "then": proven}]
     if any(isinstance(rule, LabelCount) for rule in rules.values()):
         schema["allOf"] = [
             {"if": {"properties": {"labels": {"const": labels}}}, "then": {"properties": {"num_classes": {"const": n}}}}

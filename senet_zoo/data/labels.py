@@ -37,17 +37,34 @@ _NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _QUOTED = re.compile(r'"([^"]+)"\s+(\S.*)')
 
 
+CIFAR100 = tuple("""
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+""".split())  # fmt: skip
+"""CIFAR-100's fine labels, in their order."""
+
+
 def categories(labels: str, num_classes: int) -> tuple[str, ...]:
     """Names of the classes in the order of the logits.
 
     Args:
-        labels: ``cifar10``, ``imagenette`` or ``imagenet-1k``; the classes of any other set are named by number.
+        labels: ``cifar10``, ``cifar100``, ``svhn``, ``imagenette`` or ``imagenet-1k``; the classes of any other set are
+            named by number.
         num_classes: how many there are.
 
-    Source: CIFAR-10's own names; torchvision's metadata for ImageNet-1k and Imagenette.
+    Source: CIFAR's and SVHN's own names; torchvision's metadata for ImageNet-1k and Imagenette.
     """
     if labels == "cifar10":
         return CIFAR10
+    if labels == "cifar100":
+        return CIFAR100
+    if labels == "svhn":
+        return tuple("0123456789")
     if labels == "imagenette":
         return tuple(IMAGENETTE.values())
     if labels == "imagenet-1k":

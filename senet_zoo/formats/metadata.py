@@ -4,7 +4,7 @@
 key                          value
 ===========================  =========================================================================================
 ``senet_zoo.preprocessing``  a JSON object, as in the manifest: how a picture becomes the network's input
-``senet_zoo.labels``         ``imagenet-1k``, ``imagenet-12k``, ``cifar10`` or ``imagenette``: the order of its logits
+``senet_zoo.labels``         ``imagenet-1k``, ``cifar10``, ... (`LABELS`): the order of its logits
 ``senet_zoo.fingerprint``    a JSON object, as in the manifest: what the network answers to a fixed picture
 ===========================  =========================================================================================
 """
@@ -37,7 +37,7 @@ from senet_zoo.support.json_fields import (
 
 INDEX = r"0|[1-9][0-9]{0,5}"
 LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
-LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10}
+LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10, "cifar100": 100, "svhn": 10}
 _PREFIX = "senet_zoo"
 _LOGIT = Number(-MOST_LOGIT, MOST_LOGIT)
 

@@ -106,7 +106,13 @@ class Manifest:
                 python=". Build it without pretrained=True, or give your own file as weights=",
                 command_line=". senet-zoo list --weights prints all; your own file or folder goes in as --weights",
             )
-        others = [row.name for rows in self.models.values() for row in rows if row.tag == tag]
+        gated = model.startswith("se")
+        others = [
+            row.name
+            for rows in self.models.values()
+            for row in rows
+            if row.tag == tag and row.model.startswith("se") == gated
+        ]
         elsewhere = get_close_matches(f"{model}.{tag}", others, n=2, cutoff=0.9)  # another form of the same network
         near = elsewhere or get_close_matches(str(tag), [row.tag for row in rows], n=2, cutoff=0.5)
         theirs = named_by("timm", model)

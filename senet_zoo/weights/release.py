@@ -2,10 +2,13 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from sys import maxsize
-from typing import Any
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile
 
 from torch import Tensor
 
@@ -100,7 +103,7 @@ def announced_size(source: ReleaseFile) -> int:
 
 
 def _pin_name(source: ReleaseFile) -> str:
-    return f"{source.url} {source.sha256_prefix}"
+    return f"{source.url} {source.sha256_prefix or source.sha1}"
 
 
 def converted_path(source: ReleaseFile) -> Path:
@@ -109,7 +112,7 @@ def converted_path(source: ReleaseFile) -> Path:
 
 
 def _download(source: ReleaseFile, part: Path) -> str:
-    """Write the release file to ``part`` and return its sha256, which has the published prefix."""
+    """Write the release file to ``part`` and return its sha256; its hash is the published one."""
     httpx = http_library()
     transport_failures, size = 0, source.size or MOST_UNKNOWN
     mismatches: list[str] = []
@@ -125,16 +128,47 @@ def _download(source: ReleaseFile, part: Path) -> str:
             if hopeless or transport_failures == TRIES:
                 raise explain_network(e, what=source.filename, endpoint=source.url) from e
             continue
-        if sha256.startswith(source.sha256_prefix):
+        found = sha256 if source.sha256_prefix is not None else _sha1_inside(part, source)
+        if found.startswith(source.sha256_prefix or source.sha1 or " "):
             return sha256
-        mismatches.append(sha256)
+        mismatches.append(found)
+    published = (
+        f"sha1 of {source.url} must be {source.sha1}"
+        if source.sha256_prefix is None
+        else f"sha256 of {source.url} must start with {source.sha256_prefix}"
+    )
     raise WeightsCorrupted(
-        f"the sha256 of {source.url} must start with {source.sha256_prefix}, but two downloads gave "
+        f"the {published}, but two downloads gave "
         f"{' and '.join(mismatches)}: a proxy or a disk alters data, or the release was replaced; give a local "
         f"file",
         python=" as weights=",
         command_line=" as --weights",
     )
+
+
+def _sha1_inside(part: Path, source: ReleaseFile) -> str:
+    """The sha1 of the torch file: of the one that a zip archive holds, or of the file itself."""
+    sha1 = hashlib.sha1(usedforsecurity=False)
+    try:
+        with part.open("rb") as packed, _content(packed, source) as file:
+            while chunk := file.read(2**20):
+                sha1.update(chunk)
+    except (BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError, ValueError) as e:
+        return f"no archive of one file ({type(e).__name__})"
+    return sha1.hexdigest()
+
+
+@contextmanager
+def _content(file: IO[bytes], source: ReleaseFile) -> Iterator[IO[bytes]]:
+    if not source.url.endswith(".zip"):
+        yield file
+        return
+    with ZipFile(file) as archive:
+        (member,) = archive.infolist()
+        if member.file_size > (source.size or MOST_BYTES):
+            raise ValueError(member.file_size)
+        with archive.open(member) as inner:
+            yield inner
 
 
 def _stream(source: ReleaseFile, part: Path) -> str:

@@ -19,6 +19,7 @@ REPO = r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT = r"[0-9a-f]{40}"
 REVISION = r"(?=.{1,250}$)[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"
 SHA256 = r"[0-9a-f]{64}"
+SHA1 = r"[0-9a-f]{40}"
 PREFIX = r"[0-9a-f]{8,64}"
 # Relative, no segment starts with a dot (so no ".."), and none is a device name of Windows.
 _DEVICE = r"([Cc][Oo][Nn]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Cc][Oo][Mm][0-9]|[Ll][Pp][Tt][0-9])"
@@ -76,26 +77,45 @@ class HubFile:
 
 
 @dataclass(frozen=True)
+class HashOf(Nullable):
+    """The first digits of a release's sha256; null where its publisher gives a sha1, which then stands beside it."""
+
+    def take(self, value: Any) -> Any:
+        """The digits; null is looked at with its surroundings."""
+        return BAD if value is None else self.rule.take(value)
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The digits, or None."""
+        if value is None and not isinstance(cursor.around.get("sha1"), str):
+            return cursor.refuse("the first 8 to 64 hex digits of a sha256, or null beside a sha1", value)
+        return super().read(value, cursor)
+
+
+@dataclass(frozen=True)
 class ReleaseFile:
     """A torch file of a public release: fetched once, hash checked, kept as safetensors.
 
     Args:
         url: https address of the file.
-        sha256_prefix: the first 8 or more hex digits of its sha256.
+        sha256_prefix: the first 8 or more hex digits of its sha256; None where its publisher gives a sha1 instead.
         size: in bytes; None: not known.
         dialect: how its tensors are named; see `senet_zoo.formats.dialects`.
+        sha1: of the torch file, 40 hex digits; of the one inside, where the address ends in ``.zip``. None: not known.
     """
 
     url: Annotated[
         str, Text(URL, "an https address without user name (http only on this machine) that ends in a plain file name")
     ]
-    sha256_prefix: Annotated[str, Text(PREFIX, "the first 8 to 64 hex digits of a sha256")]
+    sha256_prefix: Annotated[str | None, HashOf(Text(PREFIX, "the first 8 to 64 hex digits of a sha256"))]
     size: Annotated[int | None, Nullable(_SIZE)]
     dialect: Annotated[str, _DIALECT]
+    sha1: Annotated[str | None, Nullable(Text(SHA1, "the 40 hex digits of a sha1"), may_lack=True)] = None
 
     @property
     def proof(self) -> str:
-        """What is known of the sha256, and how much that proves."""
+        """What is known of its hash, and how much that proves."""
+        if self.sha256_prefix is None:
+            return f"has the sha1 {self.sha1}, which tells damage; two files of one sha1 can be made"
         digits = len(self.sha256_prefix)
         weak = "" if digits >= 32 else f": {digits} of 64 hex digits, which tell damage but not a forgery"
         return f"starts with {self.sha256_prefix}{weak}"
@@ -218,7 +238,8 @@ class WeightsRow:
         model: name of the network; the function that the weights belong to.
         tag: tells this checkpoint from the model's others.
         num_classes: logits of the classifier.
-        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10`` or ``imagenette``.
+        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10``, ``cifar100``, ``svhn`` or
+            ``imagenette``.
         in_channels: channels of its pictures.
         parameters: number of learnt values, classifier included.
         preprocessing: how a picture becomes its input.
