@@ -12,7 +12,6 @@ import csv
 import json
 import math
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,9 @@ ORIGINS = {
 }
 TIMM = "https://github.com/huggingface/pytorch-image-models"
 OF_TIMM = {theirs: ours for ours, theirs in TARGETS["timm"].items()} | {
-    name: name for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "dpn68", "dpn92", "dpn98", "dpn107", "dpn131")
-}  # fmt: skip
+    name: name
+    for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "dpn68", "dpn92", "dpn98", "dpn107", "dpn131")
+}
 OF_OSMR = {
     **{f"{se}resnet{d}": f"{se and 'se_'}resnet{d}b" for se in ("se", "") for d in (10, 12, 14, 16, 18, 26, 34)},
     **{f"{se}resnet{d}": f"{se and 'se_'}resnet{d}a" for se in ("se", "") for d in (50, 101, 152)},
@@ -155,8 +155,17 @@ def _of_timm(results: dict[tuple[str, int], tuple[float, float]]) -> Iterator[Fo
             measured = [(s, results[full, s]) for s in sizes if (full, s) in results]
             sources: list[dict[str, Any]] = []
             if config.hf_hub_id:
-                sources.append({"kind": "hub", "repo": config.hf_hub_id, "revision": None,
-                                "filename": "model.safetensors", "sha256": None, "size": None, "dialect": dialect})
+                sources.append(
+                    {
+                        "kind": "hub",
+                        "repo": config.hf_hub_id,
+                        "revision": None,
+                        "filename": "model.safetensors",
+                        "sha256": None,
+                        "size": None,
+                        "dialect": dialect,
+                    }
+                )
             digits = Path(config.url or "").stem.rpartition("-")[2]
             if config.url and len(digits) >= 8 and set(digits) <= set("0123456789abcdef"):
                 sources.append({"kind": "release", "url": config.url, "sha256_prefix": digits, "size": None,

@@ -311,7 +311,8 @@ def identify(file: Checkpoint) -> Model:
         )
     if candidates:
         raise UsageError(
-            f"{fits} are: they share names and shapes of all tensors, and each is another function. Name the one that was trained",
+            f"{fits} are: they share names and shapes of all tensors, and each is another function. Name the one that "
+            f"was trained",
             python=": " + " or ".join(f"model={each.name!r}" for each in candidates),
             command_line=": " + " or ".join(f"--model {each.name}" for each in candidates),
         )

@@ -345,7 +345,8 @@ def _open_sources(
         for row in rows:
             objects = content["models"][model]["weights"][row.tag]["sources"]
             for source, fields in zip(row.sources, objects, strict=True):
-                if not isinstance(source, PackageFile) and None in fields.values():
+                open_ = any(fields.get(name, ...) is None for name in ("revision", "sha256", "size"))
+                if not isinstance(source, PackageFile) and open_:
                     yield row, source, fields
 
 

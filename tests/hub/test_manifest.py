@@ -68,7 +68,10 @@ def test_a_row_of_pytorchcv_says_what_its_package_says():
         assert metric.name == ("top5" if row.labels == "imagenet-1k" else "top1")
         assert metric.value == round(100 - int(error) / 100, 2)
         if size != "NA":
-            assert (row.preprocessing.size, row.preprocessing.resize) == (int(size), math.ceil(int(size) / float(scale)))
+            assert (row.preprocessing.size, row.preprocessing.resize) == (
+                int(size),
+                math.ceil(int(size) / float(scale)),
+            )
 
 
 @pytest.mark.parametrize("row", TORCHVISIONS, ids=lambda row: row.name)
@@ -125,8 +128,9 @@ def test_the_authors_weights_come_first_and_the_best_of_others():
     assert MANIFEST.row("se_resnet50").name == "se_resnet50.caffe_in1k"
     assert MANIFEST.row("senet154").name == "senet154.caffe_in1k"
     # What a bare name loads stays as released; better weights of these have a row since later.
-    stay = {"densenet121", "inception_v3", "resnet20", "se_resnet20", "resnet18b", "resnet34b", "resnet50b", "resnet101b",
-            "resnet152b", "resnext50b_32x4d", "resnext101b_32x4d", "resnext101b_32x8d", "resnext101b_64x4d", "resnet50d"}  # fmt: skip
+    forms = ("18b", "34b", "50b", "101b", "152b", "50d")
+    stay = {"densenet121", "inception_v3", "resnet20", "se_resnet20", *(f"resnet{form}" for form in forms)}
+    stay |= {f"resnext{form}" for form in ("50b_32x4d", "101b_32x4d", "101b_32x8d", "101b_64x4d")}
     for model in sorted(MANIFEST.models.keys() - stay):
         default, *_ = rows = MANIFEST.rows(model)
         best, *others = [

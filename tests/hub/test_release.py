@@ -59,6 +59,35 @@ def zipped(content: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["zip", "plain"])
+def test_a_release_may_be_proven_by_the_sha1_of_its_torch_file(hub, row, tensors, cache, packed):
+    content = saved(tensors)
+    name = "net-1234.pth.zip" if packed else "net-1234.pth"
+    hub.files[name] = zipped(content) if packed else content
+    sha1 = hashlib.sha1(content).hexdigest()
+    located = locate(row(ReleaseFile(f"{hub.url}/files/{name}", None, None, "native", sha1)))
+    assert tensor_files.check(located.path).tensors.keys() == tensors.keys()
+    assert leftovers(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (lambda content: zipped(content[:-1] + b"?"), "two downloads gave [0-9a-f]{40} and"),
+        (lambda content: content, "sha1 of .* must be"),
+        (lambda content: b"no archive", r"no archive of one file \(BadZipFile\)"),
+    ],
+    ids=["other bytes", "not packed", "no archive"],
+)
+def test_a_release_of_another_sha1_is_refused(hub, row, tensors, cache, content, found):
+    right = saved(tensors)
+    hub.files["net-1234.pth.zip"] = content(right)
+    sha1 = hashlib.sha1(right).hexdigest()
+    with pytest.raises(WeightsCorrupted, match=found):
+        locate(row(ReleaseFile(f"{hub.url}/files/net-1234.pth.zip", None, None, "native", sha1)))
+    assert leftovers(cache) == []
+
+
 KINDS = {
     "data parallel": lambda tensors: saved({"state_dict": {f"module.{key}": value for key, value in tensors.items()}}),
     "inside a zip archive": lambda tensors: zipped(saved(tensors)),
