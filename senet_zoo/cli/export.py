@@ -17,6 +17,9 @@ read back and compared with the network before it takes its place. It carries
 its preprocessing and the names of its classes, so that it answers by itself:
 senet-zoo predict --exported FILE.
 
+Detectors (faster_rcnn, retinanet) and segmenters go as .onnx and .xml: a picture
+of any size in, boxes or logits out, preprocessing inside.
+
 Without --weights, --model NAME is the default among its published weights, and
 NAME.TAG that one."""
 EXAMPLE = """\
@@ -39,21 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from senet_zoo import create_model, export
+    from senet_zoo import create_model, export, from_pretrained
     from senet_zoo.inference.int8 import Int8
     from senet_zoo.weights.config import SavedTask
 
     if arguments.int8 != bool(arguments.calibrate):
         raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")
-    task = task_of(arguments.model, arguments.weights)
-    if task is not SavedTask.CLASSIFICATION:
-        raise UsageError(
-            f"{arguments.weights or arguments.model} holds a network for {task.value}, and export writes classifiers"
-        )
-    name, weights = model_and_weights(arguments)
-    if name is None:
-        raise UsageError("nothing says which network to export: add --model NAME or --weights FOLDER")
-    model = create_model(name, pretrained=weights is None, weights=weights)
+    if task_of(arguments.model, arguments.weights) is not SavedTask.CLASSIFICATION:
+        model = from_pretrained(arguments.weights or arguments.model)
+    else:
+        name, weights = model_and_weights(arguments)
+        if name is None:
+            raise UsageError("nothing says which network to export: add --model NAME or --weights FOLDER")
+        model = create_model(name, pretrained=weights is None, weights=weights)
     int8 = Int8(arguments.calibrate) if arguments.int8 else None
     report = export(model, arguments.output, size=arguments.size, int8=int8)
     if arguments.json:

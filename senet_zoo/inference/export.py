@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ from senet_zoo.support.memory import release_memory
 from senet_zoo.version import __version__
 from senet_zoo.weights.catalogue import Weights, default_preprocessing
 from senet_zoo.weights.config import FolderConfig
+from senet_zoo.weights.task_folders import TaskConfig
 from senet_zoo.weights.variant import to_json
 
 SIDES = range(8, 1025)
@@ -180,7 +182,7 @@ def export(
     preprocessing: Preprocessing | None = None,
     categories: Sequence[str] | None = None,
     int8: Int8 | None = None,
-) -> ExportReport:
+) -> ExportReport | Any:
     """Write a network as a file that gives the same answers without this library and, except ``.pt2``, without PyTorch.
 
     It is rewritten first as by `senet_zoo.optimize`: batch norms are part of convolutions, and gates are computed
@@ -189,7 +191,9 @@ def export(
     is read back and compared with the original before it takes its place; nothing half-written is left.
 
     Args:
-        model: in eval mode, on any device; (N, C, H, W) -> (N, classes). Networks of timm and torchvision go, too.
+        model: in eval mode, on any device; (N, C, H, W) -> (N, classes). Networks of timm and torchvision go, too. So
+            do Faster R-CNN, RetinaNet and segmenters of the zoo, as `.onnx` and `.xml`; of them a `TaskExportReport` is
+            returned.
         path: the file; its suffix is the form: ``.onnx``, ``.xml`` for OpenVINO, whose weights go beside it into a
             ``.bin``, or ``.pt2`` for torch.export, which refuses pictures so small that a map is one pixel high or
             wide.
@@ -217,6 +221,16 @@ def export(
     """
     file = Path(path).expanduser()
     form = ExportFormat.of(file)
+    if isinstance(getattr(model, "weights", None), TaskConfig):
+        from senet_zoo.inference.export_tasks import export_task
+
+        if size is not None or preprocessing is not None or categories is not None or int8 is not None:
+            raise UsageError(
+                "a detector or a segmenter is exported in float32, with its own preprocessing and classes",
+                python=": leave size, preprocessing, categories and int8 out",
+                command_line=": leave --size and --int8 out",
+            )
+        return export_task(model, file)
     _need(form, int8)
     check_supported(model)
     model = copy.deepcopy(model).cpu().float()
