@@ -50,10 +50,12 @@ def test_boxes_are_the_originals_in_both_runtimes(build, suffix: str, tmp_path: 
     torch.manual_seed(0)
     model = lively(build("se_resnet18", 4, design=LITTLE))
     if build is retinanet:  # which begins with the same score for everything
-        torch.nn.init.normal_(model.head.classification_head.cls_logits.weight, std=3.0)
+        for module in model.head.classification_head.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
         model.score_thresh = 0.0
-        with torch.inference_mode():
-            model.score_thresh = 0.8 * float(model([_picture((96, 128))])[0]["scores"][0])
+        with torch.inference_mode():  # between two scores, which round otherwise elsewhere
+            model.score_thresh = float(model([_picture((96, 128))])[0]["scores"][9:11].mean())
     report = senet_zoo.export(model, tmp_path / f"d{suffix}")
     assert report.deviation < 1e-3
     assert report.boxes > 0
