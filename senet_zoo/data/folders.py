@@ -24,7 +24,7 @@ from senet_zoo.data.picture_paths import (
     suffixes_of,
 )
 from senet_zoo.data.pictures import decode_picture
-from senet_zoo.data.splits import SPLITS, Split, split_of
+from senet_zoo.data.splits import SPLITS, Split, split_in, split_of
 from senet_zoo.errors import DataError
 from senet_zoo.support.files import open_regular
 
@@ -123,6 +123,12 @@ def parts_of_folder(folder: Path) -> dict[Split, Path]:
             raise DataError(
                 f"{_names(called)} in {folder} are called as parts of a data set are, not as classes, and hold no "
                 "subfolder for each class: sort their pictures into subfolders, or name a file of labels (--labels)"
+            )
+        words = {path: split for path in inside if (split := split_in(path.name)) and subfolders(path)}
+        if not called and len(words) == len(inside) and len(set(words.values())) > 1:
+            raise DataError(
+                f"{_names(words)} in {folder} may be parts of a data set or classes: call parts train, val and test, "
+                "or give the folder of one"
             )
         if called:
             _log.warning(

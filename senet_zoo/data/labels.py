@@ -31,7 +31,7 @@ SYNSET = re.compile(r"n\d{8}")
 MAX_CLASSES = 10**6
 MOST_LETTERS = 1000  # of a class's name
 MOST_BYTES = 2**30  # of a file of labels or classes
-_MISSING = frozenset({"nan", "<na>", "#n/a"})  # in lower case
+_MISSING = frozenset({"nan", "<na>", "#n/a", "n/a", "null"})  # in lower case
 _NEGATIVE = re.compile(r"-\d+(\.0*)?")
 _NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _QUOTED = re.compile(r'"([^"]+)"\s+(\S.*)')
@@ -101,9 +101,10 @@ def read_labels(
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
     """Read a file of labels.
 
-    A line is ``name label``, with a tab between them or quotes around the name where it has blanks; or, in a ``.csv``
-    or ``.tsv``, ``name,label``, where the first line may be a head: one that is no picture's name and has a label that
-    no other line has; or a label alone, for the pictures sorted by name. A label is a class's name or number.
+    A line is ``name label``, with a tab between them or quotes around the name where it has blanks; or, in a ``.csv``,
+    a ``.tsv``, and wherever a comma, semicolon or bar follows a picture's name, ``name,label``, where the first line
+    may be a head: one that is no picture's name and has a label that no other line has; or a label alone, for the
+    pictures sorted by name. A label is a class's name or number.
 
     Args:
         labels: the file.
@@ -198,11 +199,14 @@ def _number(path: Path, row: Row) -> int:
 
 
 def _rows(path: Path, pictures: Sequence[str]) -> list[Row]:
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        rows = _without_head(_table(path, suffix), set(pictures))
+    numbered, suffix = _lines(path), path.suffix.lower()
+    delimiter = "\t" if suffix == ".tsv" else _delimiter(numbered, set(pictures))
+    if delimiter is None and suffix == ".csv":
+        delimiter = next((mark for mark in ",;\t" if mark in numbered[0][1]), ",")
+    if delimiter is None:
+        rows = [Row(number, _cells(line)) for number, line in numbered]
     else:
-        rows = [Row(number, _cells(line)) for number, line in _lines(path)]
+        rows = _without_head(_table(path, numbered, delimiter), set(pictures))
     wide = next((row for row in rows if len(row.cells) not in (1, 2) or len(row.cells) != len(rows[0].cells)), None)
     if wide is not None:
         raise DataError(
@@ -212,10 +216,17 @@ def _rows(path: Path, pictures: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _table(path: Path, suffix: str) -> list[Row]:
-    numbered = _lines(path)
-    head = numbered[0][1]
-    delimiter = "\t" if suffix == ".tsv" else next((mark for mark in ",;\t" if mark in head), ",")
+def _delimiter(numbered: Sequence[tuple[int, str]], pictures: Set[str]) -> str | None:
+    """What stands between a picture's name and its label, whatever the file is called; None for blanks alone."""
+    for mark in ",;|":
+        for _, line in numbered[:2]:  # the first may be a head
+            name = line.partition(mark)[0].strip().strip('"') if mark in line else ""
+            if name in pictures or PurePath(name).suffix.lower() in SUFFIXES | HEIF_SUFFIXES:
+                return mark
+    return None
+
+
+def _table(path: Path, numbered: Sequence[tuple[int, str]], delimiter: str) -> list[Row]:
     reader = csv.reader((line for _, line in numbered), delimiter=delimiter, skipinitialspace=True)
     rows: list[Row] = []
     try:

@@ -75,9 +75,12 @@ def to_rgb(picture: "Image") -> "Image":
     """A picture of Pillow's as `read_picture` gives it: 8-bit RGB, upright, without metadata.
 
     Raises:
-        PictureError: it holds numbers without an agreed white.
+        PictureError: it holds numbers without an agreed white, or its file is closed, damaged or cut short.
     """
-    upright = _upright(picture)
+    try:
+        upright = _upright(picture)
+    except Exception as error:
+        raise _damaged(error) from error
     in_steps = upright.mode.startswith(("I", "F")) or upright.has_transparency_data
     rgb = _in_strips(upright) if in_steps else upright.convert("RGB")
     rgb.info = {}  # or a reader of its EXIF would turn it again
@@ -135,10 +138,14 @@ def _decode(file: BinaryIO, name: str) -> "Image":
         ) from error
     # Pillow's decoders meet damaged bytes with errors of many types, and one bad file must not end a long run.
     except Exception as error:
-        raise PictureError(
-            f"{name}: a picture must be readable and whole, and this one is not ({str(error) or type(error).__name__}):"
-            " restore the file, or leave it out"
-        ) from error
+        raise PictureError(f"{name}: {_damaged(error)}") from error
+
+
+def _damaged(error: Exception) -> PictureError:
+    return PictureError(
+        f"a picture must be readable and whole, and this one is not ({str(error) or type(error).__name__}): restore "
+        "the file, or leave it out"
+    )
 
 
 def _what_instead(head: bytes) -> str:

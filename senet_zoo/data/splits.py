@@ -36,3 +36,9 @@ def split_of(name: str) -> Split | None:
     """
     found = _NAME.fullmatch(name.strip().casefold())
     return SPLIT_WORDS[found[1]] if found else None
+
+
+def split_in(name: str) -> Split | None:
+    """The part whose word stands anywhere in a name, such as ``01_train``; None where there is none, or several."""
+    found = {SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", name.casefold()) if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else None

@@ -259,6 +259,11 @@ def _by_name(content: object, path: Path) -> dict[str, StoredTensor]:
     if found:
         return found
     whole = next((kind for kind in networks if kind.rpartition(".")[2] != "Namespace"), None)
+    if whole is not None and whole.startswith("numpy"):
+        raise WeightsMismatch(
+            f"{path} must hold tensors by name, but holds arrays of NumPy; save {{name: torch.from_numpy(array)}} with "
+            f"torch.save or safetensors"
+        )
     if whole is not None:
         raise WeightsUnsafe(
             f"{path} must hold tensors by name, but holds a whole {whole}, whose code would have to run; nothing of it "

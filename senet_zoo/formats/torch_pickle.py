@@ -50,7 +50,8 @@ _INERT_MODULES = ("pathlib", "pathlib._local", "datetime", "decimal", "fractions
 _INERT = {
     *(f"collections {name}" for name in ("defaultdict", "Counter", "deque")),
     *(f"{module} {name}" for module in ("__builtin__", "builtins") for name in (
-        "set", "frozenset", "complex", "bytearray", "bytes", "slice", "range", "list", "tuple", "dict", "object",
+        "set", "frozenset", "complex", "bytearray", "bytes", "slice", "range", "xrange", "list", "tuple", "dict",
+        "object",
     )),
     *(f"{module} {name}" for module in ("numpy.core.multiarray", "numpy._core.multiarray") for name in (
         "scalar", "_reconstruct",
@@ -59,6 +60,7 @@ _INERT = {
     *(f"numpy.random._pickle {name}" for name in (
         "__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor",
     )),
+    "types SimpleNamespace", "re _compile",
     "numpy dtype", "numpy ndarray", "copy_reg _reconstructor", "copyreg _reconstructor",
     "torch device", "torch.serialization _get_layout", "torch Generator", "torch._C Generator",
 }  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing
@@ -108,6 +108,7 @@ def save_pretrained(
     target = expanded(folder)
     own = widths is None and model.spec.dimensions == PLANE
     timm = target_of("timm", entry, model.spec.se) if own else None
+    _require_values(model.state_dict())
     refuse_foreign(target)
     try:
         with folder_lock(target, wait=WAIT), scratch_folder(target) as made:
@@ -219,6 +220,23 @@ def _logits(model: ConvNet) -> int:
             f"one there, model.reset_classifier({model.num_classes or 10}), or save the state_dict() with safetensors"
         )
     return found
+
+
+def _require_values(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of the meta device, and log those that hold NaN or infinity.
+
+    Raises:
+        UsageError: a tensor has no values.
+    """
+    empty = [name for name, tensor in tensors.items() if tensor.is_meta]
+    if empty:
+        raise UsageError(
+            f"a network is saved with its values, and {len(empty)} of its tensors, such as {empty[0]}, are on the meta "
+            f"device and have none; fill them, or create the network on cpu"
+        )
+    infinite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if infinite:
+        _log.warning("%d tensors that are saved hold NaN or infinity, such as %s", len(infinite), infinite[0])
 
 
 def _read_back(folder: Path, config: FolderConfig) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labelled import Labelled
+from senet_zoo.data.labels import read_labels
 from senet_zoo.errors import DataError, PictureError, UsageError
 
 NAMES = ("ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG", "ILSVRC2012_val_00000010.JPEG")
@@ -237,3 +238,20 @@ def test_pictures_without_a_label_are_counted(folder: Path, tmp_path: Path, capl
     assert [record.getMessage() for record in caplog.records] == [
         f"{folder}: passed over 2 pictures without a label, 1 .pdf"
     ]
+
+
+@pytest.mark.parametrize("name", ["l.txt", "l.csv", "labels"])
+@pytest.mark.parametrize("mark", [",", ", ", ";", "|"])
+@pytest.mark.parametrize("head", ["", "file{0}label\n"])
+def test_what_follows_a_picture_s_name_parts_the_line_whatever_the_file_is_called(
+    tmp_path: Path, name: str, mark: str, head: str
+) -> None:
+    text = head.format(mark) + "".join(f"{each}{mark}{label}\n" for each, label in (("a.png", "cat"), ("b.png", "dog")))
+    (tmp_path / name).write_text(text)
+    assert read_labels(tmp_path / name, None, ("a.png", "b.png")) == (("a.png", "b.png"), (0, 1), ("cat", "dog"))
+
+
+def test_names_in_another_folder_are_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("flat/a.png,cat\nflat/b.png,dog\n")
+    with pytest.raises(DataError, match=r"2 are not, such as 'flat/a.png'; names look like 'a.png'"):
+        read_labels(tmp_path / "l.txt", None, ("a.png", "b.png"))

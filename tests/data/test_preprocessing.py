@@ -151,3 +151,14 @@ def test_transforms_go_to_workers() -> None:
     picture = torch.zeros(3, 40, 50, dtype=torch.uint8)
     transforms = imagenet().transforms()
     torch.testing.assert_close(pickle.loads(pickle.dumps(transforms))(picture), transforms(picture))
+
+
+def test_a_picture_whose_file_is_closed_or_cut_is_a_picture_error(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
+    closed = Image.open(tmp_path / "a.jpg")
+    closed.close()
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:2000])
+    with Image.open(tmp_path / "b.jpg") as cut:
+        for picture in (closed, cut):
+            with pytest.raises(PictureError, match="readable and whole, and this one is not"):
+                Preprocessing(size=32, resize=32).transforms()(picture)

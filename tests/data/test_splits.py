@@ -101,6 +101,13 @@ def test_two_folders_of_data_are_not_chosen_from(tmp_path: Path) -> None:
     assert open_data(str(tmp_path)).classes == ("one", "other")
 
 
+@pytest.mark.parametrize("names", [("01_train", "02_val"), ("birds-train", "birds-test"), ("my train", "my dev")])
+def test_names_with_a_part_s_word_are_a_question(tmp_path: Path, names: tuple[str, ...]) -> None:
+    tree(tmp_path, **dict.fromkeys(names, 2))
+    with pytest.raises(DataError, match="may be parts of a data set or classes: call parts train, val and test"):
+        open_data(str(tmp_path))
+
+
 def test_two_folders_for_one_part_are_both_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one part to validate on, and .* has both val and valid: rename one"):
         open_data(str(tree(tmp_path, train=1, val=1, valid=1)))

@@ -9,7 +9,9 @@ import io
 import os
 import pathlib
 import pickle
+import re
 import time
+import types
 import zipfile
 from pathlib import Path
 
@@ -79,6 +81,9 @@ class Settings(dict):
 
 INERT = {
     "Namespace": argparse.Namespace(lr=0.1, data=pathlib.Path("/data")),
+    "SimpleNamespace": types.SimpleNamespace(lr=0.1),
+    "range": range(3),
+    "pattern": re.compile("a+"),
     "NumPy scalar": np.float64(0.5),
     "NumPy array": np.arange(3),
     "NumPy generator": np.random.default_rng(0).bit_generator.state,
@@ -322,6 +327,11 @@ def test_a_plain_pickle_is_named_for_what_it_is(content: object, tmp_path: Path)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(WeightsMismatch, match="is a plain pickle"):
         read_container(tmp_path / "a.pkl")
+
+
+def test_arrays_are_named_for_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMismatch, match=r"holds arrays of NumPy; save .*torch\.from_numpy"):
+        read_container(save(tmp_path / "a.pth", {"w": np.ones(2, np.float32), "b": np.ones(3, np.float32)}))
 
 
 def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:

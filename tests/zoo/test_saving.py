@@ -212,3 +212,16 @@ def test_a_folder_that_transformers_trained_on_is_read_with_its_tensors(tmp_path
 def test_a_release_that_eight_digits_vouch_for_says_so() -> None:
     release = senet_zoo.get_weights("se_resnet18.timm_in1k").row.sources[0]
     assert release.proof == "starts with 4bb0ce65: 8 of 64 hex digits, which tell damage but not a forgery"
+
+
+def test_a_network_without_values_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="on the meta device and have none"):
+        senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20").to("meta"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_is_said_when_it_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = senet_zoo.create_model("se_resnet20")
+    torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    senet_zoo.save_pretrained(model, tmp_path)
+    assert "1 tensors that are saved hold NaN or infinity, such as classifier.bias" in caplog.messages
