@@ -40,7 +40,9 @@ def draw_predictions(file: Path, detector: nn.Module, data: CocoData) -> None:
         names = [data.classes[label - 1] for label in each.labels]
         true.append(cell(draw_boxes(picture, each.boxes, names, each.labels)))
         (answer,) = detector([F.pil_to_tensor(picture).to(device).float() / 255.0])
-        kept = (answer["scores"] >= CERTAIN).nonzero().flatten().flip(0).tolist()  # the best is drawn last
+        kept = (
+            ((answer["scores"] >= CERTAIN) & (answer["labels"] > 0)).nonzero().flatten().flip(0).tolist()
+        )  # the best is drawn last
         labels = [int(answer["labels"][number]) for number in kept]
         names = [
             f"{data.classes[label - 1]} {float(answer['scores'][number]):.0%}"

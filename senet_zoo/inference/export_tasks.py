@@ -298,11 +298,10 @@ def _compared(
             continue
         (true,) = model([picture])
         corners, labels, scores = run(picture)
-        kept = labels > 0  # see EMPTY
-        corners, labels, scores = corners[kept], labels[kept], scores[kept]
-        boxes += len(true["boxes"])
         ours = numpy.column_stack([corners, scores, labels]).astype(numpy.float64)
         theirs = numpy.column_stack([true[name].double().numpy() for name in ("boxes", "scores", "labels")])
+        ours, theirs = ours[ours[:, -1] > 0], theirs[theirs[:, -1] > 0]  # the background, see EMPTY
+        boxes += len(theirs)
         if ours.shape != theirs.shape:
             return float("inf"), boxes
         # Things of equal scores may stand in another order: each is compared with the nearest of its class.

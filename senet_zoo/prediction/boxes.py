@@ -57,7 +57,8 @@ def find_boxes(
                 python=" with senet_zoo.verify",
                 command_line=" with senet-zoo verify",
             )
-        kept = (each["scores"] >= threshold).nonzero().flatten()[:most]  # in descending order of their scores
+        # In descending order of their scores; a RetinaNet may name the background, 0, too.
+        kept = ((each["scores"] >= threshold) & (each["labels"] > 0)).nonzero().flatten()[:most]
         values: dict[str, Any] = {key: value[kept].cpu() for key, value in each.items()}
         masks = values["masks"][:, 0].numpy() >= 0.5 if "masks" in values else [None] * len(kept)
         boxes = tuple(

@@ -18,6 +18,7 @@ from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection import RECIPES, DetectionConfig, Kind, faster_rcnn, fit_detector, read_config
 from senet_zoo.detection.design import Design
 from senet_zoo.errors import ManifestError, PublishError, UsageError, WeightsCorrupted
+from senet_zoo.prediction.boxes import find_boxes, prepare
 from senet_zoo.tasks import plan_publication
 
 LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)
@@ -71,6 +72,24 @@ def test_a_predictor_answers_boxes_from_paths_pictures_and_arrays(trained: Path,
     assert nothing.drawn().size == (512, 512)
     with pytest.raises(UsageError, match="from 0 to 1, got 50"):
         predictor.predict(path, threshold=50)
+
+
+class Background(torch.nn.Module):
+    """A detector that names the background, as a RetinaNet may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [1.0, 1.0, 5.0, 5.0]])
+        return [{"boxes": boxes, "labels": torch.tensor([0, 2]), "scores": torch.tensor([0.9, 0.8])} for _ in images]
+
+
+def test_the_background_is_no_thing() -> None:
+    picture = Image.new("RGB", (20, 20))
+    (answer,) = find_boxes(Background(), [("p", prepare(picture))], ("ant", "bee"), 0.5, 10, "n")
+    assert [(box.label, box.corners) for box in answer.boxes] == [("bee", (1.0, 1.0, 5.0, 5.0))]
 
 
 def test_a_classifier_has_no_threshold_and_no_drawing() -> None:
