@@ -83,6 +83,10 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+DEPENDENCIES = frozenset(["torch", "torchvision", "huggingface_hub", "safetensors", "yaml", "tqdm", "filelock"])
+"""What an installation with ``pip install --no-deps``, which only predicts from exported files, does not have."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
@@ -127,6 +131,15 @@ def _status(words: list[str]) -> int:
     except SenetZooError as error:
         print_error(command, error.for_command_line)
         return 2 if isinstance(error, UsageError) else 1
+    except ModuleNotFoundError as error:
+        if error.name not in DEPENDENCIES:
+            raise
+        print_error(
+            command,
+            f"this needs {error.name}, which is not installed: pip install senet-zoo with its dependencies; without "
+            "them, senet-zoo predict --exported FILE answers",
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     return status

@@ -23,7 +23,7 @@ WEIGHTS = "a folder, a file or hf://org/name; --model may then be left out"
 # As other trainers and libraries call these options.
 SYNONYMS: Mapping[str, str] = {
     "--lr": "--rate", "-lr": "--rate", "--lr0": "--rate", "--learning-rate": "--rate", "--base-lr": "--rate",
-    "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
+    "--wd": "--weight-decay", "--decay": "--weight-decay", "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
     "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--input-size": "--size",
     "--resolution": "--size", "--num-workers": "--workers", "--jobs": "--workers", "-j": "--workers",
     "--arch": "--model", "--architecture": "--model", "--network": "--model", "-m": "--model", "-a": "--model",
@@ -36,7 +36,7 @@ SYNONYMS: Mapping[str, str] = {
 }  # fmt: skip
 # What a recipe holds and no option changes, as other trainers call it.
 OF_RECIPES = (
-    "--wd", "--weight-decay", "--decay", "--momentum", "--opt", "--optimizer", "--sched", "--scheduler", "--warmup",
+    "--momentum", "--opt", "--optimizer", "--sched", "--scheduler", "--warmup",
     "--warmup-epochs", "--smoothing", "--label-smoothing", "--mixup", "--cutmix", "--aa", "--reprob", "--dropout",
     "--model-ema", "--ema", "--clip-grad", "--cos-lr", "--augment",
 )  # fmt: skip
@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
         if SYNONYMS.get(word) in options:
             return f"; did you mean {SYNONYMS[word]}?"
         if word in OF_RECIPES and "--recipe" in options:
-            return "; a recipe sets it: train --recipe NAME --show prints its values"
+            return "; a recipe sets it, and a file of --config changes it: train --show prints all values"
         if not word.startswith("-"):
             return ""
         parts = set(word.strip("-").lower().replace("_", "-").split("-"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from senet_zoo.cli import detection, segmentation
 from senet_zoo.cli.output import Style, percent, print_json, print_table
 from senet_zoo.cli.parser import WEIGHTS, model_and_weights, positive, whole
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.training import TrainResult
@@ -245,7 +245,7 @@ def _interrupted_run(folder: str | None) -> Path:
         return file
     if (path / CONFIG_FILE).is_file():
         raise UsageError(f"{folder} is finished; --config {quote(str(path / CONFIG_FILE))} -o OTHER trains it again")
-    raise UsageError(f"an interrupted run must lie in {folder}, and there is no {file}")
+    raise TrainingError(f"an interrupted run must lie in {folder}, and there is no {file}")
 
 
 def _form(values: dict[str, Any]) -> "Form[Any]":

@@ -183,6 +183,7 @@ def load_config(file: str | Path) -> DetectionConfig:
     """The configuration in a file that a run wrote, or that was written by hand.
 
     Raises:
-        UsageError: there is no such file, or a value in it breaks a rule.
+        TrainingError: it cannot be read.
+        UsageError: a value in it breaks a rule.
     """
     return config_of(read_values(file), DETECTION)

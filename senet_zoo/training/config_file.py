@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origi
 
 import yaml
 
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.support.files import atomic_file
 from senet_zoo.support.json_fields import shown
 from senet_zoo.training.augmentation import (
@@ -95,13 +95,14 @@ def load_config(file: str | Path) -> TrainConfig:
     """The configuration in a file that a run wrote, or that was written by hand.
 
     Raises:
-        UsageError: there is no such file, or a value in it breaks a rule.
+        TrainingError: it cannot be read.
+        UsageError: a value in it breaks a rule.
 
     Example:
         >>> load_config("run1/run.yaml")
         Traceback (most recent call last):
         ...
-        senet_zoo.errors.UsageError: a run's configuration must be a file of YAML, and run1/run.yaml cannot be read: ...
+        senet_zoo.errors.TrainingError: a run's configuration must be a file of YAML, and run1/run.yaml cannot be read: ...
     """
     return config_of(read_values(file), CLASSIFICATION)
 
@@ -110,14 +111,15 @@ def read_values(file: str | Path) -> dict[str, object]:
     """The values in a file, by name, as they stand there.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or is no mapping of names to values.
+        TrainingError: it cannot be read.
+        UsageError: it is no YAML, or no mapping of names to values.
     """
     path = Path(file).expanduser()
     try:
         with path.open("rb") as stream:
             text = stream.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(
+        raise TrainingError(
             f"a run's configuration must be a file of YAML, and {path} cannot be read: {error.strerror or error}"
         ) from error
     if len(text) > MOST_BYTES:

@@ -166,15 +166,19 @@ def test_a_config_repeats_a_run_and_options_go_before_it(
     assert (shown["seed"], shown["epochs"], shown["size"]) == (7, 2, 16)
     for words, message in (
         (["--config", str(run / "run.yaml")], "holds a finished run"),
-        (["--config", str(tmp_path / "none.yaml")], "cannot be read"),
         (["--config", str(run / "model.safetensors")], "at most 1048576 bytes"),
         (["--resume", str(run)], "is finished; --config"),
-        (["--resume", str(tmp_path)], "an interrupted run must lie in"),
         (["--resume"], "--resume must name the folder of a run"),
         (["--resume", str(run), "--config", "x"], "leave --config out"),
         (["--detector", "retinanet", "--show"], "--detector is a detector's"),
     ):
         assert main(["train", *words]) == 2
+        assert message in capsys.readouterr().err
+    for words, message in (
+        (["--config", str(tmp_path / "none.yaml")], "cannot be read"),
+        (["--resume", str(tmp_path)], "an interrupted run must lie in"),
+    ):
+        assert main(["train", *words]) == 1
         assert message in capsys.readouterr().err
 
 

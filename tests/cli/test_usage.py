@@ -67,7 +67,7 @@ def test_every_word_of_an_example_is_understood(command: str, capsys: pytest.Cap
         (["train", "photos", "--val", "0.2"], "did you mean --val-share?"),
         (["train", "photos", "--batch-size", "8"], "did you mean --batch?"),
         (["train", "photos", "--num-workers", "8"], "did you mean --workers?"),
-        (["train", "photos", "--wd", "0.1"], "a recipe sets it: train --recipe NAME --show"),
+        (["train", "photos", "--wd", "0.1"], "a recipe sets it, and a file of --config changes it"),
         (["export", "--modle", "se_resnet20"], "'--modle' is not understood; did you mean --model?"),
         (["manifest", "pin", "--onlin"], "'--onlin' is not understood"),
         (["predict", "x.png", "--model", ""], "asked for by its name, such as se_resnet50, got ''"),

@@ -11,7 +11,7 @@ import yaml
 from senet_zoo.detection.config import DETECTION, DetectionConfig
 from senet_zoo.detection.config import RECIPES as DETECTION_RECIPES
 from senet_zoo.detection.config import load_config as load_detection_config
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.training import RECIPES, TrainConfig, fit, load_config
 from senet_zoo.training.config_file import CLASSIFICATION, as_yaml, config_of, values_of_config, write_config
 from senet_zoo.training.optimizers import AdamW, OneCycle, Plateau, Steps
@@ -137,7 +137,7 @@ def test_what_is_wrong_in_a_file_is_named(text: str, message: str, tmp_path: Pat
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml"):
-        with pytest.raises(UsageError, match=f"{path} cannot be read"):
+        with pytest.raises(TrainingError, match=f"{path} cannot be read"):
             load_config(path)
     (tmp_path / "large.yaml").write_text("#" * 2**21)
     with pytest.raises(UsageError, match="at most 1048576 bytes"):
