@@ -23,7 +23,8 @@ WEIGHTS = "a folder, a file or hf://org/name; --model may then be left out"
 # As other trainers and libraries call these options.
 SYNONYMS: Mapping[str, str] = {
     "--lr": "--rate", "-lr": "--rate", "--lr0": "--rate", "--learning-rate": "--rate", "--base-lr": "--rate",
-    "--wd": "--weight-decay", "--decay": "--weight-decay", "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
+    "--wd": "--weight-decay", "--decay": "--weight-decay",
+    "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
     "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--input-size": "--size",
     "--resolution": "--size", "--num-workers": "--workers", "--jobs": "--workers", "-j": "--workers",
     "--arch": "--model", "--architecture": "--model", "--network": "--model", "-m": "--model", "-a": "--model",
