@@ -99,10 +99,10 @@ def load_config(file: str | Path) -> TrainConfig:
         UsageError: a value in it breaks a rule.
 
     Example:
-        >>> load_config("run1/run.yaml")
+        >>> load_config("run1/run.yaml")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        senet_zoo.errors.TrainingError: a run's configuration must be a file of YAML, and run1/run.yaml cannot be read: ...
+        senet_zoo.errors.TrainingError: a run's configuration must be ... cannot be read: No such file or directory
     """
     return config_of(read_values(file), CLASSIFICATION)
 
