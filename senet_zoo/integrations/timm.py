@@ -17,6 +17,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.integrations import import_client
 from senet_zoo.networks import registry
+from senet_zoo.networks.timm_interface import last_side
 from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights, list_weights
 from senet_zoo.weights.config import HUB
 from senet_zoo.weights.create import ModelOptions, create_model
@@ -33,9 +34,9 @@ def register() -> list[str]:
     """Make timm know every network of the zoo, as ``senet_zoo_MODEL``; a second call changes nothing.
 
     ``timm.create_model`` takes ``senet_zoo_MODEL.TAG`` too, and `pretrained`, ``num_classes``, ``in_chans``,
-    ``drop_rate``, ``drop_path_rate``, ``features_only`` with ``out_indices``, ``output_stride``, ``device`` and
-    ``dtype``; any other option is refused. Published weights are loaded by the zoo, which checks their hash. A network
-    without any is an error with ``pretrained=True``, where timm itself starts at random.
+    ``drop_rate``, ``drop_path_rate``, ``global_pool``, ``features_only`` with ``out_indices``, ``output_stride``,
+    ``device`` and ``dtype``; any other option is refused. Published weights are loaded by the zoo, which checks their
+    hash. A network without any is an error with ``pretrained=True``, where timm itself starts at random.
 
     Returns:
         The names, without tags. ``timm.list_models(module="senet_zoo")`` lists them, too.
@@ -69,17 +70,24 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         drop_path_rate: float = 0.0,
         global_pool: str = "avg",
         features_only: bool = False,
+        feature_cls: str | None = None,
         out_indices: int | Sequence[int] | None = None,
         output_stride: int = 32,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> nn.Module:
         timm, builder = import_client("timm", "timm"), import_client("timm.models._builder", "timm")
-        for option, value, expected in (("global_pool", global_pool, "avg"), ("cache_dir", cache_dir, None)):
-            if value != expected:
-                raise UsageError(f"{PREFIX}{name} takes {option}={expected!r}, got {value!r}; {_WAYS_OUT[option]}")
-        if not features_only and out_indices is not None:
-            raise UsageError("out_indices belongs to features_only=True; add it, or drop it")
+        if cache_dir is not None:
+            raise UsageError(
+                f"{PREFIX}{name} takes no cache_dir, got {cache_dir!r}; the zoo keeps weights where the environment "
+                "variable SENET_ZOO_CACHE says"
+            )
+        if feature_cls not in (None, "list", "hook", "fx", "getter"):
+            raise UsageError(
+                f"features_only=True gives a list of maps; feature_cls={feature_cls!r} asks for another form"
+            )
+        if not features_only and (out_indices is not None or feature_cls is not None):
+            raise UsageError("out_indices and feature_cls belong to features_only=True; add it, or drop them")
         config = builder.resolve_pretrained_cfg(entry.__name__, pretrained_cfg, pretrained_cfg_overlay)
         model_name, weights = _chosen(name, config) if pretrained else (name, None)
         options: ModelOptions = {
@@ -89,6 +97,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
             "in_channels": in_chans,
             "dropout": drop_rate,
             "drop_path": drop_path_rate,
+            "global_pool": global_pool,
             "output_stride": output_stride,
             "device": device,
             "dtype": dtype,
@@ -100,18 +109,15 @@ def _entry(name: str) -> Callable[..., nn.Module]:
             model.feature_info = timm.models.FeatureInfo(found.info, found.out_indices)
         else:
             model = create_model(model_name, **options)
-        model.pretrained_cfg = model.default_cfg = config.to_dict()
+        known = {field: value for field, value in config.to_dict().items() if value is not None}
+        side = last_side(registry.find(name).spec(), known["input_size"][-1], known["input_size"][0])
+        config = config.to_dict() | model.pretrained_cfg | {"pool_size": (side, side)} | known
+        model.pretrained_cfg = model.default_cfg = config
         return cast("nn.Module", model.train())
 
     entry.__name__ = entry.__qualname__ = PREFIX + name
     entry.__module__ = _MODULE
     return entry
-
-
-_WAYS_OUT = {
-    "global_pool": "features_only=True gives maps before the pool",
-    "cache_dir": "the zoo keeps weights where the environment variable SENET_ZOO_CACHE says",
-}
 
 
 def _chosen(name: str, config: Any) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._jit_internal import is_scripting  # torch.jit.is_scripting, which checkers do not see
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
@@ -329,7 +330,10 @@ def _run_foreign(layer: nn.Module, z: Tensor) -> Tensor:
     return y.to(z.dtype)
 
 
+# What follows is in a traced graph as it stands. Some trace first and script the graph, and TorchScript reads less.
 def _wide_linear(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if is_scripting():
+        return F.linear(z, weight.to(z.dtype), None if bias is None else bias.to(z.dtype))
     with _without_autocast(z):
         return F.linear(z, weight.to(z.dtype), None if bias is None else bias.to(z.dtype))
 
@@ -342,22 +346,32 @@ def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 def _mean(x: Tensor) -> Tensor:
     """The mean over pixels, in float32 or wider. Shape: (N, C, ...) -> (N, C)."""
+    if is_scripting():
+        return widened(x).flatten(2).mean(2)
     dtype, axes = at_least_float32(x.dtype), tuple(range(2, x.dim()))
     return x.mean(axes) if x.dtype == dtype else x.mean(axes, dtype=dtype)
 
 
 def _max(x: Tensor) -> Tensor:
     """The maximum over pixels, in float32 or wider. Shape: (N, C, ...) -> (N, C)."""
+    if is_scripting():
+        return widened(x).flatten(2).amax(2)
     return widened(x.amax(tuple(range(2, x.dim()))))
 
 
 def _spread(z: Tensor, x: Tensor) -> Tensor:
     """Numbers a channel as a map of one pixel, with as many axes as ``x``. Shape: (N, C) -> (N, C, 1, ...)."""
+    if is_scripting():
+        while z.dim() < x.dim():
+            z = z.unsqueeze(-1)
+        return z
     return z[:, :, None, None] if x.dim() == 4 else z.reshape(*z.shape, *(1,) * (x.dim() - 2))
 
 
 def widened(x: Tensor) -> Tensor:
     """The same numbers in float32, or as they are where they are as wide."""
+    if is_scripting():
+        return x if x.dtype == torch.float64 else x.float()
     return x.to(at_least_float32(x.dtype))
 
 

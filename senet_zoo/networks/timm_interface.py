@@ -135,7 +135,7 @@ class TimmInterface(nn.Module):
             return self._pretrained_cfg
         form = None if self.weights is None else self.weights.preprocessing
         size = self._spec.input_size if form is None else form.size
-        last = _last_side(self._spec, size, self.in_channels)
+        last = last_side(self._spec, size, self.in_channels)
         first = next(name for name, part in self.named_modules() if isinstance(part, _ConvNd))
         config = {
             "architecture": self._spec.name,
@@ -192,7 +192,7 @@ def numbers_of_maps(indices: int | Sequence[int] | None, count: int) -> tuple[in
 
 
 @lru_cache
-def _last_side(spec: NetworkSpec, size: int, in_channels: int) -> int:
+def last_side(spec: NetworkSpec, size: int, in_channels: int) -> int:
     """Pixels along a side of the last map."""
     from senet_zoo.networks.network import on_meta
 

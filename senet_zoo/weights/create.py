@@ -151,7 +151,7 @@ def create_model(
     network = _network(
         name, pretrained, weights, num_classes, in_channels, se, dropout, drop_path, device, dtype, space, inflation
     )
-    if global_pool is not None:
+    if global_pool not in (None, "avg"):  # "avg" is as it is, classifier included
         network.reset_classifier(network.num_classes, global_pool)
     if features_only:
         return FeatureListNet(network, out_indices, output_stride)

@@ -95,6 +95,15 @@ def test_features_only_gives_maps_and_says_what_they_are(output_stride: int, red
     assert model.feature_info.channels() == [each.shape[1] for each in maps]
 
 
+@pytest.mark.parametrize("name", ["se_mobilenet", "se_resnet20"])
+def test_the_config_tells_the_last_map_and_the_first_layer(name: str) -> None:
+    model = timm.create_model(f"senet_zoo_{name}", num_classes=0, global_pool="").eval()
+    config = model.pretrained_cfg
+    assert model(torch.zeros(1, *config["input_size"])).shape[2:] == config["pool_size"]
+    assert model.get_submodule(config["first_conv"]).in_channels == 3
+    assert timm.create_model(f"senet_zoo_{name}", features_only=True, feature_cls="getter").default_cfg == config
+
+
 def test_some_features_are_chosen() -> None:
     model = timm.create_model("senet_zoo_se_resnet18", features_only=True, out_indices=(1, -1), in_chans=4)
     maps = model.eval()(torch.rand(1, 4, 64, 64))
@@ -155,7 +164,9 @@ def test_no_weights_is_no_random_start() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"global_pool": "max"}, "global_pool='avg', got 'max'; features_only=True"),
+        ({"global_pool": "max"}, "global_pool='max'. Create the network anew"),
+        ({"feature_cls": "getter"}, "belong to features_only=True"),
+        ({"features_only": True, "feature_cls": "dict"}, "drop feature_cls='dict'"),
         ({"cache_dir": "here"}, "SENET_ZOO_CACHE"),
         ({"out_indices": (1,)}, "features_only=True"),
         ({"pretrained": True, "pretrained_cfg_overlay": {"url": "https://example.com/a.pth"}}, "got url; convert"),

@@ -119,6 +119,13 @@ def test_a_head_that_is_taken_out_stays_out(tmp_path: object) -> None:
         senet_zoo.save_pretrained(model, tmp_path)
 
 
+def test_the_pool_that_is_there_leaves_the_classifier() -> None:
+    x = torch.rand(2, 3, 32, 32)
+    model, same = (senet_zoo.create_model("se_resnet20", pretrained=True, global_pool=pool) for pool in ("avg", None))
+    assert torch.equal(model(x), same(x))
+    assert model.weights == same.weights
+
+
 def test_maps_alone() -> None:
     torch.manual_seed(0)
     maps = senet_zoo.create_model("se_resnet18", features_only=True, out_indices=(1, 3)).eval()

@@ -142,6 +142,17 @@ def test_every_gate_is_traced(squeeze: Squeeze, activation: Activation, function
         assert torch.equal(traced(x.bfloat16()), gate(x.bfloat16()))
 
 
+@pytest.mark.parametrize("squeeze", list(Squeeze))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.filterwarnings("ignore")  # TorchScript is deprecated, and says more about annotations
+def test_a_traced_gate_scripts(squeeze: Squeeze, dtype: torch.dtype) -> None:
+    gate = SqueezeExcite(16, squeeze=squeeze).to(dtype).eval()
+    for x in (torch.randn(2, 16, 3, 5, dtype=dtype), torch.randn(2, 16, 3, 2, 5, dtype=dtype)):
+        if x.dim() == 5 and squeeze is Squeeze.NONE:
+            continue  # its convolutions are over pictures
+        torch.testing.assert_close(torch.jit.script(fx.symbolic_trace(gate))(x), gate(x))
+
+
 def test_a_replaced_layer_is_traced() -> None:
     model = network()
     replace(model, Adapter)

