@@ -108,7 +108,7 @@ def _read_nifti(path: Path) -> np.ndarray:
         raise PictureError(f"{path}: NIfTI is read by nibabel, which is missing: pip install 'senet-zoo[volumes]'")
     import nibabel
 
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     shape = tuple(image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from shlex import quote
@@ -17,8 +17,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing, chosen_preprocessing, first_shape
 from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_confusion
-from senet_zoo.networks.dimensions import PLANE
-from senet_zoo.networks.network import ConvNet, on_meta
+from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.augmentation import blended
 from senet_zoo.training.batches import (
     LAYOUTS,
@@ -36,7 +35,15 @@ from senet_zoo.training.config import TrainConfig
 from senet_zoo.training.config_file import CLASSIFICATION, plain, values_of_config
 from senet_zoo.training.distributed import gathered, sharding_asked
 from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
-from senet_zoo.training.model import MovingAverage, TrainedModel, fuse_units, preprocessing_of, start
+from senet_zoo.training.model import (
+    MovingAverage,
+    TrainedModel,
+    balanced_weights,
+    fuse_units,
+    preprocessing_of,
+    require_learnable,
+    start,
+)
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
@@ -112,42 +119,6 @@ def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Prog
     return recipe
 
 
-def require_learnable(network: ConvNet, shapes: Collection[tuple[int, ...]], pictures: int) -> None:
-    """Refuse, before work begins, pictures that are too small, or too few at once, for a network to learn from.
-
-    Args:
-        network: the network to train.
-        shapes: of the pictures, (H, W), or of volumes or signals, in pixels.
-        pictures: that one process shows it at once.
-
-    Raises:
-        UsageError: a layer cannot take them.
-    """
-    meta = on_meta(network.spec, num_classes=network.num_classes, in_channels=network.in_channels).train()
-    for sides in shapes:
-        try:
-            meta(torch.empty(pictures, network.in_channels, *sides, device="meta"))
-        except torch.OutOfMemoryError:
-            return  # of a step, which is cut where it happens
-        except UsageError:
-            raise  # of volumes, in their own words
-        except (RuntimeError, ValueError) as error:
-            side = sides[0] if network.spec.dimensions == PLANE else " x ".join(map(str, sides))
-            raise UsageError(
-                f"{network.spec.name} must be able to learn from {pictures} pictures of {side} pixels at once, and "
-                f"cannot ({str(error).splitlines()[0]}): take larger pictures (--size), or more at once (a larger "
-                "--batch, fewer --pieces)"
-            ) from error
-
-
-def balance(data: Labelled) -> Tensor:
-    """Weights under which every class counts alike, and 1 on average over the pictures. Shape: (classes,)."""
-    counts = torch.bincount(torch.tensor(data.labels), minlength=len(data.classes))
-    present = int((counts > 0).sum())
-    weights = len(data) / (present * counts.clamp(min=1))
-    return torch.where(counts > 0, weights, 0.0)
-
-
 class Classification(Task[LabelledBatch, TrainResult]):
     """A network that learns the classes of labelled pictures.
 
@@ -183,7 +154,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
             progress.say(describe_volumes(self.preprocessing, self.recipe))
         require_learnable(self.network, shapes, self.recipe.batch // (share.ranks * pieces))
         progress.say(describe_share(share, self.recipe.batch, str(accelerator.device)))
-        self.class_weights = balance(train).to(accelerator.device) if config.class_weights else None
+        self.class_weights = balanced_weights(train).to(accelerator.device) if config.class_weights else None
         self.per_epoch = len(train) // self.recipe.batch
         steps = self.recipe.epochs * self.per_epoch
         self.sharded = sharding_asked()

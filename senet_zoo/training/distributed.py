@@ -1,4 +1,4 @@
-"""The device, the precision and the processes of a run; and fully sharded training.
+"""The device, the precision and the processes of a run; fully sharded training, and tensors of it whole or in parts.
 
 Where a run is sharded, every process keeps a part of each tensor, and has a block whole only while it runs.
 `torch.distributed.fsdp.fully_shard` does it, on GPUs and on the CPU. Accelerate would only add its own names of
@@ -211,3 +211,28 @@ def _of_processes(error: BaseException) -> bool:
     # Gloo raises plain RuntimeErrors that begin with its file's name.
     of_gloo = isinstance(error, RuntimeError) and "gloo" in str(error).lower()
     return of_gloo or isinstance(error, torch.distributed.DistError)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer, as ``number of the parameter.name``."""
+    return {
+        f"{number}.{key}": value
+        for number, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state[parameter].items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give a fresh optimizer the state of another one over the same parameters."""
+    parameters = _parameters(optimizer)
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        parameter = parameters[int(number)]
+        # On the parameter's device and in its memory layout; a step counter stays where torch makes it, on the CPU.
+        like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+        optimizer.state[parameter][key] = fill(like, value)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,7 +1,7 @@
 """The network as it is trained: its start, auxiliary classifiers and loss, a running average, fused residual units."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE
 from senet_zoo.networks.fused.set_fused import auto_fusion, set_fused
 from senet_zoo.networks.layers import initialise
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.training.config import TrainConfig
 from senet_zoo.training.distributed import local_part
 from senet_zoo.training.progress import Progress
@@ -276,3 +278,39 @@ def _measure_fusion(model: TrainedModel, accelerator: "Accelerator") -> tuple[bo
         found = auto_fusion(model, DTYPES[accelerator.mixed_precision])
         chosen, because = chosen + found.fuse, found.because
     return bool(broadcast(chosen).item()), because
+
+
+def require_learnable(network: ConvNet, shapes: Collection[tuple[int, ...]], pictures: int) -> None:
+    """Refuse, before work begins, pictures that are too small, or too few at once, for a network to learn from.
+
+    Args:
+        network: the network to train.
+        shapes: of the pictures, (H, W), or of volumes or signals, in pixels.
+        pictures: that one process shows it at once.
+
+    Raises:
+        UsageError: a layer cannot take them.
+    """
+    meta = on_meta(network.spec, num_classes=network.num_classes, in_channels=network.in_channels).train()
+    for sides in shapes:
+        try:
+            meta(torch.empty(pictures, network.in_channels, *sides, device="meta"))
+        except torch.OutOfMemoryError:
+            return  # of a step, which is cut where it happens
+        except UsageError:
+            raise  # of volumes, in their own words
+        except (RuntimeError, ValueError) as error:
+            side = sides[0] if network.spec.dimensions == PLANE else " x ".join(map(str, sides))
+            raise UsageError(
+                f"{network.spec.name} must be able to learn from {pictures} pictures of {side} pixels at once, and "
+                f"cannot ({str(error).splitlines()[0]}): take larger pictures (--size), or more at once (a larger "
+                "--batch, fewer --pieces)"
+            ) from error
+
+
+def balanced_weights(data: Labelled) -> Tensor:
+    """Weights under which every class counts alike, and 1 on average over the pictures. Shape: (classes,)."""
+    counts = torch.bincount(torch.tensor(data.labels), minlength=len(data.classes))
+    present = int((counts > 0).sum())
+    weights = len(data) / (present * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0)

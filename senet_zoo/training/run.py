@@ -35,7 +35,7 @@ from senet_zoo.training.checkpoints import (
 )
 from senet_zoo.training.config import RunConfig
 from senet_zoo.training.config_file import CONFIG_FILE, MADE, is_config, write_config
-from senet_zoo.training.distributed import fill, gathered, release, shard, sharding_asked
+from senet_zoo.training.distributed import gathered, load_optimizer, optimizer_tensors, release, shard, sharding_asked
 from senet_zoo.training.metrics import as_csv
 from senet_zoo.training.progress import Progress
 from senet_zoo.weights.config import TENSORS
@@ -132,31 +132,6 @@ class Task(ABC, Generic[Batch, Result]):
     @abstractmethod
     def save(self, folder: Path, result: Result) -> Mapping[str, object]:
         """Write what was trained, and return what ``run.json`` says of the result."""
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer, as ``number of the parameter.name``."""
-    return {
-        f"{number}.{key}": value
-        for number, parameter in enumerate(_parameters(optimizer))
-        for key, value in optimizer.state[parameter].items()
-        if isinstance(value, Tensor)
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give a fresh optimizer the state of another one over the same parameters."""
-    parameters = _parameters(optimizer)
-    for name, value in tensors.items():
-        number, _, key = name.partition(".")
-        parameter = parameters[int(number)]
-        # On the parameter's device and in its memory layout; a step counter stays where torch makes it, on the CPU.
-        like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
-        optimizer.state[parameter][key] = fill(like, value)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class Run(Generic[Batch, Result]):

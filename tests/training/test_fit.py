@@ -198,9 +198,9 @@ def test_a_rare_class_counts_as_much_as_a_common_one(tmp_path: Path, monkeypatch
     data = paint(tmp_path / "data", 9)
     for number in range(3, 9):
         (data / "warm" / f"{number}.png").unlink()
-    from senet_zoo.training.classification import balance
+    from senet_zoo.training.model import balanced_weights
 
-    weights = balance(open_data(str(data)))
+    weights = balanced_weights(open_data(str(data)))
     assert weights.tolist() == pytest.approx([12 / 18, 12 / 6])
     assert 9 * weights[0] == 3 * weights[1]
     run(data, tmp_path / "run", dataclasses.replace(SHORT, epochs=1), class_weights=True, val_share=0.3)

@@ -45,7 +45,7 @@ class StageMap:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassMaps:
+class ActivationMaps:
     """What a network sees in a picture, and where.
 
     Args:
@@ -74,7 +74,7 @@ def check_maps(file: Path) -> None:
 
 def class_maps(
     model: ConvNet, picture: "Image", preprocessing: Preprocessing, categories: Sequence[str], *, top: int = 5
-) -> ClassMaps:
+) -> ActivationMaps:
     """The maps of the last stages for the class that the network finds likeliest.
 
     Args:
@@ -114,12 +114,12 @@ def class_maps(
         )
     mean, std = (torch.tensor(value)[:, None, None] for value in (preprocessing.mean, preprocessing.std))
     pairs = zip(best[:top].tolist(), probabilities[:top].tolist(), strict=True)
-    return ClassMaps(
+    return ActivationMaps(
         tuple((categories[number], p) for number, p in pairs), (x[0] * std + mean).clamp(0.0, 1.0), tuple(stages)
     )
 
 
-def draw_maps(file: Path, maps: ClassMaps, title: str) -> None:
+def draw_maps(file: Path, maps: ActivationMaps, title: str) -> None:
     """Draw the picture and its classes, and of each stage the map over the picture and the gate below it.
 
     Raises:

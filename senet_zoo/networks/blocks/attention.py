@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from senet_zoo.networks.blocks.dense import NormConv
 from senet_zoo.networks.blocks.preactivation import PreBottleneck
-from senet_zoo.networks.dimensions import batch_norm, conv
-from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE
 
 
@@ -55,7 +54,7 @@ class Attention:
             before=unit.build(in_channels, se, drop_path),
             trunk=nn.Sequential(*units(2)),
             mask=Hourglass(units(self.depth - 1), units(self.depth), units(self.depth)),
-            soft=nn.Sequential(*(NormConv(channels) for _ in range(2))),
+            soft=nn.Sequential(*(NormConv(channels, channels, 1) for _ in range(2))),
             after=unit.build(channels, se, drop_path),
         )
 
@@ -106,18 +105,4 @@ class Hourglass(nn.Module):
             y = F.interpolate(unit(y), size=larger.shape[2:], mode="bilinear", align_corners=True)
             if number:
                 y = y + larger + self.across[number - 1](larger)
-        return y
-
-
-class NormConv(nn.Module):
-    """Batch norm, ReLU, 1x1 convolution of the same width."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bn = batch_norm(channels)
-        self.act = relu()
-        self.conv = conv(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(self.act(self.bn(x)))
         return y
