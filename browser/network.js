@@ -25,21 +25,31 @@ export function requireWebAssembly() {
 export async function decode(blob) {
   const head = new Uint8Array(await blob.slice(0, 32).arrayBuffer());
   const brand = String.fromCharCode(...head.slice(4, 12));
+  if (String.fromCharCode(...head.slice(1, 4)) === "PNG") {
+    const size = new DataView(head.buffer);
+    requireSmall(size.getUint32(16), size.getUint32(20)); // before it takes memory
+  }
   try {
     return await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
     if (/^ftyp(hei|hev|mif1|msf1)/.test(brand))
       throw new Refusal("This is a photograph in HEIC, which this browser does not read. Save it as JPEG or PNG.");
+    if (/^(II\*\0|MM\0\*)/.test(String.fromCharCode(...head.slice(0, 4))))
+      throw new Refusal("This is a TIFF file, which this browser does not read. Save it as JPEG or PNG.");
     if (blob.size === 0) throw new Refusal("The file is empty.");
     throw new Refusal("This file is no picture that the browser reads, or it is damaged. JPEG, PNG, WebP and GIF are read.");
   }
 }
 
+function requireSmall(width, height) {
+  if (width * height > MOST_PIXELS)
+    throw new Refusal(`The picture has ${width} x ${height} pixels; at most ${MOST_PIXELS} are read. Make it smaller.`);
+}
+
 /** The input of a network, (1, 3, size, size), and the picture that it is of. */
 export function prepare(bitmap, { resize, size, interpolation, mean, std }) {
   const { width, height } = bitmap;
-  if (width * height > MOST_PIXELS)
-    throw new Refusal(`The picture has ${width} x ${height} pixels; at most ${MOST_PIXELS} are read. Make it smaller.`);
+  requireSmall(width, height);
   const target = geometry(width, height, resize, size);
   if (target.width * target.height > MOST_RESIZED || width > 65535)
     throw new Refusal(`A picture of ${width} x ${height} pixels is too thin. Cut it.`);

@@ -1,6 +1,8 @@
 // Tables that sort by a click, and the gate that the page "Inside the gate" computes.
 "use strict";
 
+document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
+
 function value(cell) {
   const text = cell.textContent.trim();
   const number = parseFloat(text.replace(/,/g, ""));
@@ -50,7 +52,7 @@ function bars(title, values, most) {
       height="${(88 * Math.max(0, x)) / top}"><title>${i}: ${x.toFixed(3)}</title></rect>`)
     .join("");
   const range = `${Math.min(...values).toFixed(3)} to ${Math.max(...values).toFixed(3)}`;
-  return `<h4>${title}</h4><svg viewBox="0 0 512 90" preserveAspectRatio="none" role="img"
+  return `<h3>${title}</h3><svg viewBox="0 0 512 90" preserveAspectRatio="none" role="img"
     aria-label="${title}: ${range}">${drawn}</svg><p>${range}</p>`;
 }
 
@@ -61,7 +63,7 @@ if (data) {
   const names = Object.keys(gate.means);
   place.innerHTML = `<label>picture <select>${names.map((name) => `<option>${name}</option>`).join("")}</select></label>
     <label>times the mean of channel <input type="number" min="0" max="${gate.biases[1].length - 1}" value="0"></label>
-    <label><input type="range" min="0" max="8" step="0.1" value="1"> <output>1</output></label><div></div>`;
+    <label>factor <input type="range" min="0" max="8" step="0.1" value="1"> <output>1</output></label><div></div>`;
   const [select, channel, factor] = place.querySelectorAll("select, input");
   const show = () => {
     const means = [...gate.means[select.value]];

@@ -52,6 +52,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 entries[-1] = {"Families": [{Path(page.path).stem: page.path} for page in families()]}
             elif title == "Notebooks":
                 section[title] = [{title: path} for title, path, _ in notebooks()]
+    listed = str(config.nav)
+    pages = sorted(page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md"))
+    if unlisted := [page for page in pages if f"'{page}'" not in listed]:
+        config.nav.append({"More": unlisted})
     if repository := os.environ.get("GITHUB_REPOSITORY"):  # set by GitHub's workflows, so that no address is guessed
         config.repo_url = f"https://github.com/{repository}"
     return config

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
 
 import senet_zoo
 
@@ -46,13 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def playwright() -> Iterator[object]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: object) -> Iterator[object]:
+    opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -124,6 +130,15 @@ PICTURES = {
     "animated.gif": lambda: encoded(
         waves(160, 120), "GIF", save_all=True, append_images=[waves(160, 120).rotate(180)], duration=40
     ),
+    "odd name <img src=x onerror=alert(1)> 猫.png": lambda: encoded(waves(40, 50)),
+    "cmyk.jpg": lambda: encoded(waves(200, 150).convert("CMYK"), "JPEG"),
+    "progressive, 4:2:0.jpg": lambda: encoded(waves(333, 277), "JPEG", progressive=True, subsampling=2),
+    "profile.jpg": lambda: encoded(
+        waves(200, 150), "JPEG", icc_profile=ImageCmsProfile(createProfile("LAB")).tobytes()
+    ),
+    "sixteen bits.png": lambda: encoded(Image.fromarray(np.arange(60000, dtype=np.uint16).reshape(200, 300))),
+    "see-through.gif": lambda: encoded(waves(120, 90).quantize(32), "GIF", transparency=3),
+    "animated.png": lambda: encoded(waves(90, 120), "PNG", save_all=True, append_images=[waves(90, 120).rotate(180)]),
     "lossless.webp": lambda: encoded(waves(320, 200), "WEBP", lossless=True),
 }
 
@@ -174,8 +189,11 @@ def test_a_plain_twin_and_held_gates_stand_beside_it(visit: Visit, tmp_path: Pat
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64, "HEIC"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "no picture"),
         (encoded(waves(64, 64))[:200], "no picture"),
+        (encoded(waves(64, 64), "TIFF"), "TIFF"),
+        (encoded(Image.new("1", (30_000, 30_000))), "30000 x 30000 pixels"),
+        (encoded(Image.new("RGB", (1, 60_000))), "too thin"),
     ],
-    ids=["text", "empty", "heic", "svg", "cut short"],
+    ids=["text", "empty", "heic", "svg", "cut short", "tiff", "bomb", "thin"],
 )
 def test_what_is_no_picture_gets_a_sentence(visit: Visit, data: bytes, sentence: str) -> None:
     said = visit.give(data, "odd.jpg")
@@ -214,6 +232,22 @@ def test_it_works_without_a_network_once_loaded(browser: object, address: str) -
     visit.page.locator("#status.refusal").wait_for()
     assert "could not be fetched" in visit.page.text_content("#status")
     visit.context.close()
+
+
+def test_a_camera_s_picture_and_no_camera(playwright: object, address: str) -> None:
+    pretended = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    for arguments, sentence in ((pretended, "the camera's picture: "), (["--no-sandbox"], "cannot be used")):
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        visit = Visit(opened, address)
+        visit.page.select_option("#network", "se_resnet20")
+        visit.page.click("#camera")
+        if arguments is pretended:
+            visit.page.locator("#camera", has_text="Take the picture").click()
+        visit.page.locator("#status", has_text=sentence).wait_for(timeout=60_000)
+        if arguments is pretended:
+            visit.page.locator("#status", has_text="%").wait_for(timeout=60_000)
+        assert visit.faults == []
+        opened.close()
 
 
 def test_nothing_leaves_the_device(visit: Visit, address: str) -> None:
