@@ -31,7 +31,7 @@ ARROWS = {
     "tasks": {"support", "data", "weights", "networks", "detection", "segmentation"},
     "integrations": {"support", "data", "weights", "networks"},
     "demo": {"data", "networks", "prediction"},
-    "inference": {"support", "data", "weights", "networks", "prediction", "detection", "segmentation"},
+    "inference": {"support", "data", "weights", "networks", "evaluation", "prediction", "detection"} | {"segmentation"},
     "analysis": {"support", "data", "formats", "weights", "networks", "evaluation"},
     "cli": {
         "__init__",

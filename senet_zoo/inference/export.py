@@ -6,23 +6,29 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
+from senet_zoo.evaluation.label_matching import LogitNames, logits_of, match_classes
 from senet_zoo.inference.export_files import (
     BOUND,
     FROM_ONNX,
     Parity,
+    check_default,
     compare,
+    openvino_from_onnx,
     program_of,
     read_back,
     write,
 )
 from senet_zoo.inference.int8 import Int8, agreement, need_torchao, quantise, quantise_program, split
+from senet_zoo.inference.int8_comparison import Int8Comparison, compare_accuracy, compare_speed, size_of
 from senet_zoo.inference.optimize import check_supported, default_sizes
 from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures
@@ -65,6 +71,7 @@ class ExportReport:
         early: gates that are computed before the convolution whose map they scale.
         late: every other gate by name, and why it stays behind its map; the function is the same.
         notes: anything else.
+        int8: speed, size and accuracy beside the file in float32; None for that.
     """
 
     path: Path
@@ -74,6 +81,7 @@ class ExportReport:
     early: tuple[str, ...]
     late: Mapping[str, str]
     notes: tuple[str, ...]
+    int8: Int8Comparison | None = None
 
     def __str__(self) -> str:
         side = self.metadata.side
@@ -82,6 +90,7 @@ class ExportReport:
             ("input", f"any number of pictures of {'any size' if side is None else f'{side}x{side} pixels'}"),
             *gate_lines(self.early, self.late),
             ("parity", str(self.parity)),
+            *(self.int8.lines() if self.int8 else []),
             *(("note", note) for note in self.notes),
         ]
         return aligned(f"{self.metadata.model}, exported", lines)
@@ -200,15 +209,19 @@ def export(
         size: side that pictures are cut to, resized before in proportion; by default as the preprocessing says.
         preprocessing: from a picture to the input; by default that of the model's weights, or of its name.
         categories: class names, one a logit; by default those of the weights, where their number fits.
-        int8: pictures to calibrate on, for convolutions in eight bits; gates stay in float32. For ``.pt2`` it is
-            TorchAO's, of the extra of that name: whoever loads the file imports ``torchao.quantization.pt2e`` first.
+        int8: pictures to calibrate on, for convolutions in eight bits; gates and classifier stay in float. The report
+            has speed, size and, with labelled pictures, accuracy of both files. For ``.pt2`` it is TorchAO's, of the
+            extra of that name: whoever loads the file imports ``torchao.quantization.pt2e`` first.
 
     Raises:
-        UsageError: an unknown suffix, a missing extra (the message names it), or categories that do not fit.
+        UsageError: an unknown suffix, a missing extra (the message names it), categories that do not fit, or labelled
+            pictures where no categories are known.
         OptimizationError: a network that is not taken as it is: it trains, is quantised, scripted or compiled.
         ExportError: the network cannot be written, the file deviates by more than 1e-4 of the largest logit, int8
-            agrees on too few pictures, or the folder does not take it.
+            agrees on too few pictures, this machine does not run the file as its runtime opens it by default, or the
+            folder does not take it.
         PictureError: a calibration picture that is not there or not readable.
+        DataError: a class of the labelled pictures is not among the network's.
 
     Example:
         >>> import tempfile
@@ -244,14 +257,22 @@ def export(
     inputs = [random_pictures(batch, in_channels, side, torch.zeros(1), dims) for batch in (1, 3)]
     metadata = metadata_of(model, _num_classes(model, inputs[0]), in_channels, preprocessing, categories)
     calibration = None if int8 is None else int8.load(metadata.preprocessing)
+    logits = _names_of_logits(metadata, int8.labelled) if int8 and int8.labelled else None
+    comparison = None
     with atomic_files(file) as part:
-        plain = part.with_suffix(ExportFormat.ONNX.value) if int8 and form is not ExportFormat.TORCH else part
-        metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
-        if int8 is not None and calibration is not None:
-            metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
+        if int8 is None or calibration is None:
+            metadata, parity, notes = _in_float32(model, rewriting.network, part, metadata, inputs)
+            if form is ExportFormat.OPENVINO:  # it was read back in float32, which is not its default everywhere
+                check_default(part, inputs[0])
+        else:
+            with TemporaryDirectory(prefix="senet_zoo-", ignore_cleanup_errors=True) as folder:
+                plain = Path(folder, "float32.pt2" if form is ExportFormat.TORCH else "float32.onnx")
+                metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
+                metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
+                comparison = _comparison(plain, part, metadata, int8.labelled, logits, calibration[0])
             notes += LOADS if form is ExportFormat.TORCH else ()
         size_in_bytes = sum(made.stat().st_size for made in part.parent.iterdir())
-    return ExportReport(file, size_in_bytes, metadata, parity, rewriting.early, rewriting.late, notes)
+    return ExportReport(file, size_in_bytes, metadata, parity, rewriting.early, rewriting.late, notes, comparison)
 
 
 def _in_float32(
@@ -294,19 +315,47 @@ def _write(model: nn.Module, network: nn.Module, path: Path, metadata: Metadata,
 def _in_int8(
     model: nn.Module, plain: Path, path: Path, metadata: Metadata, calibration: Sequence[Tensor], least: float
 ) -> tuple[Metadata, Parity]:
-    """Turn a checked file, ONNX or that of torch.export, into the asked form in eight bits; check that."""
+    """Write the asked form in eight bits from a checked file in float32, ONNX or that of torch.export; check that."""
     ranges, answers = split(calibration)
     metadata = replace(metadata, precision=Precision.INT8)
     if ExportFormat.of(path) is ExportFormat.TORCH:
         network = quantise_program(torch.export.load(plain), ranges)
         write(program_of(network, metadata.in_channels, metadata.side), path, metadata.text())
     else:
-        proto = quantise(plain, ranges)
-        plain.unlink()
-        FROM_ONNX[ExportFormat.of(path)](proto, path, metadata.text())
+        FROM_ONNX[ExportFormat.of(path)](quantise(plain, ranges), path, metadata.text())
     run = read_back(path, metadata.text())
     parity = compare(run, model, answers)
     return metadata, replace(parity, agreement=agreement(run, model, answers, least))
+
+
+def _comparison(
+    plain: Path, path: Path, metadata: Metadata, labelled: Labelled | None, logits: LogitNames | None, x: Tensor
+) -> Int8Comparison:
+    """Measure a file in eight bits beside one in float32, which is turned into the same form."""
+    if ExportFormat.of(path) is ExportFormat.OPENVINO:
+        plain = openvino_from_onnx(plain)
+    check_default(path, x)
+    speed, rounds = compare_speed(plain, path, x)
+    accuracy = compare_accuracy(plain, path, labelled, metadata, logits) if labelled and logits else None
+    return Int8Comparison(speed, rounds, size_of(plain), size_of(path), accuracy)
+
+
+def _names_of_logits(metadata: Metadata, labelled: Labelled) -> LogitNames:
+    """Names that the labelled pictures' classes are found among; checked before minutes of work.
+
+    Raises:
+        UsageError: the names of the network's classes are unknown.
+        DataError: a class of the pictures is not among them.
+    """
+    if metadata.categories is None:
+        raise UsageError(
+            "accuracy needs the names of the network's classes, and they are unknown",
+            python=": pass categories=, or leave out labelled=",
+            command_line=": export from a folder or from weights that name them, or leave out --labelled",
+        )
+    logits = logits_of(metadata.categories)
+    match_classes(labelled.classes, logits)
+    return logits
 
 
 @torch.no_grad()

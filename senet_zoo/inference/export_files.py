@@ -19,7 +19,15 @@ from torch.export import Dim, ExportedProgram
 
 from senet_zoo.errors import ExportError
 from senet_zoo.inference.passes.graph import dimensions_of
-from senet_zoo.prediction.runtimes import METADATA_KEY, ExportFormat, OpenedFile, Runtime, import_extra, open_file
+from senet_zoo.prediction.runtimes import (
+    METADATA_KEY,
+    ExportFormat,
+    OpenedFile,
+    Runtime,
+    import_extra,
+    open_file,
+    root_cause,
+)
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 BATCH = 2  # a batch of one would be taken for a constant
@@ -93,6 +101,13 @@ def _save_openvino(proto: Any, path: Path, text: str) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+def openvino_from_onnx(path: Path) -> Path:
+    """The same network in OpenVINO's form, beside its ONNX file and without its metadata."""
+    made = path.with_suffix(ExportFormat.OPENVINO.value)
+    _save_openvino(import_extra("onnx", Runtime.ONNX).load(path), made, "")
+    return made
+
+
 def _save_torch(program: ExportedProgram, path: Path, text: str) -> None:
     torch.export.save(program, path, extra_files={EXTRA_FILE: text})
 
@@ -144,18 +159,40 @@ class Parity:
 
 
 def read_back(path: Path, text: str) -> Run:
-    """What computes logits from a file, which must carry ``text``."""
-    if ExportFormat.of(path) is ExportFormat.TORCH:
-        kept = {EXTRA_FILE: ""}
-        program = torch.export.load(path, extra_files=kept)
-        opened = OpenedFile(kept[EXTRA_FILE], partial(_in_torch, program.module()))
-    else:
-        opened = open_file(path, Runtime.of(path))
+    """What computes logits from a file, in float32 where it says nothing else; it must carry ``text``."""
+    opened = open_exported(path)
     if opened.metadata != text:
         raise ExportError(
             f"{path.name} must carry its metadata under {METADATA_KEY!r}, and does not: please report this"
         )
     return opened.run
+
+
+def check_default(path: Path, x: Tensor) -> None:
+    """Check that a file gives finite logits as its runtime opens it where nothing is said.
+
+    Raises:
+        ExportError: this machine does not open it so, does not run it on ``x``, or a logit is not finite.
+    """
+    try:
+        finite = numpy.isfinite(open_exported(path, by_default=True).run(x.numpy())).all()
+        why = "" if finite else "its logits are not finite"
+    except Exception as error:  # each runtime raises other errors
+        why = root_cause(error)
+    if why:
+        raise ExportError(
+            f"an exported network must run as its runtime opens it by default, and {path.name} does not on this "
+            f"machine ({why}); nothing was written. Export another form: .onnx, .xml or .pt2, or leave out int8"
+        )
+
+
+def open_exported(path: Path, *, by_default: bool = False, threads: int = 0) -> OpenedFile:
+    """A file, as `open_file` opens it, or a ``.pt2``, whose threads are PyTorch's."""
+    if ExportFormat.of(path) is not ExportFormat.TORCH:
+        return open_file(path, Runtime.of(path), by_default=by_default, threads=threads)
+    kept = {EXTRA_FILE: ""}
+    program = torch.export.load(path, extra_files=kept)
+    return OpenedFile(kept[EXTRA_FILE], partial(_in_torch, program.module()))
 
 
 @torch.no_grad()

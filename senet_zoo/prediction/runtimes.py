@@ -97,11 +97,12 @@ def _without_telemetry() -> Iterator[None]:
 
 
 def root_cause(error: Exception) -> str:
-    """The first line of the error that caused another library's error."""
+    """The first line of the error that caused another library's error, except those that say where it was raised."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()]
+    found = [line for line in lines if not line.startswith("Exception from src/")] or lines  # OpenVINO's stack
+    return found[0] if found else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,23 @@ class OpenedFile:
     Args:
         metadata: the text under `METADATA_KEY`; None if there is none.
         run: computes logits, (N, C, H, W) -> (N, classes).
+        arithmetic: what it computes in, except where the file says otherwise.
     """
 
     metadata: str | None
     run: Callable[[NDArray[float32]], NDArray[float32]]
+    arithmetic: str = "float32"
 
 
-def open_file(path: Path, runtime: Runtime) -> OpenedFile:
+def open_file(path: Path, runtime: Runtime, *, by_default: bool = False, threads: int = 0) -> OpenedFile:
     """Read an exported file.
+
+    Args:
+        path: the file.
+        runtime: what reads it.
+        by_default: whether the runtime chooses the arithmetic by itself: OpenVINO takes bfloat16 where the processor
+            has it, which gives other logits. Otherwise it is float32.
+        threads: that compute; 0 for the runtime's own number.
 
     Raises:
         UsageError: the runtime is not installed, or does not read files of that format.
@@ -131,14 +141,15 @@ def open_file(path: Path, runtime: Runtime) -> OpenedFile:
         raise ExportError(f"an exported network must be a file, and {str(path)!r} is none: check the path")
     module = import_extra(_MODULES[runtime], runtime)
     try:
-        return _OPENERS[runtime](module, path)
+        return _OPENERS[runtime](module, path, by_default, threads)
     except Exception as error:  # each runtime raises other errors for damaged bytes
         raise ExportError(f"{module.__name__} cannot read {path}: {root_cause(error)}. Export it again") from error
 
 
-def _with_onnx_runtime(onnxruntime: Any, path: Path) -> OpenedFile:
+def _with_onnx_runtime(onnxruntime: Any, path: Path, by_default: bool, threads: int) -> OpenedFile:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only; it warns about its own optimiser
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (x,) = session.get_inputs()
 
@@ -149,22 +160,24 @@ def _with_onnx_runtime(onnxruntime: Any, path: Path) -> OpenedFile:
     return OpenedFile(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), run)
 
 
-def _with_openvino(openvino: Any, path: Path) -> OpenedFile:
+def _with_openvino(openvino: Any, path: Path, by_default: bool, threads: int) -> OpenedFile:
     core = openvino.Core()
     model = core.read_model(path)
     is_onnx = ExportFormat.of(path) is ExportFormat.ONNX
     keys = ["framework", METADATA_KEY] if is_onnx else [METADATA_KEY]
     metadata = model.get_rt_info(keys).value if model.has_rt_info(keys) else None
-    # by default it computes in bfloat16 where the processor can, which gives other logits
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings: dict[str, object] = {} if by_default else {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(model, "CPU", settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {}))
 
     def run(pictures: NDArray[float32]) -> NDArray[float32]:
         return compiled(pictures)[0]  # type: ignore[no-any-return]
 
-    return OpenedFile(metadata, run)
+    arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    return OpenedFile(metadata, run, _ARITHMETIC.get(arithmetic, arithmetic))
 
 
+_ARITHMETIC = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 _MODULES = {Runtime.ONNX: "onnxruntime", Runtime.OPENVINO: "openvino"}
-_OPENERS: Mapping[Runtime, Callable[[Any, Path], OpenedFile]] = MappingProxyType(
+_OPENERS: Mapping[Runtime, Callable[[Any, Path, bool, int], OpenedFile]] = MappingProxyType(
     {Runtime.ONNX: _with_onnx_runtime, Runtime.OPENVINO: _with_openvino}
 )

@@ -11,9 +11,14 @@ import torch
 
 import senet_zoo
 from senet_zoo.cli import main
-from senet_zoo.errors import ExportError
+from senet_zoo.data import open_data
+from senet_zoo.errors import DataError, ExportError, UsageError
+from senet_zoo.inference import export_files
 from senet_zoo.inference.int8 import Int8, agreement, split
+from senet_zoo.inference.int8_comparison import Int8Accuracy, Int8Comparison
+from senet_zoo.prediction import runtimes
 from senet_zoo.prediction.exported_metadata import Precision
+from senet_zoo.support.timing import Spread
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -27,7 +32,38 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert report.parity.agreement == (1.0, 3)
     assert "the same class for 100.0% of 3 pictures" in str(report)
     assert [each.name for each in path.parent.iterdir()] == ["small.onnx"]
+    assert report.int8.bytes_int8 == report.bytes == path.stat().st_size < 0.5 * report.int8.bytes_float32
+    assert list(report.int8.speed) == ["float32"]
+    assert report.int8.accuracy is None
+    assert "gates and classifier in float\n" in str(report)
+    assert "accuracy    not measured" in str(report)
     return path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    for picture in SAMPLES.glob("*.png"):
+        folder = tmp_path / "labelled" / picture.stem
+        folder.mkdir(parents=True)
+        (folder / picture.name).write_bytes(picture.read_bytes())
+    return tmp_path / "labelled"
+
+
+def test_sums_and_activations_are_bytes_and_what_a_gate_reads_and_scales_is_float(exported: Path) -> None:
+    graph = onnx.load(exported).graph
+    made_of = {output: node for node in graph.node for output in node.output}
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear":
+            assert types[node.input[2]] == onnx.TensorProto.UINT8  # bytes without a sign: one range a map
+        if node.op_type == "Add":
+            assert [made_of[name].op_type for name in node.input] == ["DequantizeLinear"] * 2
+        if node.op_type == "Mul":  # the map by its gate, which comes from a fully connected layer in float
+            gate = made_of[node.input[1]]
+            while gate.op_type != "Gemm":
+                assert gate.op_type in ("Unsqueeze", "Reshape", "Sigmoid")
+                gate = made_of[gate.input[0]]
+            assert made_of.get(gate.input[0]) is None or "Quantize" not in made_of[gate.input[0]].op_type
 
 
 def test_weights_of_convolutions_are_bytes_and_those_of_gates_are_floats(exported: Path) -> None:
@@ -51,16 +87,32 @@ def test_it_classifies_the_samples_from_the_command_line(exported: Path, capsys:
 
 
 @pytest.mark.slow
-def test_the_command_writes_openvinos_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_openvinos_form(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "small.xml"
     words = ["export", "--model", "se_resnet20", "-o", str(path), "--int8", "--calibrate", str(SAMPLES), "--json"]
-    assert main(words) == 0
+    assert main([*words, "--labelled", str(labelled)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["metadata"]["precision"] == "int8"
     assert report["parity"]["agreement"] == [1.0, 3]
-    assert {each.name for each in tmp_path.iterdir()} == {"small.xml", "small.bin"}
+    assert report["int8"]["speed"].keys() >= {"float32"}
+    accuracy = report["int8"]["accuracy"]
+    assert accuracy["pictures"] == 10
+    assert min(accuracy["float32"], accuracy["int8"]) >= 80
+    assert {each.name for each in tmp_path.iterdir()} == {"small.xml", "small.bin", "labelled"}
     assert (tmp_path / "small.bin").stat().st_size < 0.5 * 1.1e6
     assert senet_zoo.load_exported(path).metadata.precision is Precision.INT8
+    assert set(layers_of(path)["FullyConnected"]) <= {"f32", "bf16"}
+    assert set(layers_of(path)["Convolution"]) <= {"u8", "i8"}
+
+
+def layers_of(path: Path) -> dict[str, list[str]]:
+    """Precisions of the layers that OpenVINO made of a file, by their type."""
+    core = pytest.importorskip("openvino").Core()
+    found: dict[str, list[str]] = {}
+    for node in core.compile_model(core.read_model(path), "CPU").get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        found.setdefault(str(info["layerType"].value), []).append(str(info["runtimePrecision"].value).lower())
+    return found
 
 
 def test_too_little_agreement_is_an_error() -> None:
@@ -101,3 +153,52 @@ def test_torchao_writes_a_pt2_whose_gates_stay_in_float32(tmp_path: Path) -> Non
     network, x = program.module(), torch.cat(Int8([SAMPLES]).load(model.weights.preprocessing))
     assert torch.equal(network(x).argmax(1), model(x).argmax(1))
     assert network(torch.randn(3, 3, 40, 31)).shape == (3, 10)  # any size as well
+
+
+def comparison(**speed: tuple[float, float, float]) -> Int8Comparison:
+    spreads = {name: Spread(*values) for name, values in speed.items()}
+    return Int8Comparison(spreads, "15 rounds in turns", 4_000_000, 1_000_000, Int8Accuracy(88.0, 87.9, 3925))
+
+
+def test_it_says_where_eight_bits_do_not_pay() -> None:
+    assert comparison(float32=(1.5, 1.4, 1.6)).pays
+    slower = comparison(float32=(1.5, 1.4, 1.6), bfloat16=(1.02, 0.97, 1.1))
+    assert not slower.pays
+    text = dict(slower.lines())
+    assert text[""] == "eight bits do not pay here: not faster than bfloat16 beyond the spread"
+    assert text["size"] == "1.0 MB, 0.25 of 4.0 MB in float32"
+    assert text["accuracy"] == "88.00 % before, 87.90 % after, of 3925 labelled pictures"
+
+
+@pytest.mark.parametrize(("name", "int8"), [("a.onnx", Int8([SAMPLES])), ("a.xml", Int8([SAMPLES])), ("a.xml", None)])
+def test_a_file_that_its_runtime_does_not_open_by_default_is_not_written(
+    name: str, int8: Int8 | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, runtime: object, *, by_default: bool = False, threads: int = 0) -> runtimes.OpenedFile:
+        if by_default:
+            raise RuntimeError("Exception from src/inference/core.cpp:110:\nNo suitable implementations for node")
+        return runtimes.open_file(path, runtime, threads=threads)
+
+    monkeypatch.setattr(export_files, "open_file", refuse)
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    with pytest.raises(ExportError, match=r"by default, and a\.\w+ does not on this machine \(No suitable impl"):
+        senet_zoo.export(model, tmp_path / name, int8=int8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_accuracy_needs_pictures_of_the_networks_classes(labelled: Path, tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20", pretrained=True)
+    (labelled / "cat").rename(labelled / "dragon")
+    with pytest.raises(DataError, match="dragon"):
+        senet_zoo.export(model, tmp_path / "a.onnx", int8=Int8([SAMPLES], labelled=open_data(str(labelled))))
+    del model.weights
+    preprocessing = senet_zoo.get_weights("se_resnet20").preprocessing
+    int8 = Int8([SAMPLES], labelled=open_data(str(labelled)))
+    with pytest.raises(UsageError, match="accuracy needs the names of the network's classes"):
+        senet_zoo.export(model, tmp_path / "a.onnx", int8=int8, preprocessing=preprocessing)
+    assert {each.name for each in tmp_path.iterdir()} == {"labelled"}
+
+
+def test_labelled_pictures_are_for_int8(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--model", "se_resnet20", "-o", "a.onnx", "--labelled", "val"]) == 2
+    assert "--labelled DATA scores a file in eight bits" in capsys.readouterr().err
