@@ -11,6 +11,9 @@ from senet_zoo.weights.rows import HubFile, Metric, WeightsRow
 from senet_zoo.weights.variant import to_json
 
 CARD = "README.md"
+PLACE = "PATH/TO/THIS/FOLDER"
+"""The address in the card of a folder that is not published; publishing puts the repository's in its stead."""
+MOST_NAMES = 40  # of classes, in the card itself
 PAPER = "arXiv:1709.01507"
 _DATASETS = {"imagenet-1k": "ILSVRC/imagenet-1k", "cifar10": "uoft-cs/cifar10"}
 
@@ -81,11 +84,11 @@ def _model_index(name: str, metrics: list[Metric]) -> list[str]:
 def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: str | None) -> list[str]:
     model = registry.find(config.architecture)
     # A path that json.dumps spells is spelt the same in Python.
-    address = json.dumps(f"{HUB}{repo}" if repo else "PATH/TO/THIS/FOLDER")
+    address = json.dumps(f"{HUB}{repo}" if repo else PLACE)
     lines = ["", f"# {repo or config.architecture}", "", model.doc.partition("\n")[0], ""]
     lines += ["```python", "import senet_zoo", "", f"model = senet_zoo.from_pretrained({address})", "```", ""]
     if config.timm:
-        there = json.dumps(f"hf-hub:{repo}" if repo else "local-dir:PATH/TO/THIS/FOLDER")
+        there = json.dumps(f"hf-hub:{repo}" if repo else f"local-dir:{PLACE}")
         lines += [f"timm, where it is `{config.timm}`: `timm.create_model({there}, pretrained=True)`.", ""]
     if repo:
         lines += [f"`{HUB}{repo}@COMMIT`, with the 40 hex digits of a commit, loads the same bytes for good.", ""]
@@ -101,11 +104,17 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
         f"| parameters | {parameters:,} |",
         f"| logits | {config.num_classes or 'none: it ends in pooled features'} |",
         f"| input channels | {config.in_channels} |",
-        f"| class names | {f'in `{CONFIG}`' if config.categories else 'not known'} |",
+        f"| class names | {_class_names(config.categories)} |",
         "",
     ]
     lines += [*_evaluation(config, row), *_preprocessing(config), *_file(config, row)]
     return [*lines, "## Citation", "", *(f"- {cell(paper)}" for paper in _papers(row))]
+
+
+def _class_names(names: tuple[str, ...] | None) -> str:
+    if not names:
+        return "not known"
+    return ", ".join(map(cell, names)) if len(names) <= MOST_NAMES else f"in `{CONFIG}`"
 
 
 def _evaluation(config: FolderConfig, row: WeightsRow | None) -> list[str]:

@@ -40,7 +40,9 @@ class Weights:
     @property
     def categories(self) -> tuple[str, ...]:
         """Class names in the order of the logits; none under a fresh classifier."""
-        return () if self.fresh_head else categories(self.row.labels, self.row.num_classes)
+        if self.fresh_head:
+            return ()
+        return self.row.categories or categories(self.row.labels, self.row.num_classes)
 
     @property
     def metrics(self) -> tuple["Metric", ...]:

@@ -25,7 +25,17 @@ from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, config_
 from senet_zoo.weights.hub_repository import RemoteFile, Servers, describe_file, fetch_header, fetch_text
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.manifest import VERSION, default_path, document, load_manifest, parse_manifest, text_of
-from senet_zoo.weights.rows import COMMIT, ORIGIN, TAG, HubFile, PackageFile, ReleaseFile, WeightsRow, split_revision
+from senet_zoo.weights.rows import (
+    COMMIT,
+    ORIGIN,
+    OWN,
+    TAG,
+    HubFile,
+    PackageFile,
+    ReleaseFile,
+    WeightsRow,
+    split_revision,
+)
 from senet_zoo.weights.save import parameters_of
 from senet_zoo.weights.timm_config import PRETRAINED
 
@@ -83,13 +93,13 @@ def row_of(config: FolderConfig, source: HubFile, *, tag: str, parameters: int, 
     if config.widths is not None:
         raise ManifestError(f"a row has no place for other widths than those of {config.architecture}")
     labels = [name for name, count in LABELS.items() if config.categories == categories(name, count)]
-    if not labels or config.preprocessing is None:
-        raise ManifestError(f"a row needs preprocessing, and the class names of one of {', '.join(LABELS)}")
+    if not config.categories or config.preprocessing is None:
+        raise ManifestError("a row needs preprocessing and class names; save the network with both")
     row = WeightsRow(
         model=config.architecture,
         tag=tag,
         num_classes=config.num_classes,
-        labels=labels[0],
+        labels=labels[0] if labels else OWN,
         in_channels=config.in_channels,
         parameters=parameters,
         preprocessing=config.preprocessing,
@@ -101,6 +111,7 @@ def row_of(config: FolderConfig, source: HubFile, *, tag: str, parameters: int, 
         citation=credit.citation,
         training=None,
         fingerprint=config.fingerprint,
+        categories=None if labels else config.categories,
     )
     return parse_manifest(json.loads(json.dumps(document([row]))), "manifest").row(row.model, row.tag)
 
@@ -124,7 +135,7 @@ def row_of_repository(address: str, *, model: str | None = None, tag: str | None
             or the newest commit without one.
         model: the network, where the repository does not say it.
         tag: the row's own name after the model's; by default the one that the repository gives, else the revision's
-            name, else the first digits of the tensors' sha256.
+            name, else the repository's.
 
     Raises:
         UsageError: ``address`` or ``tag`` is not of the form, or ``model`` is not what the repository says.
@@ -143,7 +154,7 @@ def row_of_repository(address: str, *, model: str | None = None, tag: str | None
     entry = registry.find(config.architecture)
     _require_agreement(remote, file, entry, config)
     timm_config = _timm_config(remote)
-    tag = tag or tag_from(str(timm_config.get("tag") or _as_name(revision) or f"sha256_{remote.sha256[:12]}"))
+    tag = tag or tag_from(str(timm_config.get("tag") or _as_name(revision) or repo.partition("/")[2]))
     row = row_of(
         config,
         HubFile(repo, remote.commit, remote.filename, remote.sha256, remote.size, file.dialect.name),
@@ -301,9 +312,22 @@ def add_row(path: Path, row: WeightsRow) -> None:
             raise ManifestError(
                 f"{row.name} must stand once, but {manifest} has a row of that name; choose another tag"
             )
+        for other in (other for rows in load_manifest(manifest).models.values() for other in rows):
+            if _files(row) & _files(other):
+                raise ManifestError(
+                    f"a file has one row, and {manifest} has {other.name} for that of {row.name}; take that row, or "
+                    f"remove it first"
+                )
     model = content["models"].setdefault(row.model, {"default": row.tag, "weights": {}})
     model["weights"][row.tag] = as_json(row)
     _write(path, content)
+
+
+def _files(row: WeightsRow) -> set[tuple[str, ...]]:
+    """What tells its files from those of other rows: where they lie, and what is in them."""
+    hub = [source for source in row.sources if isinstance(source, HubFile)]
+    places = {(source.repo, source.filename, source.revision or "") for source in hub}
+    return places | {(source.sha256,) for source in row.sources if getattr(source, "sha256", None)}
 
 
 def pin_manifest(path: Path) -> Pinning:

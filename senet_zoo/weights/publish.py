@@ -18,7 +18,7 @@ from senet_zoo.errors import (
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
 from senet_zoo.weights.cache import digest
-from senet_zoo.weights.card import CARD, model_card
+from senet_zoo.weights.card import CARD, PLACE, model_card
 from senet_zoo.weights.config import (
     CONFIG,
     HUB,
@@ -201,11 +201,12 @@ def licence_of(path: Path, provenance: Provenance | None, sha256: str) -> str:
 
 
 def _card(path: Path, config: FolderConfig, model: ConvNet, repo: str) -> bytes:
-    """The card to send: the folder's own where a person wrote in it, otherwise one that names the repository."""
+    """The card to send: the folder's own where a person wrote in it, with its address, otherwise one made anew."""
     file = path / CARD
     parameters = parameters_of(model)
-    if file.read_text(encoding="utf-8", errors="replace") != model_card(config, parameters=parameters):
-        return file.read_bytes()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if text != model_card(config, parameters=parameters):
+        return text.replace(f"local-dir:{PLACE}", f"hf-hub:{repo}").replace(PLACE, f"{HUB}{repo}").encode()
     return model_card(config, parameters=parameters, repo=repo).encode()
 
 

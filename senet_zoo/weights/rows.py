@@ -31,6 +31,9 @@ URL = (
     rf"(?!{_DEVICE}(\.|$)){_NAME}"
 )
 
+OWN = "own"
+"""Labels of a row that brings its class names with it."""
+
 _PATH = Text(PATH, "a relative path with / that leaves no folder, such as weights/model.safetensors")
 _SHA256 = Text(SHA256, "the 64 hex digits of a sha256")
 _SIZE = Whole(1, MOST_BYTES)
@@ -227,7 +230,25 @@ class LabelCount(Whole):
         count = LABELS.get(labels, value) if isinstance(labels, str) else value
         if super().read(value, cursor) is BAD:
             return BAD
+        if labels == OWN and "categories" not in cursor.around:
+            return cursor.refuse(f"the number of class names, which stand in categories where labels is {OWN!r}", value)
         return value if value == count else cursor.refuse(f"{count}, the number of labels of {labels}", value)
+
+
+@dataclass(frozen=True)
+class OwnNames(Nullable):
+    """The class names of a row whose ``labels`` are `OWN`; null beside all others."""
+
+    def take(self, value: Any) -> Any:
+        """Nothing by itself: the list is looked at with its surroundings."""
+        return BAD
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The names, or None."""
+        own, count = cursor.around.get("labels") == OWN, cursor.around.get("num_classes")
+        if own == (value is None) or (isinstance(value, list) and len(value) != count):
+            return cursor.refuse(f"a name for each of num_classes where labels is {OWN!r}, and null elsewhere", value)
+        return super().read(value, cursor)
 
 
 @dataclass(frozen=True)
@@ -238,8 +259,8 @@ class WeightsRow:
         model: name of the network; the function that the weights belong to.
         tag: tells this checkpoint from the model's others.
         num_classes: logits of the classifier.
-        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10``, ``cifar100``, ``svhn`` or
-            ``imagenette``.
+        labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10``, ``cifar100``, ``svhn``,
+            ``imagenette``, or ``own`` for names that stand in ``categories``.
         in_channels: channels of its pictures.
         parameters: number of learnt values, classifier included.
         preprocessing: how a picture becomes its input.
@@ -251,12 +272,13 @@ class WeightsRow:
         citation: the paper of the network or of the recipe.
         training: how it was made, for the checkpoints of this zoo; None for all others.
         fingerprint: what the function answers to a fixed picture, or None where nobody has run it yet.
+        categories: class names of the row's own, in the order of the logits; None where ``labels`` names them.
     """
 
     model: str
     tag: str
     num_classes: Annotated[int, LabelCount(1, 1_000_000)]
-    labels: Annotated[str, Member(tuple(LABELS))]
+    labels: Annotated[str, Member((*LABELS, OWN))]
     in_channels: Annotated[int, Whole(1, 1024)]
     parameters: Annotated[int, Whole(1, 10**10)]
     preprocessing: Annotated[Preprocessing, Record(Preprocessing)]
@@ -268,6 +290,7 @@ class WeightsRow:
     citation: Annotated[str, Text()]
     training: Annotated[Training | None, Nullable(Record(Training))]
     fingerprint: Annotated[Fingerprint | None, Nullable(Record(Fingerprint), may_lack=True)] = None
+    categories: Annotated[tuple[str, ...] | None, OwnNames(Items(Text(), least=1), may_lack=True)] = None
 
     @property
     def name(self) -> str:

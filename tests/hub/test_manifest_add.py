@@ -25,6 +25,7 @@ from senet_zoo.errors import (
 )
 from senet_zoo.formats import safetensors as tensor_files
 from senet_zoo.formats.metadata import FileMetadata
+from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.manifest_edit import add_row, row_of_repository
 from senet_zoo.weights.publish import plan_publication
 
@@ -80,6 +81,47 @@ def test_a_row_that_was_added_is_pretrained_weights_on_this_machine(hub, folder,
     assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in ours.state_dict().items())
 
 
+def test_a_network_with_classes_of_its_own_gets_a_row_that_names_them(hub, folder, tmp_path, monkeypatch):
+    names = [f"flower {n}" for n in range(10)]
+    spoil_config(folder, categories=names, provenance=None, fingerprint=None)
+    publish(hub, folder)
+    made = row_of_repository(REPO).row
+    assert (made.labels, made.categories, made.tag) == ("own", tuple(names), "net")
+    add_row(tmp_path / "mine.json", made)
+    monkeypatch.setenv("SENET_ZOO_MANIFEST", str(tmp_path / "mine.json"))
+    assert senet_zoo.create_model("se_resnet20.net", pretrained=True).weights.categories == tuple(names)
+    assert senet_zoo.get_weights("se_resnet20").name == "se_resnet20.cifar10", "the default stays"
+
+
+def test_a_second_row_of_a_file_is_refused_at_once(hub, folder, tmp_path):
+    spoil_config(folder, provenance=None, fingerprint=None)
+    publish(hub, folder)
+    add_row(tmp_path / "mine.json", row_of_repository(REPO).row)
+    before = (tmp_path / "mine.json").read_text()
+    with pytest.raises(ManifestError, match=r"a file has one row, and .*mine\.json has se_resnet20\.net for that"):
+        add_row(tmp_path / "mine.json", row_of_repository(REPO, tag="again").row)
+    assert (tmp_path / "mine.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"categories": None}, "a name for each of num_classes where labels is 'own'"),
+        ({"categories": ["one"]}, "a name for each of num_classes"),
+        ({"labels": "cifar10"}, "null elsewhere"),
+    ],
+)
+def test_class_names_belong_to_labels_of_ones_own(hub, folder, tmp_path, change, said):
+    spoil_config(folder, categories=[f"flower {n}" for n in range(10)], provenance=None, fingerprint=None)
+    publish(hub, folder)
+    add_row(tmp_path / "mine.json", row_of_repository(REPO).row)
+    content = json.loads((tmp_path / "mine.json").read_text())
+    content["models"]["se_resnet20"]["weights"]["net"] |= change
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    with pytest.raises(ManifestError, match=said):
+        load_manifest(tmp_path / "mine.json")
+
+
 def test_a_repository_of_timm_gives_the_row_that_was_written_by_hand(hub, tmp_path):
     name = "seresnext26d_32x4d.bt_in1k"
     model = timm.create_model(name)
@@ -119,7 +161,7 @@ def test_a_licence_that_only_the_card_names_is_the_cards(hub, folder):
     publish(hub, folder)
     row = row_of_repository(REPO).row
     assert (row.license, row.license_source) == ("cc-by-4.0", f"the model card of {REPO}")
-    assert row.tag.startswith("sha256_")
+    assert row.tag == "net"
 
 
 @pytest.mark.parametrize("card", [None, "no metadata", "---\nlicense: [\n---\n", "---\nlicense: [mit]\n---\n"])
@@ -165,13 +207,7 @@ def long_header(hub, folder):
 
 REFUSED = {
     "another gate": (other_gate, {}, ManifestError, "no place for another gate"),
-    "no config": (no_config, {}, ManifestError, "needs preprocessing, and the class names"),
-    "class names of their own": (
-        lambda hub, folder: spoil_config(folder, categories=[f"{n}" for n in range(10)]),
-        {},
-        ManifestError,
-        "the class names of one of imagenet-1k",
-    ),
+    "no config": (no_config, {}, ManifestError, "needs preprocessing and class names"),
     "other tensors than the config's": (other_tensors, {}, WeightsMismatch, "speaks of tensors of sha256"),
     "another network's tensors": (other_network, {}, WeightsMismatch, "must be exactly the network's"),
     "another model": (lambda *_: None, {"model": "se_resnet32"}, UsageError, "holds se_resnet20, not se_resnet32"),

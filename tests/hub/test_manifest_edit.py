@@ -98,7 +98,7 @@ def test_what_somebody_writes_meanwhile_is_not_overwritten(hub, row, content, fi
     describe = hub_repository.describe_file
 
     def meanwhile(*place):
-        add_row(file, replace(row(hub_file()), tag="second"))
+        add_row(file, replace(row(hub_file()), tag="second", sources=(hub_file("org/second"),)))
         return describe(*place)
 
     monkeypatch.setattr(hub_repository, "describe_file", meanwhile)
@@ -148,7 +148,8 @@ def test_rows_are_added_beside_those_that_are_there_and_a_name_stands_once(row, 
     first = row(hub_file())
     add_row(file, first)
     text = file.read_text()
-    for other in (replace(first, tag="second"), replace(first, model="se_resnet56")):
+    second, third = (hub_file("org/second"),), (hub_file("org/third"),)
+    for other in (replace(first, tag="second", sources=second), replace(first, model="se_resnet56", sources=third)):
         add_row(file, other)
     manifest = load_manifest(file)
     assert [each.tag for each in manifest.rows("se_resnet20")] == ["test", "second"]
@@ -166,6 +167,6 @@ def test_a_link_to_a_manifest_stays_one(row, file, tmp_path):
     add_row(file, row(hub_file()))
     link = tmp_path / "link.json"
     link.symlink_to(file)
-    add_row(link, replace(row(hub_file()), tag="second"))
+    add_row(link, replace(row(hub_file()), tag="second", sources=(hub_file("org/second"),)))
     assert link.is_symlink()
     assert len(load_manifest(file).rows("se_resnet20")) == 2
