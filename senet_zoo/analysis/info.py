@@ -198,7 +198,7 @@ class Compared:
         gates: how many it has.
         gate_parameters: trainable values in them.
         parameters_ratio, multiply_adds_ratio, activation_memory_ratio: to the first network.
-        accuracy: the best of its published weights; None where none is known.
+        accuracy: the best of its published weights, on the pictures of the default ones; None where none is known.
     """
 
     name: str
@@ -271,7 +271,9 @@ def _network(name: str) -> _Network:
     if not is_place(name):
         model = registry.find(name)
         net = on_meta(model.spec())
-        known = [(row.name, metric) for row in load_manifest().rows(model.name) for metric in row.metrics]
+        rows = load_manifest().rows(model.name)
+        pictures = {metric.dataset for row in rows[:1] for metric in row.metrics}  # those of the default row
+        known = [(row.name, metric) for row in rows for metric in row.metrics if metric.dataset in pictures]
         return _Network(model.name, net, net.spec.input_size, _best(known))
     config = saved_config(name)
     net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)

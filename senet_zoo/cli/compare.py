@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import on_terminal, print_json, print_table
 from senet_zoo.cli.parser import positive
+from senet_zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.analysis.info import Compared
@@ -17,19 +18,28 @@ Print what networks have and cost for one picture, side by side, with each
 figure's ratio to the first network's, and the best top-1 accuracy that is known
 of their weights. Nothing is downloaded.
 
+With --recipes and no names, print what the gate gives in published weights of
+one recipe: the top-1 accuracies of a gated network and of its plain twin, which
+one publisher trained alike and somebody measured at the same size.
+
 Multiply-adds are those of convolutions and fully connected layers. Memory is
 that of all maps that layers write, in float32."""
-EXAMPLE = "senet-zoo compare se_resnet50 resnet50 se_resnext50_32x4d"
+EXAMPLE = """\
+senet-zoo compare se_resnet50 resnet50 se_resnext50_32x4d
+  senet-zoo compare --recipes"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", help="models or saved folders; the first is what the others are measured by"
+        "names", nargs="*", metavar="NAME", help="models or saved folders; the first is what the others are measured by"
     )
+    parser.add_argument("--recipes", action="store_true", help="published pairs of one recipe, from the manifest")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the picture; default: each one's own")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.recipes:
+        return _recipes(arguments)
     from senet_zoo.analysis.info import compare
 
     rows = compare(arguments.names, arguments.size)
@@ -42,6 +52,33 @@ def run(arguments: argparse.Namespace) -> int:
             print()
         head, *lines = zip(_FACTS, *group, strict=True)
         print_table(head, lines)
+    return 0
+
+
+def _recipes(arguments: argparse.Namespace) -> int:
+    from senet_zoo.analysis.recipes import recipe_pairs
+
+    if arguments.names or arguments.size is not None:
+        raise UsageError("--recipes prints all pairs of the manifest, and takes neither names nor --size; drop them")
+    pairs = recipe_pairs()
+    if arguments.json:
+        print_json(pairs)
+        return 0
+    print_table(
+        ("gated", "top-1", "plain", "top-1", "points", "px", "measured by"),
+        [
+            (
+                pair.gated,
+                f"{pair.gated_top1:.2f}",
+                pair.plain,
+                f"{pair.plain_top1:.2f}",
+                f"{pair.difference:+.2f}",
+                str(pair.size),
+                f"{pair.who.partition(',')[0]}, {pair.dataset}",
+            )
+            for pair in pairs
+        ],
+    )
     return 0
 
 

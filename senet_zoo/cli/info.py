@@ -243,6 +243,7 @@ def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:
         ("pictures", _pictures(row.preprocessing)),
         *((metric.name, _metric(metric)) for metric in row.metrics),
         ("licence", f"{row.license or 'not known'}, according to {row.license_source}"),
+        ("files", row.pin_state.value),
         ("origin", row.origin or "this project"),
         ("paper", row.citation),
         *((("made by", row.training.command),) if row.training else ()),

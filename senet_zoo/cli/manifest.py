@@ -33,7 +33,9 @@ and has as many parameters, that no file stands twice, that its licence is
 known, that no figure is null which an installed torchvision or timm publishes,
 and that files on this machine hold exactly the network's tensors. With --online
 the hubs are asked for each file too. Every problem is listed; one is exit
-status 1."""
+status 1. Rows are counted
+by what they know of their files: pinned (commit, whole sha256 and size), hashed
+(digits of a hash), unpinned."""
 _PIN = """\
 Ask the hubs for what is null in a manifest's sources (revision, sha256 and
 size) and write it there; nothing else is changed. What could not be had is
@@ -90,11 +92,22 @@ def _check(arguments: argparse.Namespace) -> int:
 
     found = check_manifest(_path(arguments), Servers() if arguments.online else None)
     if arguments.json:
-        print_json({"ok": found.ok, "path": found.name, "sha256": found.sha256, "checks": found.checks})
+        states = _pin_states(found.path) if found.path is not None else None
+        print_json(
+            {
+                "ok": found.ok,
+                "path": found.name,
+                "sha256": found.sha256,
+                "checks": found.checks,
+                "pin_states": states,
+            }
+        )
     else:
         problems = [check for check in found.checks if not check.ok]
         rows = len({check.name for check in found.checks} - {"form"})
         print(f"{visible(found.name)}: {_counted(rows, 'row')}, {_counted(len(problems), 'problem')}")
+        if found.path is not None:
+            print(f"  {', '.join(f'{count} {state}' for state, count in _pin_states(found.path).items())}")
         for problem in problems:
             print(f"  {problem.name}: {problem.found}")
     return 0 if found.ok else 1
@@ -114,6 +127,16 @@ def _pin(arguments: argparse.Namespace) -> int:
         pinned, left_over = _counted(len(done.pinned), "field"), _counted(len(done.left), "file")
         print(f"{visible(str(done.path))}: {pinned} pinned, {left_over} left")
     return 1 if done.left else 0
+
+
+def _pin_states(path: Path) -> dict[str, int]:
+    """How many rows are in each state, by its word."""
+    from senet_zoo.support.json_fields import read_json
+    from senet_zoo.weights.manifest import sound_rows
+    from senet_zoo.weights.rows import PinState
+
+    states = [row.pin_state for row in sound_rows(read_json(path))]
+    return {state.value: states.count(state) for state in PinState}
 
 
 def _counted(number: int, noun: str) -> str:

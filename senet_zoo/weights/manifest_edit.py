@@ -325,9 +325,13 @@ def add_row(path: Path, row: WeightsRow) -> None:
 
 def _files(row: WeightsRow) -> set[tuple[str, ...]]:
     """What tells its files from those of other rows: where they lie, and what is in them."""
-    hub = [source for source in row.sources if isinstance(source, HubFile)]
-    places = {(source.repo, source.filename, source.revision or "") for source in hub}
-    return places | {(source.sha256,) for source in row.sources if getattr(source, "sha256", None)}
+    found = set[tuple[str, ...]]()
+    for source in row.sources:
+        if isinstance(source, HubFile):
+            found.add((source.repo, source.filename, source.revision or ""))
+        if not isinstance(source, ReleaseFile) and source.sha256 is not None:
+            found.add((source.sha256,))
+    return found
 
 
 def pin_manifest(path: Path) -> Pinning:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -159,6 +160,17 @@ def require_hub_file(repo: str, revision: str | None, filename: str) -> None:
             raise UsageError(f"{name} of a hub file must be {rule}, got {value!r}")
 
 
+class PinState(Enum):
+    """How much a row knows of its files before they are fetched, in one word."""
+
+    PINNED = "pinned"
+    """Of every source the commit, where it has one, the whole sha256 and the size."""
+    HASHED = "hashed"
+    """Of a source at least the first digits of a sha256, or a sha1."""
+    UNPINNED = "unpinned"
+    """No hash: the bytes are checked against what the hub reports of them."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """An accuracy that somebody measured.
@@ -296,3 +308,19 @@ class WeightsRow:
     def name(self) -> str:
         """``model.tag``."""
         return f"{self.model}.{self.tag}"
+
+    @property
+    def pin_state(self) -> PinState:
+        """How much is known of its files."""
+        if all(_is_pinned(source) for source in self.sources):
+            return PinState.PINNED
+        return PinState.HASHED if any(_hash_of(source) for source in self.sources) else PinState.UNPINNED
+
+
+def _hash_of(source: Source) -> str | None:
+    return source.sha256_prefix or source.sha1 if isinstance(source, ReleaseFile) else source.sha256
+
+
+def _is_pinned(source: Source) -> bool:
+    whole = re.fullmatch(SHA256, _hash_of(source) or "") is not None
+    return whole and source.size is not None and getattr(source, "revision", "") is not None

@@ -2,9 +2,10 @@
 
 import pytest
 
-from senet_zoo import model_info
+from senet_zoo import get_weights, model_info
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.info import compare
+from senet_zoo.analysis.recipes import recipe_pairs
 from senet_zoo.errors import UnknownModelError, UsageError
 from senet_zoo.networks import registry
 
@@ -51,3 +52,17 @@ def test_what_cannot_be_compared_is_named() -> None:
         compare(["resnet50", "se_resnt50"])
     with pytest.raises(UsageError, match="inception_v3: a picture of 20x20 pixels"):
         compare(["inception_v3"], 20)
+
+
+def test_pairs_of_one_recipe_are_those_of_the_manifest() -> None:
+    pairs = recipe_pairs()
+    known = {(pair.gated, pair.size): pair.difference for pair in pairs}
+    assert known["se_resnet152d.ra2_in1k", 320] == pytest.approx(0.66, abs=0.005)
+    assert known["se_resnet50b.a3_in1k", 224] == pytest.approx(-1.02, abs=0.005)
+    for pair in pairs:
+        gated, plain = (get_weights(name).row for name in (pair.gated, pair.plain))
+        assert registry.MODELS[gated.model].twin == plain.model
+        assert gated.tag == plain.tag
+        assert pair.gated_top1 in {metric.value for metric in gated.metrics}
+        assert pair.plain_top1 in {metric.value for metric in plain.metrics}
+    assert not [pair for pair in pairs if "osmr" in pair.gated], "that tag names no recipe"

@@ -1,6 +1,7 @@
 """``manifest`` prints rows that can be read, lists what is wrong, and pins what is null, in words and as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hub.loopback import Loopback
 
 import senet_zoo
 from senet_zoo.cli import main
-from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.manifest import document, load_manifest, text_of
 
 COMMIT = "c" * 40
 
@@ -119,3 +120,16 @@ def test_wrong_usage_is_status_2(words: list[str], message: str, capsys: pytest.
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
+
+
+def test_rows_are_counted_by_what_they_know_of_their_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pinned, hashed, other = (
+        senet_zoo.get_weights(name).row for name in ("se_resnet20.cifar10", "se_resnet33ts", "se_resnet50b.a1_in1k")
+    )
+    bare = replace(other, sources=other.sources[:1])
+    assert [row.pin_state.value for row in (pinned, hashed, bare)] == ["pinned", "hashed", "unpinned"]
+    (tmp_path / "mine.json").write_text(text_of(document([pinned, hashed, bare])))
+    assert main(["manifest", "check", str(tmp_path / "mine.json")]) == 1, "bare is not what is published"
+    assert "3 rows, 1 problem\n  1 pinned, 1 hashed, 1 unpinned\n" in capsys.readouterr().out
+    main(["manifest", "check", str(tmp_path / "mine.json"), "--json"])
+    assert json.loads(capsys.readouterr().out)["pin_states"] == {"pinned": 1, "hashed": 1, "unpinned": 1}

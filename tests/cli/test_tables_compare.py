@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 
@@ -126,11 +127,11 @@ def test_compare_in_a_pipe_is_one_table(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_compare_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    documents = json.loads(out_of(capsys, "compare", "se_resnet20", "resnet110", "--json"))
-    rows = compare(["se_resnet20", "resnet110"])
+    documents = json.loads(out_of(capsys, "compare", "se_resnet20", "resnet44", "--json"))
+    rows = compare(["se_resnet20", "resnet44"])
     assert [document["activation_memory"] for document in documents] == [row.activation_memory for row in rows]
-    assert documents[0]["accuracy"]["weights"] == "se_resnet20.cifar10"
-    assert documents[0]["accuracy"]["metric"]["measured_by_us"] is True
+    assert documents[0]["accuracy"]["weights"] == "se_resnet20.osmr_cifar10"
+    assert documents[0]["accuracy"]["metric"]["dataset"] == "cifar10 test"
     assert documents[1]["accuracy"] is None
 
 
@@ -164,3 +165,12 @@ def test_the_help_of_info_lists_every_word(capsys: pytest.CaptureFixture[str]) -
 
 def test_model_info_is_what_info_prints() -> None:
     assert senet_zoo.model_info("se_resnet50").gate_weights == 2514944
+
+
+def test_compare_prints_published_pairs_of_one_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    out = out_of(capsys, "compare", "--recipes")
+    assert re.search(r"se_resnet50b\.a3_in1k +77\.04 +resnet50b\.a3_in1k +78\.05 +-1\.02 +224 +timm", out)
+    pairs = json.loads(out_of(capsys, "compare", "--recipes", "--json"))
+    assert len(pairs) == len(out.splitlines()) - 1
+    assert main(["compare", "--recipes", "resnet50"]) == 2
+    assert "takes neither names nor --size" in capsys.readouterr().err
