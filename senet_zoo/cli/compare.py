@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.recipes:
         return _recipes(arguments)
+    if not arguments.names:
+        raise UsageError("the following arguments are required: NAME, or --recipes")
     from senet_zoo.analysis.info import compare
 
     rows = compare(arguments.names, arguments.size)
