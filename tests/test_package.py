@@ -96,6 +96,17 @@ def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(re.findall(r"^[0-9a-f]{64}  ", done.stdout, re.MULTILINE)) == 2
 
 
+@pytest.mark.parametrize(
+    "command", [["scripts/build"], ["scripts/docs"], [sys.executable, "tools/browser.py", "--output"]]
+)
+def test_a_folder_of_somebody_else_s_is_not_replaced(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("five years")
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_the_wheel_lists_what_is_inside(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     archive = zipfile.ZipFile(wheel)
@@ -106,6 +117,7 @@ def test_the_wheel_lists_what_is_inside(built: Path) -> None:
     for path, part in inside.items():
         assert part["hashes"][0]["content"] == hashlib.sha256(archive.read(path)).hexdigest()
     assert bill["metadata"]["component"]["version"] == senet_zoo.__version__
+    assert f"\nversion: {senet_zoo.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_the_source_archive_can_build_and_test(built: Path) -> None:

@@ -47,6 +47,9 @@ def main() -> int:
     if not RUNTIME.is_dir():
         print("the runtime is missing: npm ci --prefix browser --ignore-scripts", file=sys.stderr)
         return 1
+    if args.output.exists() and any(args.output.iterdir()) and not (args.output / "networks.json").is_file():
+        print(f"{args.output} would be replaced, and holds something else: name another folder", file=sys.stderr)
+        return 1
     build(args.output)
     size = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
     print(f"{args.output}: {size / 1e6:.1f} MB")
