@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from senet_zoo.networks.blocks.preactivation import Preactivated
 from senet_zoo.networks.blocks.residual import Basic, Bottleneck, ResidualBlock, ResidualGate
+from senet_zoo.networks.dimensions import batch_norm, conv, spatial_axes
 from senet_zoo.networks.specs import SE, GlobalMean, MeanHead
 from senet_zoo.networks.squeeze_excite import Placement
 
@@ -36,9 +37,9 @@ class Coefficient(Enum):
     EVEN = "even"
     """One half."""
 
-    def draw(self, x: Tensor) -> Tensor:
-        """The coefficient of each sample. Shape: (N, C, H, W) -> (N, 1, 1, 1)."""
-        shape = (x.shape[0], 1, 1, 1)
+    def draw(self, x: Tensor, ones: tuple[int, ...]) -> Tensor:
+        """The coefficient of each sample. Shape: (N, C, H, W) -> (N, *ones)."""
+        shape = (x.shape[0], *ones)
         return x.new_empty(shape).uniform_() if self is Coefficient.SHAKE else x.new_full(shape, 0.5)
 
 
@@ -161,13 +162,14 @@ class ShakenBranches(nn.Module):
         super().__init__()
         self.first, self.second = first, second
         self.shake = shake
+        self.ones = (1, *(1 for _ in spatial_axes()))
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.first(x), self.second(x)
         if not self.training:
             mean: Tensor = (a + b) / 2
             return mean
-        return shake(a, b, self.shake.forward.draw(a), self.shake.backward.draw(a))
+        return shake(a, b, self.shake.forward.draw(a, self.ones), self.shake.backward.draw(a, self.ones))
 
 
 def shake(a: Tensor, b: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
@@ -181,19 +183,20 @@ def shake(a: Tensor, b: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
 class TwoPaths(nn.Module):
     """A shortcut of two 1x1 convolutions, each half as wide; the second sees the pixels that the first skips.
 
+    Over volumes both see the same planes.
+
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = (
-            nn.Conv2d(in_channels, out_channels // 2, 1, stride=stride, bias=False) for _ in range(2)
-        )
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.conv1, self.conv2 = (conv(in_channels, out_channels // 2, 1, stride=stride) for _ in range(2))
+        self.bn = batch_norm(out_channels)
+        self.shift = (1, -1) * min(len(spatial_axes()), 2)  # right and down by one pixel; planes stay
 
     def forward(self, x: Tensor) -> Tensor:
-        shifted = F.pad(x, (1, -1, 1, -1))  # right and down by one pixel
+        shifted = F.pad(x, self.shift)
         y: Tensor = self.bn(torch.cat((self.conv1(x), self.conv2(shifted)), dim=1))
         return y
 

@@ -21,10 +21,10 @@ from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.blocks.residual import Bottleneck
 from senet_zoo.networks.blocks.shake import Coefficient, RectifiedMean, Shake, ShakeBasic, ShakeBottleneck
 from senet_zoo.networks.blocks.stems import ConvStem
-from senet_zoo.networks.families.family import Family, three_stages
+from senet_zoo.networks.families.family import ANY, Family, three_stages
 from senet_zoo.networks.specs import SE, NetworkSpec
 
-FAMILY = Family()
+FAMILY = Family(dimensions=ANY)
 
 
 @FAMILY.register("se_shakeshake26_2x96d", "shakeshake26_2x96d")
