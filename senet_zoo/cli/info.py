@@ -176,7 +176,7 @@ def _model_facts(info: "ModelInfo") -> list[tuple[str, str]]:
     return [
         ("parameters", f"{info.parameters:,}"),
         ("multiply-adds", f"{info.multiply_adds:,} for {_input(info)}"),
-        *([("dimensions", _dims(info))] if info.dims else []),
+        *([("dimensions", str(info.dims))] if info.dims else []),
         ("gates", gates),
         *([("variant", variant.to_text(info.se))] if info.se else []),
         *(
@@ -196,15 +196,6 @@ def _input(info: "ModelInfo") -> str:
     if info.dims is None:
         return f"a picture of {side}x{side} pixels"
     return f"a signal of {side} samples" if info.dims.count == 1 else f"a volume of {side}x{side}x{side} voxels"
-
-
-def _dims(info: "ModelInfo") -> str:
-    dims = info.dims
-    if dims is None or dims.count == 1:
-        return "1: signals (N, C, L)"
-    choices = {"depth_kernel": dims.depth_kernel, "depth_stride": dims.depth_stride}
-    chosen = [f", {name} {value}" for name, value in choices.items() if value is not None]
-    return f"3: volumes (N, C, D, H, W){''.join(chosen)}, {dims.depth_padding.value} beyond the outer planes"
 
 
 def _config_facts(info: "ModelInfo") -> list[tuple[str, str]]:

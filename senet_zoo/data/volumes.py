@@ -7,6 +7,7 @@ to the nearest right, anterior, superior axes, and D is then from feet to head. 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,9 +107,8 @@ def _with_channels(values: np.ndarray) -> np.ndarray:
 def _read_nifti(path: Path) -> np.ndarray:
     if find_spec("nibabel") is None:
         raise PictureError(f"{path}: NIfTI is read by nibabel, which is missing: pip install 'senet-zoo[volumes]'")
-    import nibabel
-
-    image: Any = nibabel.load(path)
+    nibabel: Any = import_module("nibabel")
+    image = nibabel.load(path)
     shape = tuple(image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

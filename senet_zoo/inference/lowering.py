@@ -76,13 +76,15 @@ def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:
 
 
 def channels_last(network: fx.GraphModule) -> None:
-    """Lay out the input and the weights of convolutions with channels last, in place; signals have no such layout."""
-    layout = {2: torch.channels_last, 3: torch.channels_last_3d}.get(dimensions_of(network))
-    if layout is None:
+    """Lay out the input and the weights of convolutions with channels last, in place.
+
+    Signals have no such layout, and volumes are slower in theirs: 1.4 times the time of `se_resnet50` on a CPU.
+    """
+    if dimensions_of(network) != 2:
         return
-    network.to(memory_format=layout)
+    network.to(memory_format=torch.channels_last)
     (x,) = (node for node in network.graph.nodes if node.op == "placeholder")
     with network.graph.inserting_after(x):
-        laid_out = network.graph.call_method("contiguous", (x,), {"memory_format": layout})
+        laid_out = network.graph.call_method("contiguous", (x,), {"memory_format": torch.channels_last})
     x.replace_all_uses_with(laid_out, lambda user: user is not laid_out)
     network.recompile()

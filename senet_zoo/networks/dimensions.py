@@ -83,6 +83,13 @@ class Dimensions:
                 f"{self.count} dimensions has none; leave them out, or ask for 3"
             )
 
+    def __str__(self) -> str:
+        if self.count < 3:
+            return f"{self.count}: {'signals (N, C, L)' if self.count == 1 else 'pictures (N, C, H, W)'}"
+        choices = {"depth_kernel": self.depth_kernel, "depth_stride": self.depth_stride}
+        chosen = "".join(f", {name} {value}" for name, value in choices.items() if value is not None)
+        return f"3: volumes (N, C, D, H, W){chosen}, {self.depth_padding.value} beyond the outer planes"
+
     @property
     def reads_depth_its_way(self) -> bool:
         """Whether the stem's first convolution has a kernel or a stride of its own over the planes."""

@@ -28,8 +28,8 @@ Key = tuple[int, int]  # epoch, index of a picture
 Unreadable = tuple[tuple[int, str], ...]  # index of a picture, and why it cannot be read
 MOST_NEIGHBOURS = 100  # pictures tried instead of an unreadable one
 Picture = TypeVar("Picture")
-LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
-"""Of the maps of networks of so many dimensions in memory."""
+LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.contiguous_format}
+"""Of the maps of networks of so many dimensions in memory; volumes with channels last are slower on a CPU."""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
             if config.widths is None
             else [f"| channels | {_listed(config.widths)}: the stem's map, then each stage's |"]
         ),
+        *([] if config.dims is None else [f"| dimensions | {config.dims} |"]),
         f"| parameters | {parameters:,} |",
         f"| logits | {config.num_classes or 'none: it ends in pooled features'} |",
         f"| input channels | {config.in_channels} |",
@@ -130,6 +131,15 @@ def _evaluation(config: FolderConfig, row: WeightsRow | None) -> list[str]:
 
 def _preprocessing(config: FolderConfig) -> list[str]:
     p = config.preprocessing
+    if config.volumes is not None:
+        sides = " x ".join(map(str, config.volumes.sides))
+        return [
+            "## Preprocessing",
+            "",
+            f"Resampled to {sides} by linear interpolation, then to mean 0 and deviation 1, each by itself.",
+            "`model.weights.transforms()` does this to an array of channels first.",
+            "",
+        ]
     if p is None:
         return ["## Preprocessing", "", "Not known.", ""]
     return [

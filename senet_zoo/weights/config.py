@@ -281,6 +281,9 @@ def _from_own(data: object, where: str) -> FolderConfig:
             model.spec(config.se, config.widths, config.dims)
         except SpecError as e:
             raise ManifestError(f"{where}.dims: {e}") from e
+    if config.volumes is not None and (config.dims is None or len(config.volumes.sides) != config.dims.count):
+        rule = "a side for each axis of the network, which dims says"
+        raise ManifestError(f"{where}.volumes.sides must be {rule}, got {shown(config.volumes.sides)}")
     return replace(config, architecture=model.name)
 
 

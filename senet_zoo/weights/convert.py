@@ -10,9 +10,10 @@ import torch
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.formats import safetensors
-from senet_zoo.formats.dialects import NATIVE, match
+from senet_zoo.formats.dialects import MONAI, NATIVE, match
 from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
+from senet_zoo.networks.dimensions import PLANE
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE, NetworkSpec
@@ -210,12 +211,18 @@ def _new(entry: Model, checkpoint: Checkpoint, se: SE | None = None) -> ConvNet:
 
 def _record(net: ConvNet, checkpoint: Checkpoint) -> FolderConfig | None:
     entry, widths = architecture_of(net.spec)
-    shown = FolderConfig(entry.name, net.spec.se, checkpoint.num_classes, net.in_channels, widths=widths)
+    dims = None if net.spec.dimensions == PLANE else net.spec.dimensions
+    shown = FolderConfig(entry.name, net.spec.se, checkpoint.num_classes, net.in_channels, widths=widths, dims=dims)
     return config_inside(shown, checkpoint.metadata)
 
 
 def _target(entry: Model, spec: NetworkSpec, to: str) -> Target:
     target = target_of(to, entry, spec.se)
+    if spec.dimensions != PLANE and to != MONAI.name:
+        raise UsageError(
+            f"of the libraries whose names are written, MONAI alone has networks of {spec.dimensions.count} "
+            f"dimensions; leave --to out"
+        )
     if target is None:
         gate = "" if spec.se == entry.se or spec.se is None else f" with {to_text(spec.se)}"
         raise UsageError(

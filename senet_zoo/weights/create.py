@@ -225,7 +225,13 @@ def _network(
     if channels != net.in_channels or chosen is not None:
         classes = net.num_classes
         net = on_meta(spec, num_classes=classes, in_channels=channels, dropout=dropout, drop_path=drop_path)
-    shown = FolderConfig(model.name, spec.se, checkpoint.num_classes, checkpoint.in_channels(own_spec))
+    shown = FolderConfig(
+        model.name,
+        spec.se,
+        checkpoint.num_classes,
+        checkpoint.in_channels(own_spec),
+        dims=None if spec.dimensions == PLANE else spec.dimensions,
+    )
     net.weights = record or config or config_inside(shown, checkpoint.metadata)
     with enough_memory(f"the weights of {model.name}"):
         checkpoint.load_into(net, chosen)
@@ -248,7 +254,7 @@ def _spec_of_weights(
     if count == spec.dimensions.count:
         if config is not None and config.spec.dimensions != spec.dimensions:
             raise UsageError(
-                f"{CONFIG} beside the weights says {config.spec.dimensions}, not {spec.dimensions}; leave dims out"
+                f"{CONFIG} beside the weights says {config.spec.dimensions}; not {spec.dimensions}. Leave dims out"
             )
         return spec
     if count == 2:

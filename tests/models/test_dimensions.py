@@ -1,6 +1,7 @@
 """Networks over signals and volumes: the same tables, the same functions, and what is refused."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from senet_zoo import (
     DepthPadding,
     Dimensions,
     Inflation,
+    ManifestError,
     SenetZooError,
     SpecError,
     UsageError,
@@ -26,7 +28,16 @@ from senet_zoo.networks.registry import MODELS, model_of
 from senet_zoo.weights.inflation import inflated
 
 NAMES = [name for name, model in MODELS.items() if 3 in model.dimensions and model.se is not None]
-QUICK = ["se_resnet18", "se_resnet50d", "se_preresnet18", "se_densenet121", "se_vgg11", "se_mnasnet", "se_shufflenet"]
+QUICK = [
+    "se_resnet18",
+    "se_resnet50d",
+    "se_preresnet18",
+    "se_densenet121",
+    "se_vgg11",
+    "se_mnasnet",
+    "se_shufflenet",
+    "se_shakeshake26_2x96d",
+]
 REPLICATED = Dimensions(3, depth_padding=DepthPadding.REPLICATE)
 THIN = Dimensions(3, depth_kernel=3, depth_stride=1, depth_padding=DepthPadding.REPLICATE)
 
@@ -152,7 +163,12 @@ def test_refused_before_anything_is_built(tmp_path: Path) -> None:
 def test_weights_of_volumes_make_no_network_of_pictures(tmp_path: Path) -> None:
     save_pretrained(create_model("se_resnet20", dims=3), tmp_path / "m")
     refused(UsageError, "not the reverse.*leave dims out", weights=tmp_path / "m", dims=2)
-    refused(UsageError, "not Dimensions.*leave dims out", weights=tmp_path / "m", dims=Dimensions(3, depth_stride=1))
+    refused(
+        UsageError,
+        "; not 3: volumes .*depth_stride 1, zeros.*Leave dims out",
+        weights=tmp_path / "m",
+        dims=Dimensions(3, depth_stride=1),
+    )
     file = (tmp_path / "m" / "model.safetensors").rename(tmp_path / "alone.safetensors")
     refused(UsageError, "does not say how a volume's depth is read; say so: dims=3", weights=file)
     assert create_model("se_resnet20", weights=file, dims=3).spec.dimensions == Dimensions(3)
@@ -210,3 +226,28 @@ def test_costs_are_those_of_volumes(capsys: pytest.CaptureFixture[str], tmp_path
     save_pretrained(create_model("se_resnet20", dims=THIN, in_channels=1), tmp_path / "m")
     assert main(["info", str(tmp_path / "m")]) == 0
     assert "depth_kernel 3, depth_stride 1, replicate beyond" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"dims": 3}, "dims must be a JSON object"),
+        ({"dims": {"count": 5}}, "dims.count must be a whole number from 1 to 3"),
+        ({"dims": {"count": 1, "depth_stride": 2}}, "a network of 1 dimensions has none"),
+        ({"dims": {"depth_kernel": 2}}, "depth_kernel must be an odd number"),
+        ({"dims": {"depth_padding": "mirror"}}, "depth_padding must be one of zeros, replicate"),
+        ({"volumes": {"sides": [8, 8]}}, r"volumes.sides must be a side for each axis of the network"),
+        ({"volumes": {"sides": [10**6, 1, 1]}}, "must be a whole number from 1 to 4096"),
+        ({"architecture": "se_googlenet"}, "dims: se_googlenet is defined for pictures"),
+    ],
+)
+def test_a_config_that_no_network_has_is_refused(changed: dict[str, object], words: str, tmp_path: Path) -> None:
+    save_pretrained(create_model("se_resnet20", dims=3, in_channels=1), tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in changed.items():
+        partial = name == "dims" and isinstance(value, dict)
+        config[name] = {**config["dims"], **value} if partial else value  # type: ignore[dict-item]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ManifestError, match=words):
+        from_pretrained(tmp_path / "m")

@@ -53,6 +53,9 @@ def test_a_folder_of_nifti_is_learnt_saved_and_read_again(tmp_path: Path) -> Non
     x = model.weights.transforms()(read_volume(tmp_path / "data" / "ball" / "1.nii.gz"))  # type: ignore[union-attr]
     assert x.shape == (1, 8, 12, 12)
     assert model(x[None]).argmax() in (0, 1)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "| dimensions | 3: volumes (N, C, D, H, W), depth_stride 1, zeros beyond the outer planes |" in card
+    assert "Resampled to 8 x 12 x 12" in card
     again = fit(dataclasses.replace(config(tmp_path / "data", tmp_path / "run2", dims=3), pretrained=False,
                                     weights=tmp_path / "run", model="se_resnet20", epochs=1))  # fmt: skip
     assert from_pretrained(again.folder).spec == model.spec

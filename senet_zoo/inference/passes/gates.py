@@ -95,9 +95,9 @@ class ForeignGate:
     """Attribute names of the parts of another library's gate.
 
     Args:
-        fc1: 1x1 convolution to the hidden channels.
-        inner: function between the convolutions.
-        fc2: 1x1 convolution back.
+        fc1: 1x1 convolution, or fully connected layer, to the hidden channels.
+        inner: function between them.
+        fc2: the same back.
         last: last function.
     """
 
@@ -111,6 +111,7 @@ FOREIGN = {
     ("timm.models.senet", "SEModule"): ForeignGate("fc1", "relu", "fc2", "sigmoid"),
     ("timm.layers.squeeze_excite", "SEModule"): ForeignGate("fc1", "act", "fc2", "gate"),
     ("timm.models._efficientnet_blocks", "SqueezeExcite"): ForeignGate("conv_reduce", "act1", "conv_expand", "gate"),
+    ("monai.networks.blocks.squeeze_and_excitation", "ChannelSELayer"): ForeignGate("fc.0", "fc.1", "fc.2", "fc.3"),
     ("torchvision.ops.misc", "SqueezeExcitation"): ForeignGate("fc1", "activation", "fc2", "scale_activation"),
 }
 
@@ -159,12 +160,16 @@ def excitation(gate: nn.Module) -> MeanGate:
 
 def _foreign(module: nn.Module) -> ForeignGate | None:
     parts = FOREIGN.get((type(module).__module__, type(module).__qualname__))
-    if parts is None or getattr(module, "add_maxpool", False):
+    if parts is None or getattr(module, "add_maxpool", False) or getattr(module, "add_residual", False):
         return None
     has_norm = not isinstance(getattr(module, "bn", nn.Identity()), nn.Identity)
-    layers = [getattr(module, name, None) for name in (parts.fc1, parts.fc2)]
-    plain = all(isinstance(layer, _ConvNd) and {*layer.kernel_size} == {1} for layer in layers)
+    inside = dict(module.named_modules())
+    plain = all(_is_pointwise(inside.get(name)) for name in (parts.fc1, parts.fc2))
     return parts if plain and not has_norm else None
+
+
+def _is_pointwise(layer: nn.Module | None) -> bool:
+    return type(layer) is nn.Linear or (isinstance(layer, _ConvNd) and {*layer.kernel_size} == {1})
 
 
 def _wide(tensor: Tensor) -> Tensor:
