@@ -74,7 +74,7 @@ def saved_start(model: str | None, weights: str | None) -> dict[str, str]:
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``train`` that belong to detection alone."""
     group = parser.add_argument_group(
-        "with --task detection", "Recipes are finetune, paper and small; --size is the shorter side."
+        "with --task detection", "Recipes are finetune, augmented, paper and small; --size is the shorter side."
     )
     group.add_argument("--detector", choices=DETECTORS, dest="kind", help="default: that of --weights, or faster_rcnn")
     group.add_argument(

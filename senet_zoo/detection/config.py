@@ -1,7 +1,8 @@
-"""What a detector's run is told: recipes by name, the paper's and two of this zoo's own, and the configuration."""
+"""What a detector's run is told: recipes by name, the paper's and three of this zoo's own, and the configuration."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
+from math import cos, pi
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,9 @@ class DetectionRecipe:
         flip: probability of a picture being mirrored.
         trainable_stages: stages of the backbone that learn, counted from the last; None for all, the stem included.
         frozen_norm: whether the backbone's batch norms keep their statistics, scale and shift.
+        scales: shares of the design's side; each training picture takes one of them, or the side itself, at random.
+        photometric: probability of each random change of brightness, contrast, saturation, hue and order of channels.
+        cosine: whether the rate falls as half a cosine, and not by ``drops``.
 
     Raises:
         UsageError: a value outside its range.
@@ -47,6 +51,9 @@ class DetectionRecipe:
     flip: float
     trainable_stages: int | None
     frozen_norm: bool
+    scales: tuple[float, ...] = ()
+    photometric: float = 0.0
+    cosine: bool = False
 
     def __post_init__(self) -> None:
         for name, holds, rule in (
@@ -56,6 +63,8 @@ class DetectionRecipe:
             ("warmup", self.warmup >= 0, "at least 0"),
             ("drops", self.drops == tuple(sorted(self.drops)), "in ascending order"),
             ("flip", 0.0 <= self.flip <= 1.0, "from 0 to 1"),
+            ("scales", all(0.1 <= scale <= 10.0 for scale in self.scales), "from 0.1 to 10 each"),
+            ("photometric", 0.0 <= self.photometric <= 1.0, "from 0 to 1"),
         ):
             if not holds:
                 raise UsageError(f"a detection recipe's {name} must be {rule}, got {getattr(self, name)}")
@@ -69,7 +78,10 @@ class DetectionRecipe:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        rate = self.rate * 0.1 ** sum(step >= drop for drop in self.drops)
+        if self.cosine:
+            rate = self.rate * 0.5 * (1.0 + cos(pi * step / self.steps))
+        else:
+            rate = self.rate * 0.1 ** sum(step >= drop for drop in self.drops)
         if step < self.warmup:
             rate *= self.warmup_from + (1.0 - self.warmup_from) * step / self.warmup
         return rate
@@ -97,6 +109,10 @@ PAPER = DetectionRecipe(
 # This zoo's own, for some hundreds of photographs and published weights: the paper's way in steps of 4 pictures.
 FINETUNE = replace(PAPER, steps=2000, batch=4, rate=0.005, drops=(1400, 1800), warmup=200)
 
+# The same with what torchvision's references call multiscale and photometric augmentation, and a cosine: sides from 640
+# to 800 as in Detectron's later recipes, colours changed as in SSD's.
+AUGMENTED = replace(FINETUNE, scales=(0.8, 0.84, 0.88, 0.92, 0.96), photometric=0.5, cosine=True)
+
 # This zoo's own, for some hundreds of small pictures and a CPU, from random weights: everything learns.
 SMALL = DetectionRecipe(
     design=Design(
@@ -116,7 +132,9 @@ SMALL = DetectionRecipe(
     frozen_norm=False,
 )
 
-RECIPES: Mapping[str, DetectionRecipe] = MappingProxyType({"finetune": FINETUNE, "paper": PAPER, "small": SMALL})
+RECIPES: Mapping[str, DetectionRecipe] = MappingProxyType(
+    {"finetune": FINETUNE, "augmented": AUGMENTED, "paper": PAPER, "small": SMALL}
+)
 
 
 def find_recipe(name: str) -> DetectionRecipe:

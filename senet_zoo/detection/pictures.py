@@ -11,7 +11,7 @@ from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection.coco import Boxed
 from senet_zoo.errors import DataError, PictureError
 from senet_zoo.training.batches import Key, Unreadable, read_near
-from senet_zoo.training.randomness import generator_of
+from senet_zoo.training.randomness import generator_of, seeded
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
 class CocoTrainingPictures(Dataset[Sample | DataError]):
     """Pictures by epoch and index, mirrored or not: the same bits whenever and wherever they are asked for."""
 
-    def __init__(self, pictures: tuple[Boxed, ...], flip: float, seed: int) -> None:
-        self.pictures, self.flip, self.seed = pictures, flip, seed
+    def __init__(self, pictures: tuple[Boxed, ...], flip: float, seed: int, photometric: float = 0.0) -> None:
+        self.pictures, self.flip, self.seed, self.photometric = pictures, flip, seed, photometric
 
     def __getitem__(self, key: Key) -> Sample | DataError:
         """The picture, or the next readable one, and those that it stands for."""
@@ -81,6 +81,12 @@ class CocoTrainingPictures(Dataset[Sample | DataError]):
             return error
         if float(torch.rand((), generator=generator_of(self.seed, "flip", epoch, index))) < self.flip:
             sample = mirrored(sample)
+        if self.photometric:
+            from torchvision.transforms.v2 import RandomPhotometricDistort
+
+            with seeded(self.seed, "photometric", epoch, index):
+                image = RandomPhotometricDistort(p=self.photometric)(sample.image)
+            return Sample(index, image, sample.target, unreadable)
         return Sample(index, sample.image, sample.target, unreadable)
 
     def _load(self, index: int) -> Sample:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 # Layers of torchvision's detectors whose outputs are counted by classes.
 CLASS_LAYERS = re.compile(r"(box_predictor|mask_predictor\.mask_fcn_logits|classification_head\.cls_logits)\b")
+ADDED = ("scales", "photometric", "cosine")  # to recipes later: checkpoints of earlier runs do not name them
 LEARNT = ("boxes", "labels", "masks")  # what of a picture's target goes to a detector
 STRETCHES = 100  # points of a loss curve
 
@@ -170,7 +171,7 @@ class Detection(Task[list[Sample], DetectionResult]):
             "measure steps": config.measure_steps,
             "precision": config.precision,
             "seed": config.seed,
-            **asdict(self.recipe),
+            **{name: value for name, value in asdict(self.recipe).items() if value or name not in ADDED},
         }
         values: dict[str, object] = json.loads(json.dumps(identity))  # as a checkpoint gives it back
         return values
@@ -203,7 +204,7 @@ class Detection(Task[list[Sample], DetectionResult]):
     def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
         config, recipe, pictures = self.config, self.recipe, self.train.pictures
         keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
-        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed)
+        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed, recipe.photometric)
         return resumable(batches_by_key(augmented, keys, list, config.workers))
 
     def optimizer(self, phase: str) -> torch.optim.Optimizer:
@@ -214,6 +215,10 @@ class Detection(Task[list[Sample], DetectionResult]):
 
     def begin(self, step: int) -> None:
         self.detector.train()
+        # In training torchvision takes one of them at random; the last one is that of measuring.
+        side, scales = self.recipe.design.side, self.recipe.scales
+        transform: Any = self.detector.transform
+        transform.min_size = (*(max(1, round(side * scale)) for scale in scales if scale != 1.0), side)
         self.progress.begin(self.config.kind.value, self.steps, step, unit="steps")
 
     def loss(self, model: nn.Module, batch: list[Sample], step: int, piece: int) -> tuple[Tensor, Tensor]:

@@ -65,7 +65,10 @@ def test_show_prints_the_paper_s_recipe(capsys: pytest.CaptureFixture[str]) -> N
     [
         (["x", "--model", "se_resnet18"], "training needs --output"),
         (["--model", "se_resnet18", "-o", "y"], "training needs DATA"),
-        (["x", "--recipe", "scratch"], "recipes for detection are finetune, paper, small, little, got 'scratch'"),
+        (
+            ["x", "--recipe", "scratch"],
+            "recipes for detection are finetune, augmented, paper, small, little, got 'scratch'",
+        ),
         (["x", "--model", "se_resnet18", "-o", "y", "--patience", "2"], "--patience is a classifier's"),
         (["x", "--model", "se_resnet18", "-o", "y", "--class-weights"], "--class-weights is a classifier's"),
         (["x", "--model", "se_resnet18", "-o", "y", "--fused", "on"], "--fused is a classifier's"),

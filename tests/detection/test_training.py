@@ -23,7 +23,7 @@ from senet_zoo.detection import (
     read_coco,
     read_config,
 )
-from senet_zoo.detection.pictures import load, mirrored
+from senet_zoo.detection.pictures import CocoTrainingPictures, load, mirrored
 from senet_zoo.errors import DataError, ManifestError, TrainingError, UsageError, WeightsMismatch, WeightsNotFound
 from senet_zoo.training.run import Run
 from senet_zoo.weights.save import save_pretrained as save_classifier
@@ -215,3 +215,29 @@ def test_the_paper_s_recipe_is_detectron_s_2x() -> None:
 def test_numbers_out_of_range_are_refused(words: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must be"):
         DetectionConfig("data", "se_resnet18", tmp_path, **words)
+
+
+def test_augmentation_changes_colours_and_sides_and_repeats_itself(shapes: Path, tmp_path: Path) -> None:
+    pictures = read_coco(shapes, "train").pictures
+    plain, changed = (CocoTrainingPictures(pictures, 0.0, 0, share) for share in (0.0, 1.0))
+    assert torch.equal(changed[0, 1].image, changed[0, 1].image)
+    assert not torch.equal(changed[0, 1].image, plain[0, 1].image)
+    assert not torch.equal(changed[0, 1].image, changed[1, 1].image)
+    assert torch.equal(changed[0, 1].target["boxes"], plain[0, 1].target["boxes"])
+    assert 0.0 <= float(changed[0, 1].image.min()) <= float(changed[0, 1].image.max()) <= 1.0
+
+    recipe = replace(RECIPE.lasting(2), scales=(0.5,), photometric=0.5, cosine=True)
+    first = fit_detector(config(shapes, tmp_path / "a", recipe=recipe))
+    second = fit_detector(config(shapes, tmp_path / "b", recipe=recipe))
+    assert first.rows == second.rows
+    assert from_pretrained(first.folder).transform.min_size == (64,)
+    with pytest.raises(UsageError, match="scales must be from"):
+        replace(RECIPE, scales=(0.0,))
+
+
+def test_a_cosine_ends_near_zero_after_its_warm_up() -> None:
+    recipe = replace(RECIPES["augmented"], steps=100, warmup=10)
+    rates = [recipe.rate_at(step) for step in range(100)]
+    assert rates[0] < rates[9] < recipe.rate
+    assert rates[50] == pytest.approx(recipe.rate / 2)
+    assert rates[99] < 0.001 * recipe.rate
