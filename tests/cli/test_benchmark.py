@@ -32,19 +32,38 @@ def test_what_it_prints_becomes_the_speed_page(
     assert page(monkeypatch, tmp_path) == 0
     docs = tmp_path / "docs"
     assert "No results are kept yet" in (docs / "speed.md").read_text()
-    assert not (docs / "speed.png").exists()
+    assert "No results are kept yet" in (docs / "speed-tables.md").read_text()
     (tmp_path / "run.json").write_text(out)
     assert page(monkeypatch, tmp_path, "--check") == 1
     assert "run it" in capsys.readouterr().err
     assert page(monkeypatch, tmp_path) == page(monkeypatch, tmp_path, "--check") == 0
-    text = (docs / "speed.md").read_text()
+    text = (docs / "speed-tables.md").read_text()
     assert "\n## se_resnet20: " in text
     assert "\nsenet-zoo benchmark se_resnet20 --batch 1 --size 16 --threads 1 --rounds 2 --device cpu" in text
     assert "| se\\_resnet20 | optimised | " in text
-    assert (docs / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert [line for line in (docs / "speed.md").read_text().splitlines() if line.startswith("On ")] != []
     (tmp_path / "broken.json").write_text('{"sheets": 1}')
     with pytest.raises(SystemExit, match=r"broken\.json must be what a benchmark wrote"):
         page(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        ("timm", "timm's network, as it comes"),
+        ("timm folded channels_last, plain", "timm's network, norms folded channels last, without gates"),
+        ("optimize", "`senet_zoo.optimize`"),
+        ("optimize OpenVINO bf16", "`senet_zoo.optimize`, OpenVINO bfloat16"),
+        ("senet_zoo, fused", "senet_zoo, fused"),
+    ],
+)
+def test_candidates_are_named_as_readers_call_them(candidate: str, words: str) -> None:
+    assert report.label(candidate) == words
+
+
+def test_the_speed_page_has_a_figure_for_every_answer() -> None:
+    text = (report.ROOT / "docs" / "speed.md").read_text()
+    assert all(f"| {answer.need} | `{answer.call}` | " in text for answer in report.ANSWERS)
 
 
 @pytest.mark.parametrize(
