@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("what", choices=("learn", "speed"))
     parser.add_argument("--side", type=int, default=64, help="of the volumes of speed")
     parser.add_argument("--rounds", type=int, default=9, help="of speed")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/volumes-learn.json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="such as benchmarks/results/volumes/learn.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
     result = learn() if args.what == "learn" else speed(args.side, args.rounds)
