@@ -167,6 +167,8 @@ def run(arguments: argparse.Namespace) -> int:
         if values.get(name) is None:
             needed = "DATA" if name == "data" else f"--{name}"
             raise UsageError(f"training needs {needed}; senet-zoo train --help has examples")
+        if not isinstance(values[name], str):
+            raise UsageError(f"a run's {name} must be a text, got {values[name]!r}")
     line = _choose_start(values, form)
     config: Any = config_of(values, form)
     if os.environ.get("RANK", "0") == "0":  # the first process prints

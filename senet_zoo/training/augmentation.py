@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from senet_zoo.data.preprocessing import Preprocessing
+from senet_zoo.training.optimizers import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,10 @@ class AreaCrop(Augmentation):
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
 
+    def __post_init__(self) -> None:
+        require(0.0 < self.area[0] <= self.area[1] <= 1.0, f"area must be two ascending shares, got {self.area}")
+        require(0.0 < self.aspect[0] <= self.aspect[1], f"aspect must be two ascending ratios, got {self.aspect}")
+
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         from torchvision.transforms import v2
 
@@ -54,6 +59,9 @@ class PadCrop(Augmentation):
     """
 
     pad: int = 4
+
+    def __post_init__(self) -> None:
+        require(self.pad >= 0, f"pad must be at least 0, got {self.pad}")
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         from torchvision.transforms import v2
@@ -83,6 +91,9 @@ class Rotate(Augmentation):
 
     degrees: float
 
+    def __post_init__(self) -> None:
+        require(0.0 <= self.degrees <= 180.0, f"degrees must be from 0 to 180, got {self.degrees}")
+
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         from torchvision.transforms import v2
 
@@ -103,6 +114,10 @@ class RandAugment(Augmentation):
     operations: int = 2
     strength: int = 9
 
+    def __post_init__(self) -> None:
+        require(self.operations >= 1, f"operations must be at least 1, got {self.operations}")
+        require(0 <= self.strength <= 30, f"strength must be from 0 to 30, got {self.strength}")
+
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         from torchvision.transforms import v2
 
@@ -119,6 +134,9 @@ class PixelJitter(Augmentation):
 
     most: float
     normalised: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.most <= 255.0, f"most must be from 0 to 255, got {self.most}")
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         import torch
@@ -141,6 +159,9 @@ class Erase(Augmentation):
     share: float
     normalised: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        require(0.0 <= self.share <= 1.0, f"share must be from 0 to 1, got {self.share}")
+
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         from torchvision.transforms import v2
 
@@ -159,6 +180,9 @@ class Cutout(Augmentation):
 
     length: int
     normalised: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(self.length >= 1, f"length must be at least 1, got {self.length}")
 
     def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
         import torch

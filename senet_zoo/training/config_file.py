@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origi
 import yaml
 
 from senet_zoo.errors import TrainingError, UsageError
-from senet_zoo.support.files import atomic_file
+from senet_zoo.support.files import atomic_file, open_regular
 from senet_zoo.support.json_fields import shown
 from senet_zoo.training.augmentation import (
     AreaCrop,
@@ -116,7 +116,7 @@ def read_values(file: str | Path) -> dict[str, object]:
     """
     path = Path(file).expanduser()
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             text = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise TrainingError(
@@ -144,7 +144,12 @@ def config_of(values: Mapping[str, object], form: Form[ConfigT]) -> ConfigT:
     for name in values.keys() - form.keys:
         raise UsageError(f"no value of a run is named {name!r}{_meant(name, form.keys)}")
     of_config, of_recipe = get_type_hints(form.config), get_type_hints(form.recipe)
-    found = {name: _read(of_config.get(name) or of_recipe[name], value, name) for name, value in values.items()}
+    hints = {name: of_config.get(name) or of_recipe[name] for name in values}
+    found = {
+        name: _read(hints[name], value, name)
+        for name, value in values.items()
+        if value is not None or NoneType in get_args(hints[name])  # `seed:` says nothing of the seed
+    }
     if found.get(form.length) is not None:
         _positive(found[form.length], form.length)
         base = base.lasting(found[form.length])
@@ -202,7 +207,7 @@ def is_config(path: Path) -> bool:
 
 
 def _meant(name: str, keys: frozenset[str]) -> str:
-    near = [SYNONYMS[name]] if SYNONYMS.get(name) in keys else get_close_matches(name, sorted(keys), n=2, cutoff=0.6)
+    near = [SYNONYMS[name]] if SYNONYMS.get(name) in keys else get_close_matches(name, sorted(keys), n=2, cutoff=0.7)
     return f"; did you mean {' or '.join(near)}?" if near else f"; they are {', '.join(sorted(keys))}"
 
 

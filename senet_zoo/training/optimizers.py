@@ -35,7 +35,12 @@ class OptimizerSpec(Protocol):
         ...
 
 
-def _require(holds: bool, rule: str) -> None:
+def require(holds: bool, rule: str) -> None:
+    """Refuse a value of a recipe that breaks a rule.
+
+    Raises:
+        UsageError: it does not hold.
+    """
     if not holds:
         raise UsageError(rule)
 
@@ -53,8 +58,8 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.momentum < 1.0, f"momentum must be at least 0 and below 1, got {self.momentum}")
-        _require(self.momentum > 0.0 or not self.nesterov, "nesterov needs a momentum above 0")
+        require(0.0 <= self.momentum < 1.0, f"momentum must be at least 0 and below 1, got {self.momentum}")
+        require(self.momentum > 0.0 or not self.nesterov, "nesterov needs a momentum above 0")
 
     def build(self, groups: Iterable[Group]) -> torch.optim.SGD:
         return torch.optim.SGD(_as_torch(groups), lr=0.0, momentum=self.momentum, nesterov=self.nesterov)
@@ -73,7 +78,7 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        _require(all(0.0 <= beta < 1.0 for beta in self.betas), f"betas must be at least 0 and below 1: {self.betas}")
+        require(all(0.0 <= beta < 1.0 for beta in self.betas), f"betas must be at least 0 and below 1: {self.betas}")
 
     def build(self, groups: Iterable[Group]) -> torch.optim.AdamW:
         return torch.optim.AdamW(_as_torch(groups), lr=0.0, betas=self.betas)
@@ -144,7 +149,7 @@ class Steps:
 
     def __post_init__(self) -> None:
         starts = [start for start, _ in self.pieces]
-        _require(
+        require(
             starts[:1] == [0] and starts == sorted(starts),
             f"pieces of a schedule must begin at epoch 0 and ascend, got {self.pieces}",
         )
@@ -169,7 +174,7 @@ class Cosine:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.warmup >= 0.0, f"a warmup must be at least 0, got {self.warmup}")
+        require(self.warmup >= 0.0, f"a warmup must be at least 0, got {self.warmup}")
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
         if epoch < self.warmup:
@@ -193,7 +198,7 @@ class OneCycle:
     rise: float = 0.3
 
     def __post_init__(self) -> None:
-        _require(0.0 < self.rise < 1.0, f"rise must be above 0 and below 1, got {self.rise}")
+        require(0.0 < self.rise < 1.0, f"rise must be above 0 and below 1, got {self.rise}")
 
     def factor(self, epoch: float, epochs: int, losses: Sequence[float]) -> float:
         share = epoch / epochs

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_a_file_by_hand_says_only_what_differs(tmp_path: Path) -> None:
     assert (recipe.epochs, recipe.head_epochs, recipe.rate, recipe.weight_decay) == (24, 2, 0.001, 0.0005)
     assert recipe.schedule == OneCycle()
     assert recipe.augmentation == FINETUNE.augmentation
+    (tmp_path / "json.yaml").write_text(
+        json.dumps({"data": "d", "model": "m", "output": "o", "seed": None, "rate": 0.1})
+    )
+    assert (load_config(tmp_path / "json.yaml").seed, load_config(tmp_path / "json.yaml").rate) == (0, 0.1)
 
 
 @pytest.mark.usefixtures("without_plots")
@@ -115,6 +120,11 @@ def test_the_best_and_the_last_epoch_are_kept(patience: int | None, colours: Pat
         ("recipe: papper", "did you mean paper"),
         ("precision: int8", "precision must be fp32 or bf16 or fp16"),
         ("data: 2024", "data must be a text"),
+        ("aa: rand-m9", "no value of a run is named 'aa'; they are augmentation, batch"),
+        ("augmentation: [{name: rand_augment, strength: 99}]", "strength must be from 0 to 30"),
+        ("augmentation: [{name: erase, share: 7}]", "share must be from 0 to 1"),
+        ("augmentation: [{name: area_crop, area: [1, 0.1]}]", "area must be two ascending shares"),
+        ("optimizer: {name: sgd, momentum: 0, nesterov: true}", "nesterov needs a momentum"),
         ("epochs: 1\nepochs: 2", "'epochs' stands twice"),
         ("trackers: &a [x]\nsizes: *a", "an alias"),
         ("epochs: [", "must be YAML"),
@@ -136,7 +146,8 @@ def test_what_is_wrong_in_a_file_is_named(text: str, message: str, tmp_path: Pat
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.yaml"):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "pipe.yaml"):
         with pytest.raises(TrainingError, match=f"{path} cannot be read"):
             load_config(path)
     (tmp_path / "large.yaml").write_text("#" * 2**21)
