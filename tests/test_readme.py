@@ -194,3 +194,9 @@ def test_every_local_link_leads_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)|src=\"(?!https?:)([^\"]+)\"", text):
         assert (page.parent / (target[0] or target[1])).exists(), target
+
+
+def test_each_page_stands_once_in_the_order_of_the_site() -> None:
+    order = re.findall(r"- (?:[^:\n]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(order) == sorted(set(order))
+    assert {page.removeprefix("docs/") for page in TEXTS if page.startswith("docs/")} <= set(order)
