@@ -209,7 +209,9 @@ def _config_facts(info: "ModelInfo") -> list[tuple[str, str]]:
     metrics = provenance.metrics if provenance else ()
     return [
         ("classes", f"{config.num_classes}{unnamed}{listed}" if config.num_classes else "none: pooled features"),
-        ("pictures", "not known" if p is None else _pictures(p)),
+        ("pictures", "not known" if p is None else _pictures(p))
+        if config.volumes is None
+        else ("resampled to", " x ".join(map(str, config.volumes.sides))),
         *((metric.name, _metric(metric)) for metric in metrics),
         *([] if metrics else [("accuracy", "not known")]),
         ("licence", (provenance and provenance.license) or "not chosen"),

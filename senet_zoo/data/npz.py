@@ -39,6 +39,10 @@ def npz_files(pattern: str) -> DataSource:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     try:
         with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
+            of_volumes = next((each for each in ("volumes", "signals", "train_images") if each in file.files), None)
+            if of_volumes and "images" not in file.files:
+                dims = 1 if of_volumes == "signals" else 3
+                raise DataError(f"{path} holds {of_volumes}, which are learnt with --dims {dims} (dims={dims})")
             images, labels, classes = (file[name] for name in ("images", "labels", "classes"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(

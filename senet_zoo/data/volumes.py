@@ -39,11 +39,14 @@ class VolumePreprocessing:
 
     Args:
         sides: of the input, (D, H, W) or (L,).
+        channels: of the volume or signal.
     """
 
     sides: Annotated[
         tuple[int, ...], Items(Whole(1, 4096), 1, 3, words="a list of 1 or 3 whole numbers from 1 to 4096")
     ]
+
+    channels: Annotated[int, Whole(1, 10**4)] = 1
 
     @property
     def size(self) -> int:
@@ -52,17 +55,17 @@ class VolumePreprocessing:
 
     def transforms(self) -> "Callable[[Any], Tensor]":
         """A function from an array or tensor (C, D, H, W), or (C, L), to the input."""
-        return partial(_prepared, self.sides)
+        return partial(_prepared, self)
 
 
-def _prepared(sides: tuple[int, ...], volume: Any) -> "Tensor":
+def _prepared(form: VolumePreprocessing, volume: Any) -> "Tensor":
     import torch
     from torch.nn import functional as F
 
-    x = torch.as_tensor(volume, dtype=torch.float32)
-    if x.ndim != len(sides) + 1 or 0 in x.shape:
-        axes = "(C, L)" if len(sides) == 1 else "(C, D, H, W)"
-        raise PictureError(f"an input must be {axes}, with at least one value, got {tuple(x.shape)}")
+    x, sides = torch.as_tensor(volume, dtype=torch.float32), form.sides
+    if x.ndim != len(sides) + 1 or 0 in x.shape or x.shape[0] != form.channels:
+        axes = "L" if len(sides) == 1 else "D, H, W"
+        raise PictureError(f"an input must be ({form.channels}, {axes}), not empty, got {tuple(x.shape)}")
     if tuple(x.shape[1:]) != sides:
         x = F.interpolate(x[None], size=sides, mode="linear" if len(sides) == 1 else "trilinear")[0]
     std, mean = torch.std_mean(x, correction=0)
@@ -264,4 +267,4 @@ def chosen_preprocessing(shape: Sequence[int], sides: Sequence[int] | None) -> V
     if sides is not None and len(sides) != len(own):
         raise UsageError(f"sides must be {len(own)} numbers, one an axis, got {tuple(sides)}")
     usual = own if len(own) == 1 else tuple(min(side, MOST_SIDE) for side in own)
-    return VolumePreprocessing(usual if sides is None else tuple(sides))
+    return VolumePreprocessing(usual if sides is None else tuple(sides), shape[0])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.loader import Samples, WorkerError, shared, start_worker, watched
-from senet_zoo.data.pictures import require_resizable
+from senet_zoo.data.pictures import prepare_picture, require_resizable
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
@@ -241,12 +241,15 @@ class TrainingVolumes(Dataset[LabelledSample | DataError]):
         """The volume, its label, and the indices of volumes that it stands for."""
         epoch, index = key
         try:
-            x, index, unreadable = read_near(lambda index: self.prepare(self.data.read(index)), index, len(self.data))
+            x, index, unreadable = read_near(self._read, index, len(self.data))
         except DataError as error:
             return error
         with seeded(self.seed, "augment", epoch, index):
             x = x.flip([axis for axis in self.axes if torch.rand(()) < 0.5])
         return x, self.data.labels[index], tuple(index for index, _ in unreadable)
+
+    def _read(self, index: int) -> Tensor:
+        return prepare_picture(self.prepare, self.data.read(index), self.data.names[index])
 
 
 def _mirrors(preprocessing: VolumePreprocessing, recipe: TrainRecipe) -> bool:

@@ -157,8 +157,10 @@ def test_an_unreadable_volume_is_named_and_passed_over(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, volume)
     (tmp_path / "data" / "1" / "5.npy").write_bytes(b"\x93NUMPY broken")
+    np.save(tmp_path / "data" / "1" / "7.npy", np.zeros((2, 12, 12, 12)))  # of other channels
+    np.save(tmp_path / "data" / "1" / "9.npy", np.zeros((12, 12)))  # of other axes
     result = fit(config(tmp_path / "data", tmp_path / "run", dims=3))
-    assert result.unreadable == ("1/5.npy",)
+    assert sorted(result.unreadable) == ["1/5.npy", "1/7.npy", "1/9.npy"]
 
 
 @pytest.mark.parametrize(
@@ -191,10 +193,11 @@ def test_what_cannot_be_learnt_from_is_refused_before_work_begins(tmp_path: Path
     refused(DataError, "is neither: check the path", tmp_path / "absent", tmp_path / "o", dims=3)
     refused(DataError, r"a in .* hold none", tmp_path / "empty", tmp_path / "o", dims=3)
     refused(UsageError, "sides must be 3 numbers", tmp_path / "v.npz", tmp_path / "o", dims=3, sides=(8, 8))
+    refused(DataError, "holds volumes, which are learnt with --dims 3", tmp_path / "v.npz", tmp_path / "o")
     refused(DataError, "must hold the arrays signals", tmp_path / "v.npz", tmp_path / "o", dims=1)
     with pytest.raises(UsageError, match="are of volumes: add dims"):
         config(tmp_path / "v.npz", tmp_path / "o", sides=(8, 8, 8))
     with pytest.raises(UsageError, match="volumes and signals have sides"):
         config(tmp_path / "v.npz", tmp_path / "o", dims=3, size=32)
-    with pytest.raises(PictureError, match=r"an input must be \(C, D, H, W\)"):
+    with pytest.raises(PictureError, match=r"an input must be \(1, D, H, W\)"):
         VolumePreprocessing((8, 8, 8)).transforms()(np.zeros((8, 8)))
