@@ -157,3 +157,15 @@ def test_a_reader_that_leaves_early_is_no_crash() -> None:
         f"'{sys.executable}' -m senet_zoo list --json | true", shell=True, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_a_command_without_its_dependencies_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as after pip install --no-deps
+    monkeypatch.delitem(sys.modules, "senet_zoo.analysis.listing", raising=False)
+    monkeypatch.delitem(sys.modules, "senet_zoo.analysis.cost", raising=False)
+    assert main(["list"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("senet-zoo list: this needs torch, which is not installed")
+    assert "senet-zoo predict --exported FILE" in err
