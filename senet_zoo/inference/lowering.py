@@ -26,6 +26,7 @@ class Lowering:
         sums: convolutions that add their result to another map in its memory.
         in_place: other operations that overwrite their input.
         kernels: what Triton runs; None where it is not asked.
+        in_weights: ends of gated units whose gate scales the weights of their convolution, picture by picture.
     """
 
     network: fx.GraphModule
@@ -34,12 +35,15 @@ class Lowering:
     sums: int
     in_place: int
     kernels: cuda.Kernels | None = None
+    in_weights: int = 0
 
     def __str__(self) -> str:
         text = (
             f"{self.activations} convolutions with their activation, {self.sums} with a sum, {self.unit_ends} ends of "
             f"gated units; {self.in_place} other operations in place"
         )
+        if self.in_weights:
+            text += f"; {self.in_weights} gates in the weights of their convolution, picture by picture"
         return f"{self.kernels}; {text}" if self.kernels else text
 
 
@@ -58,6 +62,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False, k
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
     triton = _kernels(network, example) if kernels and example.device.type in cuda.DEVICES else None
+    in_weights = onednn.put_gates_in_weights(network) if packed and not compiled else 0
     unit_ends = fuse_unit_ends(network)
     activations, sums = onednn.fuse_convolutions(network, sums=not compiled) if packed else (0, 0)
     in_place = work_in_place(network)
@@ -67,7 +72,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False, k
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
-    return Lowering(network, unit_ends, activations, sums, in_place, triton)
+    return Lowering(network, unit_ends, activations, sums, in_place, triton, in_weights)
 
 
 def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:
