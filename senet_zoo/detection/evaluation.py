@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from senet_zoo.detection.coco import CocoData
+from senet_zoo.detection.design import STANDARD
 from senet_zoo.detection.pictures import CocoValidationPictures, Sample, UnreadPicture
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.training.batches import Share, batches_by_key
@@ -107,7 +108,8 @@ def detect(
     device = next(model.parameters()).device
     model.eval()
     keys = share.of(len(data.pictures), batch)
-    for samples in batches_by_key(CocoValidationPictures(data.pictures), keys, list, workers):
+    longest: Any = getattr(getattr(model, "transform", None), "max_size", STANDARD.longest)
+    for samples in batches_by_key(CocoValidationPictures(data.pictures, longest), keys, list, workers):
         readable = [sample for sample in samples if isinstance(sample, Sample)]
         yield from (sample for sample in samples if isinstance(sample, UnreadPicture))
         if readable:

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from senet_zoo.data.outlines import mask_of
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection.coco import Boxed
+from senet_zoo.detection.design import STANDARD
 from senet_zoo.errors import DataError, PictureError
 from senet_zoo.training.batches import Key, Unreadable, read_near
 from senet_zoo.training.randomness import generator_of, seeded
@@ -32,11 +33,25 @@ class Sample:
     unreadable: Unreadable = ()
 
 
-def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
+def require_visible(width: int, height: int, longest: int) -> None:
+    """Refuse a picture so thin that its shorter side has no pixel once its longer one has ``longest``.
+
+    Raises:
+        PictureError: it is.
+    """
+    if min(width, height) * longest < max(width, height):
+        raise PictureError(
+            f"a picture of {width} x {height} pixels is too thin: with its longer side at {longest} pixels its shorter "
+            "one has none: cut it, or leave it out"
+        )
+
+
+def load(picture: Boxed, index: int, *, crowds: bool, longest: int = STANDARD.longest) -> Sample:
     """A picture with its boxes; only with ``crowds`` those that hold many things.
 
     Raises:
-        PictureError: the file is no readable picture, or not of the size that its boxes are counted in.
+        PictureError: the file is no readable picture, is not of the size that its boxes are counted in, or is so thin
+            that nothing is left of it where its longer side has ``longest`` pixels.
     """
     from torchvision.transforms.v2 import functional as F
 
@@ -52,6 +67,10 @@ def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
             f"{picture.path}: a picture must be of the size that its boxes are counted in, {picture.width} x "
             f"{picture.height} pixels, and this one is {image.shape[2]} x {image.shape[1]}{turned}"
         )
+    try:
+        require_visible(picture.width, picture.height, longest)
+    except PictureError as error:
+        raise PictureError(f"{picture.path}: {error}") from error
     kept = [number for number, crowd in enumerate(picture.crowds) if crowds or not crowd]
     target = {
         "boxes": torch.tensor([picture.boxes[number] for number in kept], dtype=torch.float32).reshape(-1, 4),
@@ -69,8 +88,16 @@ def load(picture: Boxed, index: int, *, crowds: bool) -> Sample:
 class CocoTrainingPictures(Dataset[Sample | DataError]):
     """Pictures by epoch and index, mirrored or not: the same bits whenever and wherever they are asked for."""
 
-    def __init__(self, pictures: tuple[Boxed, ...], flip: float, seed: int, photometric: float = 0.0) -> None:
+    def __init__(
+        self,
+        pictures: tuple[Boxed, ...],
+        flip: float,
+        seed: int,
+        photometric: float = 0.0,
+        longest: int = STANDARD.longest,
+    ) -> None:
         self.pictures, self.flip, self.seed, self.photometric = pictures, flip, seed, photometric
+        self.longest = longest
 
     def __getitem__(self, key: Key) -> Sample | DataError:
         """The picture, or the next readable one, and those that it stands for."""
@@ -90,7 +117,7 @@ class CocoTrainingPictures(Dataset[Sample | DataError]):
         return Sample(index, sample.image, sample.target, unreadable)
 
     def _load(self, index: int) -> Sample:
-        return load(self.pictures[index], index, crowds=False)
+        return load(self.pictures[index], index, crowds=False, longest=self.longest)
 
 
 def mirrored(sample: Sample) -> Sample:
@@ -114,12 +141,12 @@ class UnreadPicture:
 class CocoValidationPictures(Dataset[Sample | UnreadPicture]):
     """Pictures as they are, by index."""
 
-    def __init__(self, pictures: tuple[Boxed, ...]) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: tuple[Boxed, ...], longest: int = STANDARD.longest) -> None:
+        self.pictures, self.longest = pictures, longest
 
     def __getitem__(self, index: int) -> Sample | UnreadPicture:
         """The picture and its boxes."""
         try:
-            return load(self.pictures[index], index, crowds=True)
+            return load(self.pictures[index], index, crowds=True, longest=self.longest)
         except PictureError as error:
             return UnreadPicture(index, str(error))

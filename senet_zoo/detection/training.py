@@ -204,7 +204,7 @@ class Detection(Task[list[Sample], DetectionResult]):
     def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
         config, recipe, pictures = self.config, self.recipe, self.train.pictures
         keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
-        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed, recipe.photometric)
+        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed, recipe.photometric, recipe.design.longest)
         return resumable(batches_by_key(augmented, keys, list, config.workers))
 
     def optimizer(self, phase: str) -> torch.optim.Optimizer:

@@ -20,10 +20,17 @@ BATCH = 4
 """Pictures that a detector looks at at once; each is about 20 times as large as a classifier's."""
 
 
-def prepare(picture: "Image") -> "tuple[Image, Tensor]":
-    """A picture, and the same as uint8 (3, H, W); the detector resizes and normalises it."""
+def prepare(picture: "Image", longest: int) -> "tuple[Image, Tensor]":
+    """A picture, and the same as uint8 (3, H, W); the detector resizes and normalises it.
+
+    Raises:
+        PictureError: it is so thin that nothing is left of it where its longer side has ``longest`` pixels.
+    """
     from torchvision.transforms.v2 import functional as F
 
+    from senet_zoo.detection.pictures import require_visible
+
+    require_visible(*picture.size, longest)
     return picture, F.pil_to_tensor(picture)
 
 

@@ -297,7 +297,8 @@ class Predictor:
         answer = partial(
             boxes.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
         )
-        return classify_pictures(pictures, boxes.prepare, answer, batch=at_once, workers=workers)
+        prepare = partial(boxes.prepare, longest=self.model.weights.design.longest)
+        return classify_pictures(pictures, prepare, answer, batch=at_once, workers=workers)
 
     def _stream_maps(
         self, pictures: "Source | Iterable[Source]", top: int | None, batch: int | None, workers: int

@@ -17,6 +17,7 @@ from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import disk_error, expanded, folder_lock, is_file, scratch_folder
 from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Record, as_json, read_json
+from senet_zoo.support.memory import enough_memory
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD
 from senet_zoo.weights.catalogue import Weights
@@ -136,7 +137,8 @@ def read_task_folder(
                 f"the sha256 of {files.tensors} must be {config.provenance.sha256}, as its {CONFIG} says, but is "
                 f"{found}; save or copy the folder again"
             )
-    network = format.build(config)
+    with enough_memory(f"the {format.describe(config)} that {CONFIG} describes"):
+        network = format.build(config)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if expected != header.shapes:
         other = sorted(

@@ -17,7 +17,7 @@ from senet_zoo.cli import main
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection import RECIPES, DetectionConfig, Kind, faster_rcnn, fit_detector, read_config
 from senet_zoo.detection.design import Design
-from senet_zoo.errors import ManifestError, PublishError, UsageError, WeightsCorrupted
+from senet_zoo.errors import ManifestError, PublishError, SenetZooError, UsageError, WeightsCorrupted
 from senet_zoo.prediction.boxes import find_boxes, prepare
 from senet_zoo.tasks import plan_publication
 
@@ -88,8 +88,29 @@ class Background(torch.nn.Module):
 
 def test_the_background_is_no_thing() -> None:
     picture = Image.new("RGB", (20, 20))
-    (answer,) = find_boxes(Background(), [("p", prepare(picture))], ("ant", "bee"), 0.5, 10, "n")
+    (answer,) = find_boxes(Background(), [("p", prepare(picture, 64))], ("ant", "bee"), 0.5, 10, "n")
     assert [(box.label, box.corners) for box in answer.boxes] == [("bee", (1.0, 1.0, 5.0, 5.0))]
+
+
+def test_a_picture_too_thin_to_be_seen_is_named_and_the_others_go_on(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (900, 9)).save(tmp_path / "thin.png")
+    Image.new("RGB", (60, 1)).save(tmp_path / "line.png")
+    assert main(["predict", str(tmp_path), "--weights", str(trained), *LOW, "-o", str(tmp_path / "drawn")]) == 1
+    out, err = capsys.readouterr()
+    assert "thin.png: a picture of 900 x 9 pixels is too thin" in err
+    assert "line.png" in out
+    assert (tmp_path / "drawn/line.png").is_file()
+
+
+def test_a_config_of_more_than_the_memory_is_no_traceback(trained: Path, tmp_path: Path) -> None:
+    data = json.loads((trained / "config.json").read_text())
+    data["design"]["channels"] = 100_000
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    (tmp_path / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
+    with pytest.raises(SenetZooError, match="memory"):
+        senet_zoo.from_pretrained(tmp_path)
 
 
 def test_a_classifier_has_no_threshold_and_no_drawing() -> None:
