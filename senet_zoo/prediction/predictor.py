@@ -297,7 +297,8 @@ class Predictor:
         answer = partial(
             boxes.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
         )
-        prepare = partial(boxes.prepare, longest=self.model.weights.design.longest)
+        config: Any = self.model.weights
+        prepare = partial(boxes.prepare, longest=config.design.longest)
         return classify_pictures(pictures, prepare, answer, batch=at_once, workers=workers)
 
     def _stream_maps(
