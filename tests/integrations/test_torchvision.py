@@ -102,14 +102,14 @@ def test_tensors_come_through_the_zoos_loader(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("weights", ["IMAGENET1K_V1", "cifar10", True, torchvision.models.ResNet18_Weights.DEFAULT])
 def test_unknown_weights_are_refused_by_name(weights: object) -> None:
-    with pytest.raises(senet_zoo.UnknownWeightsError, match=r"SE_RESNET20_Weights \(CIFAR10, DEFAULT\), got"):
+    with pytest.raises(senet_zoo.UnknownWeightsError, match=r"SE_RESNET20_Weights \(CIFAR10, .*DEFAULT\), got"):
         torchvision.models.get_model("se_resnet20", weights=weights)
 
 
 def test_a_model_without_weights_says_so() -> None:
-    assert list(torchvision.models.get_model_weights("resnet56")) == []
+    assert list(torchvision.models.get_model_weights("resnet44")) == []
     with pytest.raises(senet_zoo.UnknownWeightsError, match="none are published"):
-        torchvision.models.get_model("resnet56", weights="DEFAULT")
+        torchvision.models.get_model("resnet44", weights="DEFAULT")
 
 
 def test_a_misspelt_option_is_refused() -> None:
