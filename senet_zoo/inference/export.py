@@ -265,7 +265,7 @@ def export(
             if form is ExportFormat.OPENVINO:  # it was read back in float32, which is not its default everywhere
                 check_default(part, inputs[0])
         else:
-            with TemporaryDirectory(prefix="senet_zoo-", ignore_cleanup_errors=True) as folder:
+            with TemporaryDirectory(dir=part.parent, ignore_cleanup_errors=True) as folder:  # where there is room
                 plain = Path(folder, "float32.pt2" if form is ExportFormat.TORCH else "float32.onnx")
                 metadata, parity, notes = _in_float32(model, rewriting.network, plain, metadata, inputs)
                 metadata, parity = _in_int8(model, plain, part, metadata, calibration, int8.agreement)
