@@ -160,8 +160,8 @@ def test_another_reduction_is_another_network() -> None:
 
 
 def test_pretrained_without_weights_is_an_error_not_a_random_start() -> None:
-    with pytest.raises(UnknownWeightsError, match="no public checkpoint of resnet110"):
-        senet_zoo.create_model("resnet110", pretrained=True)
+    with pytest.raises(UnknownWeightsError, match="no public checkpoint of resnet44"):
+        senet_zoo.create_model("resnet44", pretrained=True)
 
 
 def test_an_unknown_tag_names_the_known_ones() -> None:
