@@ -8,12 +8,12 @@ import pytest
 from benchmarks.volumes import draw, learn_table, speed_table
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "benchmarks" / "results" / "volumes"
 
 
 @pytest.mark.parametrize(("name", "table"), [("learn", learn_table), ("speed", speed_table)])
 def test_a_table_is_that_of_its_run(name: str, table: object) -> None:
-    result = json.loads((RESULTS / f"volumes-{name}.json").read_text())
+    result = json.loads((RESULTS / f"{name}.json").read_text())
     assert callable(table)
     assert table(result) in (ROOT / "docs" / "volumes.md").read_text()
 
