@@ -213,7 +213,8 @@ def test_a_network_without_preprocessing_or_without_numbers(tmp_path: Path) -> N
         (["export", "--model", "se_resnet20", "-o", "a.zip"], 2, ".onnx (ONNX)"),
         (["export", "--model", "se_resnet20", "-o", "a.onnx", "--int8"], 2, "belong together"),
         (["export", "--model", "se_resnet20", "-o", "a.onnx", "--calibrate", "x"], 2, "belong together"),
-        (["export", "--model", "se_resnet20.cifar10", "-o", "a.onnx", "--weights", "x"], 2, "leave the tag"),
+        (["export", "--model", "se_resnet20.cifar10", "-o", "a.onnx", "--weights", "x"], 1, "there is no x"),
+        (["export", "--model", "se_resnet20.cifar10", "-o", "a.onnx", "--weights", "README.md"], 2, "leave the tag"),
     ],
 )
 def test_the_command_line_says_so(
