@@ -17,8 +17,8 @@ read back and compared with the network before it takes its place. It carries
 its preprocessing and the names of its classes, so that it answers by itself:
 senet-zoo predict --exported FILE.
 
-Detectors (faster_rcnn, retinanet) and segmenters go as .onnx and .xml: a picture
-of any size in, boxes or logits out, preprocessing inside.
+Detectors (faster_rcnn, retinanet) and segmenters go as .onnx and .xml: any
+picture in, boxes or logits out, preprocessing inside.
 
 --int8 writes convolutions in eight bits, with ranges of the pictures of
 --calibrate; gates and classifier stay in float. It times this file and the one
@@ -29,8 +29,7 @@ Without --weights, --model NAME is the default among its published weights, and
 NAME.TAG that one."""
 EXAMPLE = """\
 senet-zoo export --model se_resnet50 --output se_resnet50.onnx
-  senet-zoo export --model se_resnet50 -o small.xml --int8 --calibrate photos/train/ \\
-      --labelled photos/val"""
+  senet-zoo export --model run1 -o small.xml --int8 --calibrate photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
