@@ -10,7 +10,8 @@ from pytorchcv.models.common.arch import Hourglass
 from pytorchcv.models.pyramidnet import PyrUnit, get_pyramidnet
 from pytorchcv.models.resnext import ResNeXtUnit
 from pytorchcv.models.resnext_cifar import get_resnext_cifar
-from pytorchcv.models.sepreresnet import SEPreResUnit
+from pytorchcv.models.sepreresnet import SEPreResUnit, get_sepreresnet
+from pytorchcv.models.seresnet import get_seresnet
 from pytorchcv.models.shakeshakeresnet_cifar import ShakeShakeResUnit, get_shakeshakeresnet_cifar
 from pytorchcv.models.wrn_cifar import get_wrn_cifar
 from timm.models.byobnet import BottleneckBlock
@@ -59,7 +60,8 @@ def with_gates(model: nn.Module) -> nn.Module:
 
 def pooled_whole(name: str) -> nn.Module:
     """pytorchcv's network for pictures of any size; its own last pool takes 7x7 pixels."""
-    model = get_model(name)
+    unnamed = {"seresnetbc14b": get_seresnet, "sepreresnetbc14b": get_sepreresnet}  # built there, without a name
+    model = unnamed[name](blocks=14, bottleneck=True, conv1_stride=False) if name in unnamed else get_model(name)
     model.features.final_pool = nn.AdaptiveAvgPool2d(1)
     return model
 

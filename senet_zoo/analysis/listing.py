@@ -89,7 +89,7 @@ def list_rows(
         UsageError: another order.
 
     Example:
-        >>> [row.name for row in list_rows("SE-ResNet2")]
+        >>> [row.name for row in list_rows("SE-ResNet20")]
         ['se_resnet20', 'se_resnet200']
     """
     if sort is not None and sort not in SORTS:

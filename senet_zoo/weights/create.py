@@ -295,7 +295,7 @@ def is_place(name: str) -> bool:
     if "/" in name or os.sep in name or name.startswith("~") or name.endswith(".safetensors"):
         return True
     model = name.partition(".")[0]
-    return model not in registry.MODELS and model not in registry.ALIASES and bool(name) and Path(name).exists()
+    return model not in registry.MODELS and model not in registry.ALIASES and bool(name) and os.path.exists(name)  # noqa: PTH110 (no error of a name too long)
 
 
 def model_at(weights: str | Path) -> str:
@@ -320,7 +320,7 @@ def _check_where_from(model: str, pretrained: object, weights: object) -> None:
         raise UsageError(f"pretrained must be True or False, got {pretrained!r}; {way_out}")
     if not isinstance(weights, str | os.PathLike | None):
         raise UsageError(f"weights=... takes a file, a folder or hf://org/name@revision, got {weights!r}; {way_out}")
-    if isinstance(weights, str) and not is_place(weights) and not Path(weights).exists():
+    if isinstance(weights, str) and not is_place(weights) and not os.path.exists(weights):  # noqa: PTH110
         raise WeightsNotFound(
             f"weights must be a file, a folder or hf://org/name@revision, but there is no {weights}",
             python=f"; {way_out}",

@@ -49,7 +49,7 @@ def test_a_row_is_printed_written_checked_and_pinned(
     ]
     row = load_manifest(file).row("se_resnet20", "mine")
     assert main(["manifest", "check", str(file), "--online"]) == 0
-    assert capsys.readouterr().out == f"{file}: 1 row, no problems\n"
+    assert capsys.readouterr().out == f"{file}: 1 row, no problems\n  1 pinned, 0 hashed, 0 unpinned\n"
     unpin(file)
     assert main(["manifest", "pin", str(file)]) == 0
     out = capsys.readouterr().out
@@ -94,8 +94,9 @@ def test_what_is_wrong_is_listed_and_status_1(
     capsys.readouterr()
     monkeypatch.setenv("SENET_ZOO_MANIFEST", str(file))  # what is meant where no file is named
     assert main(["manifest", "check"]) == 1
-    head, *problems = capsys.readouterr().out.splitlines()
+    head, count, *problems = capsys.readouterr().out.splitlines()
     assert head == f"{file}: 1 row, 2 problems"
+    assert count == "  0 pinned, 1 hashed, 0 unpinned"
     assert all(problem.startswith("  se_resnet20.mine: ") for problem in problems)
     del published.repos["org/net"]
     assert main(["manifest", "pin"]) == 1

@@ -236,7 +236,7 @@ def test_costs_are_those_of_volumes(capsys: pytest.CaptureFixture[str], tmp_path
         ({"dims": {"count": 1, "depth_stride": 2}}, "a network of 1 dimensions has none"),
         ({"dims": {"depth_kernel": 2}}, "depth_kernel must be an odd number"),
         ({"dims": {"depth_padding": "mirror"}}, "depth_padding must be one of zeros, replicate"),
-        ({"volumes": {"sides": [8, 8]}}, r"volumes.sides must be a side for each axis of the network"),
+        ({"volumes": {"sides": [8, 8], "channels": 1}}, r"volumes.sides must be a side for each axis of the network"),
         ({"volumes": {"sides": [10**6, 1, 1]}}, "must be a whole number from 1 to 4096"),
         ({"architecture": "se_googlenet"}, "dims: se_googlenet is defined for pictures"),
     ],

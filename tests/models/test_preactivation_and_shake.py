@@ -59,7 +59,11 @@ def test_a_preactivation_bottleneck_has_no_pool() -> None:
 
 
 @pytest.mark.parametrize("placement", Placement)
-@pytest.mark.parametrize("spec", [ShakeBasic(32), ShakeBasic(64, stride=2), ShakeBottleneck(BOTTLENECK)], ids=["basic", "stride 2", "bottleneck"])
+@pytest.mark.parametrize(
+    "spec",
+    [ShakeBasic(32), ShakeBasic(64, stride=2), ShakeBottleneck(BOTTLENECK)],
+    ids=["basic", "stride 2", "bottleneck"],
+)
 @torch.no_grad()
 def test_a_shake_unit_is_its_formula(spec: BlockSpec, placement: Placement) -> None:
     block = unit(spec, placement)

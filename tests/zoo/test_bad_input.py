@@ -61,15 +61,17 @@ BAD: dict[str, tuple[Callable[[Tensors], bytes], type[WeightsError], str]] = {
         WeightsMismatch,
         "of one dialect.*does not know .*/.*Give a file whose names are",
     ),
-    "half a checkpoint": (
+    "half a checkpoint": (  # the names are looked at, or the sha256 that the folder's config has, whichever comes first
         half,
-        WeightsMismatch,
-        "80 missing: .*build the network that they belong to|holds 82 tensors .*Name the network that they should be",
+        WeightsError,
+        "80 missing: .*build the network that they belong to|holds 82 tensors .*Name the network that they should be|"
+        "must be [0-9a-f]{64}, but is ",
     ),
     "tensors of another width": (
         twice_as_wide,
-        WeightsMismatch,
-        r"141 of another shape: .*\(32,\) instead of \(16,\)|holds 164 tensors .*Name the network that they should be",
+        WeightsError,
+        r"141 of another shape: .*\(32,\) instead of \(16,\)|holds 164 tensors .*Name the network that they should be|"
+        "must be [0-9a-f]{64}, but is ",
     ),
     "a name that climbs": (climbing, WeightsMismatch, r"does not know \.\./\.\./\.ssh/authorized_keys"),
     "a name that stands twice": (one_name_twice, WeightsCorrupted, "every name once: the key 'a' .*fetch it again"),

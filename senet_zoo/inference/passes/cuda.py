@@ -187,7 +187,7 @@ def _not_covered(gate: MeanGate) -> str:
         return "gates with another activation than ReLU"
     if gate.last is not torch.sigmoid and type(gate.last) is not nn.Sigmoid:
         return "gates with another function than the sigmoid"
-    if gate.step != (1, 1):
+    if any(each != 1 for each in gate.step):
         return "gates that see every other pixel"
     if gate.w1.shape[0] > MOST_HIDDEN:
         return f"gates of more than {MOST_HIDDEN} hidden units"
