@@ -17,7 +17,7 @@ from torch import Tensor
 
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
 from senet_zoo.formats import safetensors as tensor_files
-from senet_zoo.support.files import atomic_file
+from senet_zoo.support.files import FileState, atomic_file, state_of
 from senet_zoo.weights.cache import digest
 
 KEPT = 2  # checkpoints of a run; an older one serves where the newest is torn
@@ -81,14 +81,16 @@ def is_part(path: Path) -> bool:
 
 def newest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     """The newest whole checkpoint of a folder; None where there is none."""
-    for tensors, record in _whole_ones(folder):
-        return TrainingCheckpoint(record["step"], safetensors.torch.load_file(tensors), record["state"])
+    for path, record, state in _whole_ones(folder):
+        tensors = safetensors.torch.load_file(path)
+        if state_of(path.stat()) == state:  # what was hashed is what was read
+            return TrainingCheckpoint(record["step"], tensors, record["state"])
     return None
 
 
 def recorded_identity(folder: Path) -> Mapping[str, object] | None:
     """What the newest whole checkpoint says of its run; None where there is none."""
-    for _, record in _whole_ones(folder):
+    for _, record, _ in _whole_ones(folder):
         found: Mapping[str, object] = record["state"].get("identity", {})
         return found
     return None
@@ -108,19 +110,20 @@ def refuse_other_run(folder: Path, found: Mapping[str, object], expected: Mappin
 
 def last_good(folder: Path) -> str:
     """A sentence that names the newest whole checkpoint."""
-    for tensors, _ in _whole_ones(folder):
+    for tensors, _, _ in _whole_ones(folder):
         return f"The last good checkpoint is {tensors}."
     return "There is no checkpoint yet."
 
 
-def _whole_ones(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The files of tensors and the records of the whole checkpoints, the newest first."""
+def _whole_ones(folder: Path) -> Iterator[tuple[Path, dict[str, Any], FileState]]:
+    """The files of tensors, the records and the files' states of the whole checkpoints, the newest first."""
     for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
         tensors = path.with_suffix(".safetensors")
         try:
             record: dict[str, Any] = json.loads(path.read_bytes())
+            state = state_of(tensors.stat())
             whole = record["sha256"] == digest(tensors)
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if whole:
-            yield tensors, record
+            yield tensors, record, state

@@ -14,7 +14,7 @@ from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
-from senet_zoo.support.files import expanded, stat_of
+from senet_zoo.support.files import expanded, stat_of, state_of
 from senet_zoo.weights import kit
 from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights, split_name
@@ -204,10 +204,12 @@ def _check_tensors(request: _Request) -> tuple[Verification, _Network | None]:
     path = sha256 = network = None
     try:
         path, dialect, found = request.find()
-        sha256 = digest(path)
+        state, sha256 = state_of(path.stat()), digest(path)
         _require_saved(request.config, path, sha256)
         checks.append(Finding("file", True, found))
         checkpoint = open_checkpoint(path, dialect)
+        if checkpoint.header.state not in (None, state):
+            raise WeightsCorrupted(f"{path} was written to while it was verified; verify it again")
         kinds = f"{len(checkpoint.header.tensors)} tensors, named as {checkpoint.dialect.name}"
         checks.append(Finding("header", True, kinds))
         name = request.model or checkpoint.header.metadata.get("model")

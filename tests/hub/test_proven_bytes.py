@@ -14,6 +14,7 @@ from senet_zoo.errors import SenetZooError, UsageError, WeightsCorrupted, Weight
 from senet_zoo.formats import safetensors as files
 from senet_zoo.support import memory
 from senet_zoo.weights import cache as notes
+from senet_zoo.weights import verify
 from senet_zoo.weights.convert import convert
 from senet_zoo.weights.download import locate
 from senet_zoo.weights.rows import HubFile, ReleaseFile
@@ -335,3 +336,19 @@ def test_a_saved_folder_whose_name_is_not_utf_8_reads_back(tmp_path, cache):
     ):
         assert torch.equal(load()(X), model(X))
     assert senet_zoo.verify(folder).ok
+
+
+def test_a_file_that_is_written_to_while_it_is_verified_is_no_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", pretrained=True), tmp_path / "run")
+    file = tmp_path / "run" / "model.safetensors"
+    hashed = verify.digest
+
+    def swapped(path: Path) -> str:
+        sha256 = hashed(path)
+        file.write_bytes(file.read_bytes())
+        return sha256
+
+    monkeypatch.setattr(verify, "digest", swapped)
+    assert not senet_zoo.verify(tmp_path / "run").ok

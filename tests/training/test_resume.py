@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from senet_zoo.errors import UsageError
@@ -180,3 +181,19 @@ def test_checkpoints_are_safetensors_and_json(colours: Path, tmp_path: Path) -> 
     names.remove("run.yaml")
     assert names == ["00000003.json", "00000003.safetensors", "00000004.json", "00000004.safetensors"]
     assert json.loads((tmp_path / "run" / "checkpoints" / "00000004.json").read_text())["step"] == 4
+
+
+def test_a_checkpoint_that_is_written_to_while_it_is_read_is_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        write_checkpoint(tmp_path, TrainingCheckpoint(step, {"w": torch.full((4,), float(step))}, {}))
+    read = safetensors.torch.load_file
+
+    def swapped(path: Path) -> dict[str, torch.Tensor]:
+        if path.name == "00000002.safetensors":
+            path.write_bytes(path.read_bytes()[:-1] + b"x")
+        return read(path)
+
+    monkeypatch.setattr("safetensors.torch.load_file", swapped)
+    assert newest_checkpoint(tmp_path).step == 1
