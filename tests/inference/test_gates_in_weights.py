@@ -37,7 +37,7 @@ def test_a_network_with_large_maps_is_the_same_function_at_every_size_and_batch(
     monkeypatch.setattr(onednn, "PIXELS_A_CHANNEL", 1)
     model = ConvNet(tiny(MODELS[name].spec()))
     randomise(model)
-    fast = senet_zoo.optimize(model, dtype=torch.bfloat16, sizes=(96, 65), rounds=0)
+    fast = senet_zoo.optimize(model, dtype=torch.bfloat16, sizes=(96, 65), batch=2, rounds=0)
     assert IN_WEIGHTS in fast.report.fused
     for batch, size in ((1, 96), (3, 65), (2, 40)):
         x = torch.randn(batch, 3, size, size + 6, generator=torch.Generator().manual_seed(size))
@@ -49,8 +49,10 @@ def test_a_network_with_large_maps_is_the_same_function_at_every_size_and_batch(
 
 
 @needs_bfloat16
-def test_float32_and_small_maps_stay_as_they_are() -> None:
+def test_float32_small_maps_and_single_pictures_stay_as_they_are() -> None:
     model = ConvNet(tiny(MODELS["se_resnet50"].spec()))
     randomise(model)
-    assert IN_WEIGHTS not in senet_zoo.optimize(model, sizes=(96, 65), rounds=0).report.fused
-    assert IN_WEIGHTS not in senet_zoo.optimize(model, dtype=torch.bfloat16, sizes=(24, 33), rounds=0).report.fused
+    assert IN_WEIGHTS not in senet_zoo.optimize(model, sizes=(96, 65), batch=2, rounds=0).report.fused
+    for options in ({"sizes": (24, 33), "batch": 2}, {"sizes": (224, 97)}):
+        fast = senet_zoo.optimize(model, dtype=torch.bfloat16, rounds=0, **options)
+        assert IN_WEIGHTS not in fast.report.fused

@@ -29,7 +29,8 @@ PIXELS_A_CHANNEL = 16
 """From how many pixels for each channel that a 1x1 convolution reads its gate goes into its weights, in bfloat16. The
 product of gate and map costs as much as the convolution there; below, the weights are not small beside the map. Of
 SE-ResNet-50 at 224 pixels it takes the units of 56: the network is 1.016 [1.008 to 1.021] times as fast at batch 8, on
-one thread with AVX512-BF16; from 4 on, which takes those of 28, 0.999. ``benchmarks/bfloat16.py`` times both sides."""
+one thread with AVX512-BF16; from 4 on, which takes those of 28, 0.999; of one picture, 1.014 [0.992 to 1.038], which
+is no gain, so that a network for single pictures stays as it is. ``benchmarks/bfloat16.py`` times both sides."""
 
 
 def available(device: torch.device, dtype: torch.dtype) -> bool:
@@ -132,7 +133,7 @@ def _pays(conv: nn.Conv2d, shape: tuple[int, ...] | None) -> bool:
     is_product = conv.kernel_size == (1, 1) and conv.groups == 1 and takes(conv)
     if not is_product or shape is None or conv.weight.dtype is not torch.bfloat16:
         return False
-    return shape[2] * shape[3] >= PIXELS_A_CHANNEL * conv.in_channels
+    return shape[0] > 1 and shape[2] * shape[3] >= PIXELS_A_CHANNEL * conv.in_channels
 
 
 def scaled_convolution_add_(
