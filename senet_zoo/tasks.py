@@ -15,9 +15,9 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
 from senet_zoo.weights import publish, save
 from senet_zoo.weights import verify as verification
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD
 from senet_zoo.weights.config import CONFIG, TENSORS, SavedTask
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.foreign_files import PICTURES
 from senet_zoo.weights.publish import Publication
 from senet_zoo.weights.rows import Metric

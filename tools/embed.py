@@ -23,8 +23,8 @@ from senet_zoo.formats import safetensors
 from senet_zoo.formats.metadata import LABELS
 from senet_zoo.support.json_fields import as_json
 from senet_zoo.training.run import METRICS, RUN
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import PAPER
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import fingerprint
 from senet_zoo.weights.manifest import text_of
 from senet_zoo.weights.rows import Epoch, Metric, PackageFile, Training, WeightsRow

@@ -18,7 +18,7 @@ from torch import Tensor
 from senet_zoo.errors import TrainingError, UsageError, WeightsUnavailable
 from senet_zoo.formats import safetensors as tensor_files
 from senet_zoo.support.files import FileState, atomic_file, state_of
-from senet_zoo.weights.cache import digest
+from senet_zoo.weights.file_hashes import digest
 
 KEPT = 2  # checkpoints of a run; an older one serves where the newest is torn
 

@@ -34,7 +34,7 @@ from senet_zoo.support.json_fields import (
     read_json,
     shown,
 )
-from senet_zoo.weights.cache import verify
+from senet_zoo.weights.file_hashes import verify
 from senet_zoo.weights.rows import MODEL_NAME, SHA256, TAG, Metric, split_revision
 from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.weights.variant import from_json, to_json

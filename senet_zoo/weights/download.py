@@ -22,7 +22,7 @@ from senet_zoo.formats.dialects import DIALECTS, Dialect, recognise
 from senet_zoo.support import settings
 from senet_zoo.support.files import expanded, is_file, is_folder
 from senet_zoo.weights import huggingface, release
-from senet_zoo.weights.cache import VerifiedFile, tidy, verify, verify_one_of
+from senet_zoo.weights.file_hashes import VerifiedFile, tidy, verify, verify_one_of
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.rows import (
     HubFile,

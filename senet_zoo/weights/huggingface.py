@@ -13,8 +13,8 @@ from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsUnavailable
 from senet_zoo.formats.containers import MOST_BYTES
 from senet_zoo.support import settings
 from senet_zoo.support.files import FileState, state_of
-from senet_zoo.weights import cache
-from senet_zoo.weights.cache import VerifiedFile, verify
+from senet_zoo.weights import file_hashes
+from senet_zoo.weights.file_hashes import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_hub, http_library
 from senet_zoo.weights.hub_limits import MOST_ANSWER_BYTES, QUICK, limited, reached
 from senet_zoo.weights.rows import COMMIT, SHA256, HubFile
@@ -91,7 +91,7 @@ def _pin_name(source: HubFile) -> str:
 def _with_pin(source: HubFile) -> HubFile:
     if source.revision is not None and source.sha256 is not None:
         return source
-    pin = cache.load_pin(_pin_name(source))
+    pin = file_hashes.load_pin(_pin_name(source))
     if pin is None:
         return source
     return replace(source, revision=pin.revision, sha256=source.sha256 or pin.sha256, size=source.size or pin.size)
@@ -126,7 +126,7 @@ def _verified(known: HubFile, path: Path) -> VerifiedFile:
     if known.sha256 is None or known.revision is None:
         what, exact = describe(known), f"hf://{known.repo}@{commit}"
         _log.info("%s is commit %s with sha256 %s; remembered. %s names it for good", what, commit, sha256, exact)
-        cache.store_pin(cache.Pin(_pin_name(known), commit, sha256, file.state.size))
+        file_hashes.store_pin(file_hashes.Pin(_pin_name(known), commit, sha256, file.state.size))
     return file
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsUnavailable
 from senet_zoo.support.files import atomic_file, disk_error, expanded, is_file, is_folder, stat_of
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.download import VerifiedCheckpoint, locate
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.manifest import FILENAME, document, load_manifest
 from senet_zoo.weights.rows import PATH, SHA256, WeightsRow
 

@@ -10,8 +10,8 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.support.json_fields import read_json
 from senet_zoo.weights import installed_figures
-from senet_zoo.weights.cache import VerifiedFile, digest
 from senet_zoo.weights.download import find_local
+from senet_zoo.weights.file_hashes import VerifiedFile, digest
 from senet_zoo.weights.hub_repository import RemoteFile, Servers, fetch_header
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest import default_path, load_manifest, manifest_problems, sound_rows

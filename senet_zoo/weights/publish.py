@@ -17,7 +17,6 @@ from senet_zoo.errors import (
 )
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD, PLACE, model_card
 from senet_zoo.weights.config import (
     CONFIG,
@@ -30,6 +29,7 @@ from senet_zoo.weights.config import (
     read_config,
 )
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from

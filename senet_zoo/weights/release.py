@@ -17,8 +17,8 @@ from senet_zoo.formats import safetensors
 from senet_zoo.formats.containers import MOST_BYTES, read_container
 from senet_zoo.support import settings
 from senet_zoo.support.files import disk_error, scratch_file
-from senet_zoo.weights import cache
-from senet_zoo.weights.cache import VerifiedFile, verify
+from senet_zoo.weights import file_hashes
+from senet_zoo.weights.file_hashes import VerifiedFile, verify
 from senet_zoo.weights.hub_errors import explain_network, http_library, progress_bar
 from senet_zoo.weights.hub_limits import MOST_ANSWER_BYTES, QUICK, limited, reached, watch
 from senet_zoo.weights.rows import ReleaseFile
@@ -36,7 +36,7 @@ def find_cached(source: ReleaseFile) -> VerifiedFile | None:
     Raises:
         WeightsCorrupted: it is there, but not as it was written.
     """
-    pin, path = cache.load_pin(_pin_name(source)), converted_path(source)
+    pin, path = file_hashes.load_pin(_pin_name(source)), converted_path(source)
     if pin is None or not path.is_file():
         return None
     return verify(path, pin.sha256, pin.size)
@@ -44,7 +44,7 @@ def find_cached(source: ReleaseFile) -> VerifiedFile | None:
 
 def recorded_sha256(source: ReleaseFile) -> str | None:
     """The sha256 of the converted file, where this machine converted the release before."""
-    pin = cache.load_pin(_pin_name(source))
+    pin = file_hashes.load_pin(_pin_name(source))
     return None if pin is None else pin.sha256
 
 
@@ -75,7 +75,7 @@ def download(source: ReleaseFile) -> VerifiedFile:
     except OSError as e:
         raise disk_error(e, path.parent, "SENET_ZOO_CACHE") from e
     file = verify(path, kept, None)
-    cache.store_pin(cache.Pin(_pin_name(source), None, kept, file.state.size))
+    file_hashes.store_pin(file_hashes.Pin(_pin_name(source), None, kept, file.state.size))
     _log.info("%s (sha256 %s) is kept as %s", source.url, sha256, path)
     return file
 

@@ -18,10 +18,10 @@ from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import disk_error, expanded, folder_lock, is_file, scratch_folder
 from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Record, as_json, read_json
 from senet_zoo.support.memory import enough_memory
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.card import CARD
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, SavedTask, check_license
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.rows import split_revision
 from senet_zoo.weights.save import WAIT, spdx_of

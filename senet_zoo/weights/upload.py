@@ -18,10 +18,10 @@ from senet_zoo.errors import (
     WeightsUnavailable,
 )
 from senet_zoo.support import settings
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.config import (
     TENSORS,
 )
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.hub_errors import http_library, utilities
 from senet_zoo.weights.hub_repository import git_hash
 from senet_zoo.weights.rows import REPO, WeightsRow

@@ -16,10 +16,10 @@ from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.files import expanded, stat_of, state_of
 from senet_zoo.weights import kit
-from senet_zoo.weights.cache import digest
 from senet_zoo.weights.catalogue import get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
 from senet_zoo.weights.download import VerifiedCheckpoint, locate, resolve
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import TOLERANCE, UNSAID, compare, suggest
 from senet_zoo.weights.load import Checkpoint, open_checkpoint, spec_of
 from senet_zoo.weights.manifest import FILENAME as MANIFEST

@@ -24,7 +24,7 @@ import senet_zoo
 from senet_zoo.errors import SenetZooError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import translate
-from senet_zoo.weights import cache, manifest
+from senet_zoo.weights import file_hashes, manifest
 from senet_zoo.weights.download import VerifiedCheckpoint, locate, locate_hub
 from senet_zoo.weights.hub_errors import http_library
 
@@ -137,7 +137,7 @@ def _go_offline() -> None:
 
     constants.HF_HUB_OFFLINE = True
     sys.addaudithook(refuse)
-    cache._stamped_here.clear()
+    file_hashes._stamped_here.clear()
 
 
 def _befall(loader: Loader, place: Path) -> None:

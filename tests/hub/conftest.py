@@ -10,8 +10,7 @@ from hub.loopback import Loopback
 from hub.places import TREE
 
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
-from senet_zoo.weights import cache as verified
-from senet_zoo.weights import hub_limits
+from senet_zoo.weights import file_hashes, hub_limits
 from senet_zoo.weights.rows import HubFile, WeightsRow
 
 SETTINGS = (
@@ -30,7 +29,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(verified, "_stamped_here", set())
+    monkeypatch.setattr(file_hashes, "_stamped_here", set())
     monkeypatch.setattr(hub_limits, "_unreachable", {})
     return tmp_path / "cache"
 

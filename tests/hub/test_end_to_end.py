@@ -17,7 +17,7 @@ from senet_zoo.errors import (
     WeightsNotFound,
     WeightsUnavailable,
 )
-from senet_zoo.weights import cache as verified
+from senet_zoo.weights import file_hashes
 from senet_zoo.weights import manifest as manifest_module
 
 COMMIT = "c" * 40
@@ -158,5 +158,5 @@ def test_a_hub_address_loads_by_its_tensors(hub, small):
 
 def test_the_loaded_file_is_not_hashed_again(small, monkeypatch):
     senet_zoo.create_model("se_resnet20", pretrained=True)
-    monkeypatch.setattr(verified, "digest", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(file_hashes, "digest", lambda path: pytest.fail("hashed again"))
     senet_zoo.create_model("se_resnet20", pretrained=True)

@@ -10,7 +10,7 @@ import pytest
 from hub.places import leftovers
 
 from senet_zoo.errors import WeightsAccessDenied, WeightsCorrupted, WeightsNotFound, WeightsUnavailable
-from senet_zoo.weights import cache as verified
+from senet_zoo.weights import file_hashes
 from senet_zoo.weights.download import locate
 
 REPO, COMMIT = "org/net", "c" * 40
@@ -43,7 +43,7 @@ def test_a_bit_that_is_always_flipped_is_an_error_and_leaves_nothing(hub, kind, 
     assert files_of(cache) == []
     assert leftovers(cache) == []
     hub.faults.clear()
-    assert verified.digest(locate(row).path) == sha256
+    assert file_hashes.digest(locate(row).path) == sha256
 
 
 def test_a_file_spoilt_on_disk_is_noticed_and_repaired(hub, published, content):
@@ -202,7 +202,7 @@ def test_a_file_in_a_read_only_cache_is_loaded(hub, published, content):
         os.environ["SENET_ZOO_CACHE"] = str(folder)
         expected = locate(published)
         shutil.rmtree(folder / "verified")
-        verified._stamped_here.clear()
+        file_hashes._stamped_here.clear()
         folder.chmod(0o755)
         for path in folder.rglob("*"):
             if not path.is_symlink():

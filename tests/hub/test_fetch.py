@@ -10,8 +10,7 @@ from hub.places import TREE, leftovers
 
 import senet_zoo
 from senet_zoo.errors import UsageError, WeightsCorrupted, WeightsMismatch, WeightsNotFound
-from senet_zoo.weights import cache as verified
-from senet_zoo.weights import download
+from senet_zoo.weights import download, file_hashes
 from senet_zoo.weights.download import Failures, candidates, locate, locate_hub
 from senet_zoo.weights.rows import HubFile, PackageFile
 
@@ -67,17 +66,17 @@ def test_without_links_in_the_cache_the_hub_is_asked_for_the_sha256(hub, unpinne
 
 def test_a_verified_file_is_not_hashed_again(hub, published, monkeypatch):
     locate(published)
-    verified._stamped_here.clear()  # as in a new process
+    file_hashes._stamped_here.clear()  # as in a new process
     hashed = []
-    monkeypatch.setattr(verified, "digest", hashed.append)
+    monkeypatch.setattr(file_hashes, "digest", hashed.append)
     locate(published)
     assert hashed == []
 
 
 def test_verify_always_hashes_every_time(hub, published, monkeypatch):
     locate(published)
-    hashed, digest = [], verified.digest
-    monkeypatch.setattr(verified, "digest", lambda path: hashed.append(path) or digest(path))
+    hashed, digest = [], file_hashes.digest
+    monkeypatch.setattr(file_hashes, "digest", lambda path: hashed.append(path) or digest(path))
     monkeypatch.setenv("SENET_ZOO_VERIFY", "always")
     locate(published)
     assert len(hashed) == 1
@@ -181,7 +180,7 @@ def test_a_file_of_the_package_leaves_the_cache_alone(cache, row, content, tmp_p
     (tmp_path / "senet_zoo" / "weights").mkdir(parents=True)
     file = tmp_path / "senet_zoo" / "weights" / "net.safetensors"
     file.write_bytes(content)
-    source = PackageFile("weights/net.safetensors", verified.digest(file), len(content), "native")
+    source = PackageFile("weights/net.safetensors", file_hashes.digest(file), len(content), "native")
     assert locate(row(source)).path == file
     assert not cache.exists()
     file.write_bytes(content[:-1] + b"\0")

@@ -11,7 +11,7 @@ import torch
 from senet_zoo.errors import WeightsCorrupted, WeightsUnavailable
 from senet_zoo.formats import safetensors
 from senet_zoo.support.files import atomic_file
-from senet_zoo.weights import cache as verified
+from senet_zoo.weights import file_hashes
 from senet_zoo.weights.download import locate
 
 
@@ -28,7 +28,7 @@ def replace(path: Path, content: bytes) -> None:
 
 def test_an_alteration_under_the_old_times_is_noticed(hub, published, content):
     path = locate(published).path
-    verified._stamped_here.clear()  # as in a new process
+    file_hashes._stamped_here.clear()  # as in a new process
     before = path.stat()
     with path.open("r+b") as file:
         file.write(spoilt(content))
@@ -37,7 +37,7 @@ def test_an_alteration_under_the_old_times_is_noticed(hub, published, content):
 
 
 def test_a_file_replaced_while_it_is_hashed_is_neither_loaded_nor_stamped(hub, published, content, monkeypatch):
-    digest = verified.digest
+    digest = file_hashes.digest
 
     def slow(file) -> str:
         sha256 = digest(file)
@@ -45,7 +45,7 @@ def test_a_file_replaced_while_it_is_hashed_is_neither_loaded_nor_stamped(hub, p
         return sha256
 
     with monkeypatch.context() as patch:
-        patch.setattr(verified, "digest", slow)
+        patch.setattr(file_hashes, "digest", slow)
         with pytest.raises(WeightsCorrupted, match=r"changed after its sha256 was checked.*try again"):
             locate(published)
     assert locate(published).path.read_bytes() == content
@@ -64,7 +64,7 @@ def test_a_file_removed_while_it_is_checked_has_its_error(hub, published, monkey
         Path(file.name).unlink()
         return Path(file.name).read_text()
 
-    monkeypatch.setattr(verified, "digest", removed)
+    monkeypatch.setattr(file_hashes, "digest", removed)
     with pytest.raises(WeightsUnavailable, match="another process removed it: try again"):
         locate(published)
 

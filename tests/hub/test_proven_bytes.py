@@ -13,8 +13,7 @@ import senet_zoo
 from senet_zoo.errors import SenetZooError, UsageError, WeightsCorrupted, WeightsNotFound, WeightsUnavailable
 from senet_zoo.formats import safetensors as files
 from senet_zoo.support import memory
-from senet_zoo.weights import cache as notes
-from senet_zoo.weights import verify
+from senet_zoo.weights import file_hashes, verify
 from senet_zoo.weights.convert import convert
 from senet_zoo.weights.download import locate
 from senet_zoo.weights.rows import HubFile, ReleaseFile
@@ -97,7 +96,7 @@ def test_a_link_that_is_turned_between_hash_and_reading_loads_nothing_wrong(file
         link.symlink_to(target)
 
     right = senet_zoo.create_model("se_resnet20.cifar10", pretrained=True).state_dict()
-    for name, module in (("digest", notes), ("check", files), ("read", files)):
+    for name, module in (("digest", file_hashes), ("check", files), ("read", files)):
         real = getattr(module, name)
         for first, then in ((bad, file), (file, bad)):
 
@@ -108,7 +107,7 @@ def test_a_link_that_is_turned_between_hash_and_reading_loads_nothing_wrong(file
                 finally:
                     turn(first)
 
-            notes._stamped_here.clear()
+            file_hashes._stamped_here.clear()
             turn(first)
             with monkeypatch.context() as patch:
                 patch.setattr(module, name, between)
@@ -169,12 +168,12 @@ def test_a_file_that_nothing_vouches_for_has_no_published_name(folder, row, cont
     with pytest.raises(WeightsCorrupted, match=r"(?s)nothing names that of .*--to DIR makes such a kit.*weights="):
         locate(row(source))
     sums = folder / "SHA256SUMS"
-    sums.write_text(f"{notes.digest(path)}  se_resnet20/test/model.safetensors\n")
+    sums.write_text(f"{file_hashes.digest(path)}  se_resnet20/test/model.safetensors\n")
     assert locate(row(source)).path == path
     path.write_bytes(content[:-1] + b"\0")
     with pytest.raises(WeightsCorrupted, match=r"must be .*copy the file again"):
         locate(row(source))
-    sums.write_text(f"{notes.digest(path)}  se_resnet20/other/model.safetensors\n")
+    sums.write_text(f"{file_hashes.digest(path)}  se_resnet20/other/model.safetensors\n")
     with pytest.raises(WeightsCorrupted, match="nothing names that of"):
         locate(row(source))
 
@@ -189,7 +188,7 @@ def test_what_a_hub_once_said_of_a_file_vouches_for_its_copy(folder, hub, unpinn
 
 def test_sums_do_not_outvote_the_manifest(folder, published, content, no_waiting, hub):
     path = in_folder(folder, "se_resnet20", "test", content[:-1] + b"\0")
-    (folder / "SHA256SUMS").write_text(f"{notes.digest(path)}  se_resnet20/test/model.safetensors\n")
+    (folder / "SHA256SUMS").write_text(f"{file_hashes.digest(path)}  se_resnet20/test/model.safetensors\n")
     assert locate(published).path != path
 
 
@@ -204,8 +203,8 @@ def test_a_folder_that_is_not_there_is_named_and_nothing_else_is_loaded(tmp_path
 @pytest.fixture
 def hashed(monkeypatch) -> list:
     """Files that were hashed."""
-    found, digest = [], notes.digest
-    monkeypatch.setattr(notes, "digest", lambda file: found.append(file) or digest(file))
+    found, digest = [], file_hashes.digest
+    monkeypatch.setattr(file_hashes, "digest", lambda file: found.append(file) or digest(file))
     return found
 
 
@@ -220,7 +219,7 @@ def test_a_stamp_that_another_user_may_have_written_is_not_believed(published, h
         place.chmod(stat.S_IMODE(place.stat().st_mode) | stat.S_IWOTH)
     else:
         os.chown(place, 65534, 65534)
-    notes._stamped_here.clear()
+    file_hashes._stamped_here.clear()
     locate(published)
     assert len(hashed) == 1
 
@@ -230,10 +229,10 @@ def test_a_stamp_of_ones_own_for_another_hash_proves_nothing(published, hub, cac
     path = locate(published).path.resolve()
     (stamp,) = (cache / "verified").iterdir()
     bad = "0" * 64
-    notes._stamped_here.clear()
+    file_hashes._stamped_here.clear()
     stamp.rename(stamp.with_name(stamp.name.replace(published.sources[0].sha256, bad)))
     with pytest.raises(WeightsCorrupted, match=f"must be {bad}"):
-        notes.verify(path, bad, None)
+        file_hashes.verify(path, bad, None)
 
 
 def test_stamps_and_pins_are_believed_whatever_the_users_umask(unpinned, hub, cache, hashed):
@@ -246,7 +245,7 @@ def test_stamps_and_pins_are_believed_whatever_the_users_umask(unpinned, hub, ca
         path.chmod(0o775)
     hashed.clear()
     hub.log.clear()
-    notes._stamped_here.clear()
+    file_hashes._stamped_here.clear()
     assert locate(unpinned) == first
     assert (hashed, hub.log) == ([], [])
 

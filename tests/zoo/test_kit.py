@@ -19,7 +19,7 @@ from networks import randomise
 import senet_zoo
 from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsUnavailable
 from senet_zoo.support.json_fields import as_json, read_as
-from senet_zoo.weights import cache
+from senet_zoo.weights import file_hashes
 from senet_zoo.weights.fingerprint import fingerprint
 from senet_zoo.weights.kit import download_to
 from senet_zoo.weights.manifest import document, load_manifest
@@ -35,7 +35,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SENET_ZOO_HUB", "SENET_ZOO_WEIGHTS_DIR", "SENET_ZOO_MANIFEST", "SENET_ZOO_VERIFY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_stamped_here", set())
+    monkeypatch.setattr(file_hashes, "_stamped_here", set())
 
 
 @pytest.fixture(autouse=True)
@@ -194,13 +194,13 @@ def test_a_link_is_no_copy(kit: Path, tmp_path: Path) -> None:
 
 def test_sums_that_fit_altered_weights_do_not_make_them_the_published_ones(kit: Path) -> None:
     file, manifest = kit / FILES[2], kit / "weights_manifest.json"
-    old, old_manifest = cache.digest(file), cache.digest(manifest)
+    old, old_manifest = file_hashes.digest(file), file_hashes.digest(manifest)
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    sums = (kit / "SHA256SUMS").read_text().replace(old, cache.digest(file))
+    sums = (kit / "SHA256SUMS").read_text().replace(old, file_hashes.digest(file))
     (kit / "SHA256SUMS").write_text(sums)
     assert "not what the kit's manifest publishes" in wrong(kit)[FILES[2]]
-    manifest.write_text(manifest.read_text().replace(old, cache.digest(file)))
-    (kit / "SHA256SUMS").write_text(sums.replace(old_manifest, cache.digest(manifest)))
+    manifest.write_text(manifest.read_text().replace(old, file_hashes.digest(file)))
+    (kit / "SHA256SUMS").write_text(sums.replace(old_manifest, file_hashes.digest(manifest)))
     assert "not what the manifest of this senet_zoo publishes" in wrong(kit)[FILES[2]]
 
 

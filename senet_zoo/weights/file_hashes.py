@@ -1,4 +1,4 @@
-"""What the zoo's cache keeps: stamps of files whose sha256 was checked, and pins.
+"""The sha256 of files: checked against what was published, and kept as stamps and pins in the cache.
 
 A file is hashed once; its stamp holds until the file changes. A pin is the exact file that a hub or a release once
 answered with where the manifest names none, so that later loads get the same. Both are believed only where nobody but
