@@ -13,7 +13,7 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.network import on_meta
 from senet_zoo.support.machine import describe_machine, find_device
 from senet_zoo.support.speeds import known_speeds
-from senet_zoo.weights.cache_contents import cached_size
+from senet_zoo.weights.cache import cached_size
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import WeightsRow
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the contents, or remove some; status 1 where nothing matches."""
-    from senet_zoo.weights.cache_contents import cache_contents, move_cache, prune_cache
+    from senet_zoo.weights.cache import cache_contents, move_cache, prune_cache
 
     if arguments.move is not None:
         moved = move_cache(arguments.move)
