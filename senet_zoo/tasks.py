@@ -19,6 +19,7 @@ from senet_zoo.weights.card import CARD
 from senet_zoo.weights.config import CONFIG, TENSORS, SavedTask
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.foreign_files import PICTURES
+from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
 from senet_zoo.weights.publish import Publication
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.task_card import TaskCard
@@ -30,7 +31,6 @@ from senet_zoo.weights.task_folders import (
     task_files,
     write_task_folder,
 )
-from senet_zoo.weights.upload import Plan, check_names, remote_repository
 from senet_zoo.weights.verify import Finding, Verification
 
 

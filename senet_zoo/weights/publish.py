@@ -31,11 +31,11 @@ from senet_zoo.weights.config import (
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
+from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from
 from senet_zoo.weights.rows import HubFile, WeightsRow
 from senet_zoo.weights.save import parameters_of, save_pretrained
-from senet_zoo.weights.upload import Plan, check_names, remote_repository
 
 
 @dataclass(frozen=True)
