@@ -88,9 +88,9 @@ if TYPE_CHECKING:  # what a type checker sees; a test holds it equal to _HOMES
     from senet_zoo.weights.config import FolderConfig as FolderConfig
     from senet_zoo.weights.convert import load_checkpoint as load_checkpoint
     from senet_zoo.weights.create import create_model as create_model
+    from senet_zoo.weights.download import download as download
     from senet_zoo.weights.inflation import Inflation as Inflation
     from senet_zoo.weights.verify import Verification as Verification
-    from senet_zoo.weights.verify import download as download
 
 # Imported when first asked for: an exported network answers without torch, and most programs need little of this.
 _HOMES = {
@@ -117,7 +117,8 @@ _HOMES = {
     "weights.convert": "load_checkpoint",
     "weights.create": "create_model",
     "weights.inflation": "Inflation",
-    "weights.verify": "Verification download",
+    "weights.download": "download",
+    "weights.verify": "Verification",
 }
 _HOME_OF = {name: f"senet_zoo.{module}" for module, names in _HOMES.items() for name in names.split()}
 _ROOMS = frozenset(

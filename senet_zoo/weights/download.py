@@ -22,6 +22,7 @@ from senet_zoo.formats.dialects import DIALECTS, Dialect, recognise
 from senet_zoo.support import settings
 from senet_zoo.support.files import expanded, is_file, is_folder
 from senet_zoo.weights import huggingface, release
+from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.file_hashes import VerifiedFile, tidy, verify, verify_one_of
 from senet_zoo.weights.load import Checkpoint
 from senet_zoo.weights.rows import (
@@ -117,6 +118,19 @@ def locate(row: WeightsRow) -> VerifiedCheckpoint:
     for _, checkpoint in candidates(row, failures):
         return checkpoint
     raise failures.error()
+
+
+def download(name: str) -> VerifiedCheckpoint:
+    """The verified file of a checkpoint on this machine, fetched where it is not here yet.
+
+    Args:
+        name: ``model.tag``, or ``model`` for its default weights.
+
+    Raises:
+        UnknownModelError, UnknownWeightsError: no such model or weights.
+        WeightsError: it could not be had.
+    """
+    return locate(get_weights(name).row)
 
 
 def candidates(row: WeightsRow, failures: Failures) -> Iterator[tuple[str, VerifiedCheckpoint]]:

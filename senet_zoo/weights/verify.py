@@ -18,7 +18,7 @@ from senet_zoo.support.files import expanded, stat_of, state_of
 from senet_zoo.weights import kit
 from senet_zoo.weights.catalogue import get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
-from senet_zoo.weights.download import VerifiedCheckpoint, locate, resolve
+from senet_zoo.weights.download import locate, resolve
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import TOLERANCE, UNSAID, compare, suggest
 from senet_zoo.weights.load import Checkpoint, open_checkpoint, spec_of
@@ -56,19 +56,6 @@ class Verification:
     def ok(self) -> bool:
         """Whether every check held."""
         return all(check.ok for check in self.checks)
-
-
-def download(name: str) -> VerifiedCheckpoint:
-    """The verified file of a checkpoint on this machine, fetched where it is not here yet.
-
-    Args:
-        name: ``model.tag``, or ``model`` for its default weights.
-
-    Raises:
-        UnknownModelError, UnknownWeightsError: no such model or weights.
-        WeightsError: it could not be had.
-    """
-    return locate(get_weights(name).row)
 
 
 def verify(target: str | Path, *, model: str | None = None) -> Verification:
