@@ -36,7 +36,6 @@ from senet_zoo.training.config_file import CLASSIFICATION, plain, values_of_conf
 from senet_zoo.training.distributed import gathered, sharding_asked
 from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
 from senet_zoo.training.model import (
-    MovingAverage,
     TrainedModel,
     balanced_weights,
     fuse_units,
@@ -44,6 +43,7 @@ from senet_zoo.training.model import (
     require_learnable,
     start,
 )
+from senet_zoo.training.moving_average import MovingAverage
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded

@@ -1,6 +1,5 @@
-"""The network as it is trained: its start, auxiliary classifiers and loss, a running average, fused residual units."""
+"""The network as it is trained: its start, auxiliary classifiers and loss, fused residual units."""
 
-import copy
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +17,6 @@ from senet_zoo.networks.fused.set_fused import auto_fusion, set_fused
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.training.config import TrainConfig
-from senet_zoo.training.distributed import local_part
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seeded
 from senet_zoo.training.recipes import TrainRecipe
@@ -220,31 +218,6 @@ class TrainedModel(nn.Module):
         if class_weights is not None:
             each = each * (class_weights[targets] if targets.ndim == 1 else targets @ class_weights)
         return each.mean()
-
-
-class MovingAverage:
-    """A network whose tensors follow another's: ``average = decay * average + (1 - decay) * network`` at every step.
-
-    Running statistics are averaged too; counters are copied.
-
-    Args:
-        network: what is followed; the average starts as it.
-        decay: share that a step keeps.
-    """
-
-    def __init__(self, network: ConvNet, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self.decay = decay
-
-    @torch.no_grad()
-    def follow(self, network: ConvNet) -> None:
-        """Take a step."""
-        pairs = zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
-        for mean, value in ((local_part(mean), local_part(value)) for mean, value in pairs):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1.0 - self.decay)
-            else:
-                mean.copy_(value)
 
 
 def fuse_units(

@@ -12,7 +12,8 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.training.augmentation import blended
-from senet_zoo.training.model import MovingAverage, TrainedModel, WithAuxiliary
+from senet_zoo.training.model import TrainedModel, WithAuxiliary
+from senet_zoo.training.moving_average import MovingAverage
 from senet_zoo.training.optimizers import SGD, Cosine, OneCycle, Plateau, Steps, depths, groups_of
 from senet_zoo.training.recipes import FINETUNE, MODERN, PAPER, RECIPES, find_recipe, values_of
 
