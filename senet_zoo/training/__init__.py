@@ -6,10 +6,10 @@
 """
 
 from senet_zoo.evaluation import Evaluation, evaluate
-from senet_zoo.training.classification import TrainResult
 from senet_zoo.training.config import TrainConfig
 from senet_zoo.training.config_file import load_config
 from senet_zoo.training.fit import fit
 from senet_zoo.training.recipes import RECIPES, TrainRecipe
+from senet_zoo.training.result import TrainResult
 
 __all__ = ["RECIPES", "Evaluation", "TrainConfig", "TrainRecipe", "TrainResult", "evaluate", "fit", "load_config"]

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from senet_zoo.data.labelled import Labelled, digest_of
 from senet_zoo.data.picture_paths import decoded
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing, chosen_preprocessing, first_shape
-from senet_zoo.errors import UsageError
 from senet_zoo.evaluation.tables import plot_confusion
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.augmentation import blended
@@ -31,7 +30,7 @@ from senet_zoo.training.batches import (
     training_batches,
 )
 from senet_zoo.training.checkpoints import TrainingCheckpoint
-from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.config import TrainConfig, scaled_recipe
 from senet_zoo.training.config_file import CLASSIFICATION, plain, values_of_config
 from senet_zoo.training.distributed import gathered, sharding_asked
 from senet_zoo.training.metrics import EpochRow, History, ValidationScores, best, plot_curves, validate
@@ -47,7 +46,8 @@ from senet_zoo.training.moving_average import MovingAverage
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.randomness import seed_of, seeded
-from senet_zoo.training.recipes import TrainRecipe, values_of
+from senet_zoo.training.recipes import values_of
+from senet_zoo.training.result import TrainResult
 from senet_zoo.training.run import BEST, LAST, Task
 from senet_zoo.weights.catalogue import split_name
 from senet_zoo.weights.rows import Metric
@@ -55,68 +55,6 @@ from senet_zoo.weights.save import save_pretrained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What came of a run.
-
-    Args:
-        folder: what `senet_zoo.from_pretrained` reads.
-        model: name of the network.
-        classes: in the order of the logits.
-        history: every epoch.
-        epoch: the one whose network was saved, counted from 1.
-        best_epoch: the one of the highest validation accuracy.
-        other: folder of the other network, ``best`` or ``last``, where the best epoch is not the last; else None.
-        val_top1: percentage of the validation pictures that the saved network gets right.
-        val_loss: its mean cross-entropy on them.
-        val_pictures: their number.
-        confusion: validation pictures by true class (row) and first class (column).
-        unreadable: names of the pictures that were skipped.
-        predict: the command that classifies pictures with it.
-    """
-
-    folder: Path
-    model: str
-    classes: tuple[str, ...]
-    history: History
-    epoch: int
-    best_epoch: int
-    other: Path | None
-    val_top1: float
-    val_loss: float
-    val_pictures: int
-    confusion: tuple[tuple[int, ...], ...]
-    unreadable: tuple[str, ...]
-    predict: str
-
-
-def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
-    """The recipe with the batch, the learning rate and the length of this run.
-
-    A batch has no more than all ``pictures``, and is divided among ``parts``: processes x pieces.
-
-    Raises:
-        UsageError: a batch that cannot be divided equally.
-    """
-    batch = config.recipe.batch if config.batch is None else config.batch
-    if batch > pictures:
-        smaller = pictures // parts * parts
-        progress.say(f"the batch is {smaller}, not {batch}, because there are {pictures} training pictures")
-        batch = smaller
-    if batch < parts or batch % parts:
-        raise UsageError(
-            f"a batch must be a multiple of processes x pieces ({parts}), so that each gets as many pictures, got "
-            f"{batch}: choose {max(parts, batch // parts * parts)}"
-        )
-    recipe, base = config.own_recipe(batch), config.recipe
-    scaled = config.rate is None and batch != base.batch
-    progress.say(
-        f"learning rate {recipe.rate:.4g} at a batch of {batch}"
-        + (f": in proportion to the recipe's {base.rate:.4g} at {base.batch}" if scaled else "")
-    )
-    return recipe
 
 
 class Classification(Task[LabelledBatch, TrainResult]):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.dimensions import Dimensions
+from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -171,3 +172,30 @@ class TrainConfig(RunConfig):
             rate=recipe.rate * batch / recipe.batch if self.rate is None else self.rate,
             drop_path=recipe.drop_path if self.drop_path is None else self.drop_path,
         )
+
+
+def scaled_recipe(config: TrainConfig, pictures: int, parts: int, progress: Progress) -> TrainRecipe:
+    """The recipe with the batch, the learning rate and the length of this run.
+
+    A batch has no more than all ``pictures``, and is divided among ``parts``: processes x pieces.
+
+    Raises:
+        UsageError: a batch that cannot be divided equally.
+    """
+    batch = config.recipe.batch if config.batch is None else config.batch
+    if batch > pictures:
+        smaller = pictures // parts * parts
+        progress.say(f"the batch is {smaller}, not {batch}, because there are {pictures} training pictures")
+        batch = smaller
+    if batch < parts or batch % parts:
+        raise UsageError(
+            f"a batch must be a multiple of processes x pieces ({parts}), so that each gets as many pictures, got "
+            f"{batch}: choose {max(parts, batch // parts * parts)}"
+        )
+    recipe, base = config.own_recipe(batch), config.recipe
+    scaled = config.rate is None and batch != base.batch
+    progress.say(
+        f"learning rate {recipe.rate:.4g} at a batch of {batch}"
+        + (f": in proportion to the recipe's {base.rate:.4g} at {base.batch}" if scaled else "")
+    )
+    return recipe

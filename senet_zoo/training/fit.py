@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from senet_zoo.data.datasets import train_and_val
 from senet_zoo.errors import TrainingError
 from senet_zoo.support.files import folder_lock
-from senet_zoo.training.classification import Classification, TrainResult
+from senet_zoo.training.classification import Classification
 from senet_zoo.training.config import TrainConfig
 from senet_zoo.training.distributed import check_machine, check_options, launched
 from senet_zoo.training.metrics import EpochRow
 from senet_zoo.training.progress import Progress
+from senet_zoo.training.result import TrainResult
 from senet_zoo.training.run import Run, refuse_finished
 from senet_zoo.weights.config import check_license
 from senet_zoo.weights.foreign_files import refuse_foreign
