@@ -13,6 +13,7 @@ import senet_zoo
 PACKAGE = Path(senet_zoo.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}
+MOST_LINES = 450
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # room: the rooms it may import; `errors` and `version` are open to all, and import none
 ARROWS = {
@@ -78,6 +79,22 @@ def test_rooms_import_only_what_lies_below_them() -> None:
         if forbidden:
             wrong.append(f"{file.relative_to(PACKAGE)} imports {', '.join(sorted(forbidden))}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_is_longer_than_one_idea() -> None:
+    lines = {str(file.relative_to(PACKAGE)): len(file.read_text().splitlines()) for file in FILES}
+    long = [f"{file} has {count}" for file, count in lines.items() if count > MOST_LINES]
+    assert not long, f"a file has at most {MOST_LINES} lines: {', '.join(long)}"
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in TREES[file].body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    twice = [f"{name} stands in {' and '.join(files)}" for name, files in homes.items() if len(files) > 1]
+    assert not twice, "\n".join(twice)
 
 
 def test_the_public_face_is_exactly_what_can_be_imported() -> None:
