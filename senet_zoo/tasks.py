@@ -37,10 +37,10 @@ from senet_zoo.weights.verify import Finding, Verification
 def format_of(task: SavedTask) -> FolderFormat[Any]:
     """How the folders of a task other than classification are read and built."""
     if task is SavedTask.SEGMENTATION:  # both take long to import
-        from senet_zoo.segmentation.folders import FORMAT as SEGMENTATION
+        from senet_zoo.segmentation.saved_folder import FORMAT as SEGMENTATION
 
         return SEGMENTATION
-    from senet_zoo.detection.folders import FORMAT as DETECTION
+    from senet_zoo.detection.saved_folder import FORMAT as DETECTION
 
     return DETECTION
 

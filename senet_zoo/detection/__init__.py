@@ -8,9 +8,9 @@ from senet_zoo.detection.coco import CocoData, read_coco
 from senet_zoo.detection.config import RECIPES, DetectionConfig, DetectionRecipe
 from senet_zoo.detection.design import Design, DetectorConfig, Kind, Measurement
 from senet_zoo.detection.evaluation import Scores, evaluate_detector
-from senet_zoo.detection.folders import from_pretrained, read_config, save_pretrained
 from senet_zoo.detection.models import faster_rcnn, mask_rcnn, retinanet
 from senet_zoo.detection.pyramid import Pyramid
+from senet_zoo.detection.saved_folder import from_pretrained, read_config, save_pretrained
 from senet_zoo.detection.training import DetectionResult, fit_detector
 
 __all__ = [

@@ -23,9 +23,9 @@ from senet_zoo.detection.config import DETECTION, DetectionConfig, DetectionReci
 from senet_zoo.detection.design import DetectorConfig, Kind, Measurement
 from senet_zoo.detection.evaluation import Scores, check_metrics, detect, score
 from senet_zoo.detection.figures import draw_predictions
-from senet_zoo.detection.folders import from_pretrained, save_pretrained
 from senet_zoo.detection.models import build
 from senet_zoo.detection.pictures import CocoTrainingPictures, Sample
+from senet_zoo.detection.saved_folder import from_pretrained, save_pretrained
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import folder_lock

@@ -187,9 +187,9 @@ class Predictor:
     def _load_task(self, place: str | Path, model: str | None, device: torch.device) -> None:
         """Take a detector or a segmenter from its folder."""
         if task_at(place) is SavedTask.DETECTION:
-            from senet_zoo.detection.folders import from_pretrained
+            from senet_zoo.detection.saved_folder import from_pretrained
         else:
-            from senet_zoo.segmentation.folders import from_pretrained
+            from senet_zoo.segmentation.saved_folder import from_pretrained
 
         network = from_pretrained(place, device=device)
         config: Any = network.weights

@@ -7,9 +7,9 @@
 from senet_zoo.segmentation.config import RECIPES, SegmentationConfig, SegmentationRecipe
 from senet_zoo.segmentation.design import PixelMeasurement, Segmenter, SegmenterConfig
 from senet_zoo.segmentation.evaluation import PixelScores, evaluate_segmenter
-from senet_zoo.segmentation.folders import from_pretrained, read_config, save_pretrained
 from senet_zoo.segmentation.layouts import MaskedPictures, read_masks
 from senet_zoo.segmentation.models import LastMaps, UnetSegmenter, deeplabv3, fcn, unet
+from senet_zoo.segmentation.saved_folder import from_pretrained, read_config, save_pretrained
 from senet_zoo.segmentation.training import SegmentationResult, fit_segmenter
 
 __all__ = [

@@ -19,11 +19,11 @@ from senet_zoo.segmentation.config import SEGMENTATION, SegmentationConfig, Segm
 from senet_zoo.segmentation.design import PixelMeasurement, Segmenter, SegmenterConfig
 from senet_zoo.segmentation.evaluation import PixelScores, check_metrics, confusion_of, scores_of
 from senet_zoo.segmentation.figures import draw_maps
-from senet_zoo.segmentation.folders import from_pretrained, save_pretrained
 from senet_zoo.segmentation.layouts import MaskedPictures, digest_of, read_masks
 from senet_zoo.segmentation.masks import IGNORED
 from senet_zoo.segmentation.models import build
 from senet_zoo.segmentation.pictures import MaskedTrainingPictures, PixelSample
+from senet_zoo.segmentation.saved_folder import from_pretrained, save_pretrained
 from senet_zoo.support.files import folder_lock
 from senet_zoo.training.batches import ContinuousSampler, Share, batches_by_key, resumable
 from senet_zoo.training.checkpoints import TrainingCheckpoint

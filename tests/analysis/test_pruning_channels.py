@@ -16,10 +16,10 @@ from senet_zoo import SE
 from senet_zoo.analysis import cost
 from senet_zoo.analysis.pruning import drop_gates, remove_channels
 from senet_zoo.detection import Design, Kind
-from senet_zoo.detection.folders import DetectorConfig
-from senet_zoo.detection.folders import from_pretrained as read_detector
-from senet_zoo.detection.folders import save_pretrained as write_detector
 from senet_zoo.detection.models import build
+from senet_zoo.detection.saved_folder import DetectorConfig
+from senet_zoo.detection.saved_folder import from_pretrained as read_detector
+from senet_zoo.detection.saved_folder import save_pretrained as write_detector
 from senet_zoo.errors import DataError, ManifestError, SpecError, UsageError
 from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.network import ConvNet
