@@ -1,33 +1,26 @@
 """What a detector's run is told: recipes by name, the paper's and three of this zoo's own, and the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from math import cos, pi
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar, Self
 
 from senet_zoo.detection.design import STANDARD, Design, Kind
-from senet_zoo.errors import UsageError
-from senet_zoo.training.config import RunConfig
 from senet_zoo.training.config_file import Form, config_of, read_values
+from senet_zoo.training.step_config import StepConfig, StepRecipe, recipe_named
 
 
 @dataclass(frozen=True)
-class DetectionRecipe:
-    """SGD with a linear warm-up and drops, counted in steps.
+class DetectionRecipe(StepRecipe):
+    """SGD with a linear warm-up and drops; all that `StepRecipe` takes, and what belongs to detection.
 
     Args:
         design: sizes of the detector.
-        steps: of the run.
-        batch: pictures a step, all processes together, for which ``rate`` is stated.
-        rate: peak learning rate at that batch; it is scaled in proportion for another.
         drops: steps from which the rate is a tenth of what it was.
-        warmup: first steps, over which the rate grows to its peak.
-        warmup_from: share of the peak at which it starts.
-        momentum: of SGD.
-        weight_decay: of the weights of convolutions and fully connected layers; biases and norms have none.
+        warmup_from: share of the peak rate at which the warm-up starts.
         bias_factor: of the rate, for biases.
-        flip: probability of a picture being mirrored.
         trainable_stages: stages of the backbone that learn, counted from the last; None for all, the stem included.
         frozen_norm: whether the backbone's batch norms keep their statistics, scale and shift.
         scales: shares of the design's side; each training picture takes one of them, or the side itself, at random.
@@ -38,43 +31,35 @@ class DetectionRecipe:
         UsageError: a value outside its range.
     """
 
+    TASK: ClassVar[str] = "detection"
+
     design: Design
-    steps: int
-    batch: int
-    rate: float
     drops: tuple[int, ...]
-    warmup: int
     warmup_from: float
-    momentum: float
-    weight_decay: float
     bias_factor: float
-    flip: float
     trainable_stages: int | None
     frozen_norm: bool
     scales: tuple[float, ...] = ()
     photometric: float = 0.0
     cosine: bool = False
 
-    def __post_init__(self) -> None:
-        for name, holds, rule in (
-            ("steps", self.steps >= 1, "at least 1"),
-            ("batch", self.batch >= 1, "at least 1"),
-            ("rate", self.rate > 0.0, "above 0"),
-            ("warmup", self.warmup >= 0, "at least 0"),
+    def _own_rules(self) -> Iterable[tuple[str, bool, str]]:
+        return (
             ("drops", self.drops == tuple(sorted(self.drops)), "in ascending order"),
-            ("flip", 0.0 <= self.flip <= 1.0, "from 0 to 1"),
             ("scales", all(0.1 <= scale <= 10.0 for scale in self.scales), "from 0.1 to 10 each"),
             ("photometric", 0.0 <= self.photometric <= 1.0, "from 0 to 1"),
-        ):
-            if not holds:
-                raise UsageError(f"a detection recipe's {name} must be {rule}, got {getattr(self, name)}")
+        )
 
-    def lasting(self, steps: int) -> "DetectionRecipe":
+    def lasting(self, steps: int) -> Self:
         """The same recipe over another number of steps: every moment in it moves in proportion."""
         by = steps / self.steps
         return replace(
             self, steps=steps, drops=tuple(round(drop * by) for drop in self.drops), warmup=round(self.warmup * by)
         )
+
+    def at(self, side: int) -> Self:
+        """The same recipe for pictures whose shorter side has so many pixels, anchors in proportion."""
+        return replace(self, design=self.design.at(side))
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -143,14 +128,13 @@ def find_recipe(name: str) -> DetectionRecipe:
     Raises:
         UsageError: there is none; the message lists them.
     """
-    if name not in RECIPES:
-        raise UsageError(f"the recipes for detection are {', '.join(RECIPES)}, got {name!r}")
-    return RECIPES[name]
+    found: DetectionRecipe = recipe_named(name, RECIPES, "detection")
+    return found
 
 
 @dataclass(frozen=True)
-class DetectionConfig(RunConfig):
-    """What to train, on what, and where; all that `RunConfig` takes, and what belongs to detection.
+class DetectionConfig(StepConfig[DetectionRecipe]):
+    """What to train, on what, and where; all that `RunConfig` and `StepConfig` take.
 
     Args:
         data: a folder in COCO's format with train and val; `senet_zoo.detection.coco` says how it may be laid out.
@@ -159,9 +143,6 @@ class DetectionConfig(RunConfig):
         kind: of detector.
         recipe: how.
         size: of a picture's shorter side, in pixels, anchors in proportion; None for the recipe's.
-        checkpoint_steps: steps between two checkpoints, besides the one after each measurement.
-        measure_steps: steps between two measurements on val; None for one at the end.
-        license: SPDX name for the card; None for that of the weights trained on from.
 
     Raises:
         UsageError: a number outside its range.
@@ -170,27 +151,6 @@ class DetectionConfig(RunConfig):
     kind: Kind = Kind.FASTER_RCNN
     recipe: DetectionRecipe = FINETUNE
     _: KW_ONLY
-    checkpoint_steps: int | None = 500
-    measure_steps: int | None = None
-    license: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_least({"size": 32, "measure_steps": 1})
-
-    def own_recipe(self, pictures: int | None = None) -> DetectionRecipe:
-        """The recipe with the size, length, batch and rate that this configuration asks for.
-
-        Args:
-            pictures: to train on, without which epochs are not known as steps.
-        """
-        recipe, batch = self.recipe, self.batch or self.recipe.batch
-        if self.size is not None:
-            recipe = replace(recipe, design=recipe.design.at(self.size))
-        if self.epochs is not None and pictures is not None:
-            recipe = recipe.lasting(max(1, self.epochs * pictures // batch))
-        rate = recipe.rate * batch / recipe.batch if self.rate is None else self.rate
-        return replace(recipe, batch=batch, rate=rate)
 
 
 DETECTION = Form("detection", DetectionConfig, DetectionRecipe, RECIPES, find_recipe, length="steps")

@@ -1,12 +1,10 @@
 """Detection as a task of a run, and `fit_detector`: from a COCO folder to a saved detector."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +26,24 @@ from senet_zoo.detection.pictures import CocoTrainingPictures, Sample
 from senet_zoo.detection.saved_folder import from_pretrained, save_pretrained
 from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.support.files import folder_lock
-from senet_zoo.training.batches import ContinuousSampler, Share, batches_by_key, resumable
-from senet_zoo.training.checkpoints import TrainingCheckpoint
-from senet_zoo.training.config_file import values_of_config
-from senet_zoo.training.distributed import check_machine, launched
-from senet_zoo.training.metrics import LossRow, plot_steps
-from senet_zoo.training.optimizers import SGD, Group
+from senet_zoo.training.batches import resumable
+from senet_zoo.training.config_file import Form
+from senet_zoo.training.fit import check_start, opened_run
+from senet_zoo.training.optimizers import Group
 from senet_zoo.training.progress import Progress
-from senet_zoo.training.randomness import seed_of, seeded
-from senet_zoo.training.run import Run, Task, refuse_finished
-from senet_zoo.weights.config import SavedTask, check_license
-from senet_zoo.weights.create import create_model
-from senet_zoo.weights.foreign_files import refuse_foreign
+from senet_zoo.training.randomness import seeded
+from senet_zoo.training.run import Run
+from senet_zoo.training.step_task import (
+    StepResult,
+    StepRow,
+    StepTask,
+    scaled_recipe,
+    starting_backbone,
+    take_over,
+)
+from senet_zoo.weights.config import SavedTask
 from senet_zoo.weights.save import architecture_of
-from senet_zoo.weights.task_card import CURVES, PREDICTIONS
+from senet_zoo.weights.task_card import PREDICTIONS
 from senet_zoo.weights.task_folders import provenance_from, task_at
 
 if TYPE_CHECKING:
@@ -53,24 +54,17 @@ if TYPE_CHECKING:
 CLASS_LAYERS = re.compile(r"(box_predictor|mask_predictor\.mask_fcn_logits|classification_head\.cls_logits)\b")
 ADDED = ("scales", "photometric", "cosine")  # to recipes later: checkpoints of earlier runs do not name them
 LEARNT = ("boxes", "labels", "masks")  # what of a picture's target goes to a detector
-STRETCHES = 100  # points of a loss curve
 
 
 @dataclass(frozen=True)
-class DetectionRow:
-    """What was measured after some steps.
+class DetectionRow(StepRow):
+    """What was measured after some steps; all that `StepRow` takes, and what belongs to detection.
 
     Args:
-        step: how many.
-        rate: learning rate of the last one.
-        loss: mean of the steps since the row before.
         ap: COCO's average precision in percent.
         ap50: that at an overlap of 0.5.
     """
 
-    step: int
-    rate: float
-    loss: float
     ap: float
     ap50: float
 
@@ -79,28 +73,14 @@ class DetectionRow:
 
 
 @dataclass(frozen=True)
-class DetectionResult:
-    """What came of a run.
+class DetectionResult(StepResult[DetectionRow, Scores]):
+    """What came of a run; all that `StepResult` takes, and what belongs to detection.
 
     Args:
-        folder: what `senet_zoo.detection.from_pretrained` reads.
         detector: its kind, such as ``faster_rcnn``.
-        model: name of the backbone.
-        classes: in the order of the labels from 1.
-        rows: every measurement on val.
-        scores: of the saved detector on val.
-        skipped: what of the annotation files was left out or changed, by split and reason.
-        unreadable: why each training picture was skipped that could not be read.
     """
 
-    folder: Path
     detector: str
-    model: str
-    classes: tuple[str, ...]
-    rows: tuple[DetectionRow, ...]
-    scores: Scores
-    skipped: Mapping[str, Mapping[str, int]]
-    unreadable: tuple[str, ...]
 
 
 def groups_of(detector: nn.Module, recipe: DetectionRecipe) -> list[Group]:
@@ -123,7 +103,7 @@ def groups_of(detector: nn.Module, recipe: DetectionRecipe) -> list[Group]:
     return [group for group in groups if group.parameters]
 
 
-class Detection(Task[list[Sample], DetectionResult]):
+class Detection(StepTask[Sample, DetectionResult]):
     """A detector that learns boxes.
 
     Raises:
@@ -133,6 +113,15 @@ class Detection(Task[list[Sample], DetectionResult]):
         WeightsError: the weights to start from could not be had.
     """
 
+    FORM: ClassVar[Form[Any]] = DETECTION
+    ROW: ClassVar[type[StepRow]] = DetectionRow
+    config: DetectionConfig
+    recipe: DetectionRecipe
+    saved: DetectorConfig
+    train: CocoData
+    val: CocoData
+    scores: Scores | None
+
     def __init__(
         self,
         config: DetectionConfig,
@@ -141,149 +130,67 @@ class Detection(Task[list[Sample], DetectionResult]):
         accelerator: "Accelerator",
         progress: Progress,
     ) -> None:
-        self.config, self.train, self.val = config, _with_boxes(train, progress), val
-        self.accelerator, self.progress = accelerator, progress
-        share = Share(accelerator.process_index, accelerator.num_processes)
-        self.recipe = _scaled_recipe(config, len(self.train.pictures), share.ranks, progress)
-        self.detector, self.saved = _start(config, self.recipe, train.classes)
-        super().__init__({"model": self.detector}, self._identity(), self.recipe.steps, share)
-        self.history: tuple[DetectionRow, ...] = ()
-        self.loss_sum = 0.0  # over the steps since the last row
-        self.losses: tuple[LossRow, ...] = ()  # means of stretches of the run, for the curves
-        self.stretch: list[float] = []  # losses of the steps since the last of them
-        self.scores: Scores | None = None
-        self.digest = digest_of(self.train, val)
-        if config.data_digest not in (None, self.digest):
-            progress.say(f"{config.data} holds other pictures than those that this configuration was made with")
+        train = _with_boxes(train, progress)
+        recipe = scaled_recipe(config, len(train.pictures), accelerator.num_processes, progress)
+        detector, saved = _start(config, recipe, train.classes)
+        values = {name: value for name, value in asdict(recipe).items() if value or name not in ADDED}
+        own = {"detector": config.kind.value, **values}
+        digest = digest_of(train, val)
+        super().__init__(config, recipe, detector, saved, train, val, digest, own, accelerator, progress)
 
-    def _identity(self) -> Mapping[str, object]:
-        config = self.config
-        identity = {
-            "task": "detection",
-            "detector": config.kind.value,
-            "model": config.model,
-            "pretrained": config.pretrained,
-            "weights": None if config.weights is None else str(config.weights),
-            "data": str(config.data),
-            "classes": self.train.classes,
-            "training pictures": len(self.train.pictures),
-            "validation pictures": len(self.val.pictures),
-            "measure steps": config.measure_steps,
-            "precision": config.precision,
-            "seed": config.seed,
-            **{name: value for name, value in asdict(self.recipe).items() if value or name not in ADDED},
-        }
-        values: dict[str, object] = json.loads(json.dumps(identity))  # as a checkpoint gives it back
-        return values
-
-    def config_values(self, *, finished: bool) -> dict[str, object]:
-        chosen = replace(
-            self.config, recipe=self.recipe, epochs=None, batch=None, rate=None, size=None, data_digest=self.digest
+    def training_pictures(self) -> CocoTrainingPictures:
+        recipe = self.recipe
+        return CocoTrainingPictures(
+            self.train.pictures, recipe.flip, self.config.seed, recipe.photometric, recipe.design.longest
         )
-        return values_of_config(chosen, DETECTION, self.config.recipe)
 
-    def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
-        if checkpoint is None:
-            return
-        state: dict[str, Any] = dict(checkpoint.state)
-        self.history = tuple(DetectionRow(**row) for row in state["rows"])
-        self.loss_sum, self.unreadable = state["loss"], dict(state["unreadable"])
-        self.losses = tuple(LossRow(*row) for row in state.get("losses", ()))
-        self.stretch = list(state.get("stretch", ()))
-        self.progress.say(f"going on after step {checkpoint.step}")
-
-    def state(self) -> dict[str, object]:
-        return {
-            "rows": [asdict(row) for row in self.history],
-            "loss": self.loss_sum,
-            "losses": [[row.step, row.loss] for row in self.losses],
-            "stretch": self.stretch,
-            "unreadable": [[index, reason] for index, reason in self.unreadable.items()],
-        }
-
-    def batches(self, start: int, *, pin: bool) -> Iterator[list[Sample]]:
-        config, recipe, pictures = self.config, self.recipe, self.train.pictures
-        keys = ContinuousSampler(len(pictures), recipe.batch, recipe.steps, config.seed, self.share, start)
-        augmented = CocoTrainingPictures(pictures, recipe.flip, config.seed, recipe.photometric, recipe.design.longest)
-        return resumable(batches_by_key(augmented, keys, list, config.workers))
-
-    def optimizer(self, phase: str) -> torch.optim.Optimizer:
-        return SGD(momentum=self.recipe.momentum).build(groups_of(self.detector, self.recipe))
-
-    def rate(self, step: int) -> float:
-        return self.recipe.rate_at(step)
+    def groups(self) -> list[Group]:
+        return groups_of(self.model, self.recipe)
 
     def begin(self, step: int) -> None:
-        self.detector.train()
+        super().begin(step)
         # In training torchvision takes one of them at random; the last one is that of measuring.
         side, scales = self.recipe.design.side, self.recipe.scales
-        transform: Any = self.detector.transform
+        transform: Any = self.model.transform
         transform.min_size = (*(max(1, round(side * scale)) for scale in scales if scale != 1.0), side)
-        self.progress.begin(self.config.kind.value, self.steps, step, unit="steps")
 
-    def loss(self, model: nn.Module, batch: list[Sample], step: int, piece: int) -> tuple[Tensor, Tensor]:
-        self.progress.skip(self.unreadable, dict(pair for sample in batch for pair in sample.unreadable))
+    def batch_loss(self, model: nn.Module, batch: list[Sample]) -> Tensor:
         device = self.accelerator.device
-        torch.manual_seed(seed_of(self.config.seed, "step", step, self.share.rank))
         images = [sample.image.to(device, non_blocking=True) for sample in batch]
         targets = [
             {name: value.to(device) for name, value in sample.target.items() if name in LEARNT} for sample in batch
         ]
-        loss = torch.stack(list(model(images, targets).values())).sum()
-        return loss, torch.stack([loss.detach(), torch.ones_like(loss)])
+        return torch.stack(list(model(images, targets).values())).sum()
 
-    def count(self, step: int, sums: list[float]) -> None:
-        self.loss_sum += sums[0] / sums[1]
-        self.stretch.append(sums[0] / sums[1])
-        if len(self.stretch) == max(1, self.steps // STRETCHES) or step == self.steps:
-            self.losses = (*self.losses, LossRow(step, sum(self.stretch) / len(self.stretch)))
-            self.stretch = []
-        self.progress.advance(1, self._mean_loss(step))
-
-    def is_measured(self, step: int) -> bool:
-        every = self.config.measure_steps
-        return step == self.steps or bool(every and step % every == 0)
-
-    def measure(self, step: int, rate: float) -> DetectionRow:
-        self.scores = self._measure()
-        row = DetectionRow(step, rate, self._mean_loss(step), self.scores.ap, self.scores.ap50)
-        self.history, self.loss_sum = (*self.history, row), 0.0
-        return row
-
-    def is_done(self, step: int) -> bool:
-        return step == self.steps
-
-    def result(self) -> DetectionResult:
-        """The last measurement; a new one where all steps were done before an interruption."""
-        config = self.config
-        return DetectionResult(
-            folder=config.folder,
-            detector=config.kind.value,
-            model=self.saved.backbone,
-            classes=self.train.classes,
-            rows=self.history,
-            scores=self.scores or self._measure(),
-            skipped={"train": self.train.skipped, "val": self.val.skipped},
-            unreadable=tuple(self.unreadable.values()),
-        )
-
-    def save(self, folder: Path, result: DetectionResult) -> Mapping[str, object]:
-        saved = replace(self.saved, measured=_measurement(self.config, result.scores))
-        save_pretrained(self.detector, folder, saved, license=self.config.license)
-        curves = {"AP@0.5": [row.ap50 for row in result.rows], "AP": [row.ap for row in result.rows]}
-        plot_steps(folder / CURVES, self.losses, [row.step for row in result.rows], curves, self.recipe.rate_at)
-        draw_predictions(folder / PREDICTIONS, self.detector, self.val)
-        return {"scores": asdict(result.scores), "skipped": result.skipped, "unreadable": result.unreadable}
-
-    def _mean_loss(self, step: int) -> float:
-        return self.loss_sum / (step - (self.history[-1].step if self.history else 0))
-
-    def _measure(self) -> Scores:
+    def measure_scores(self) -> Scores:
         from accelerate.utils import gather_object
 
         size = max(1, self.recipe.batch // self.share.ranks)
-        found = list(resumable(detect(self.detector, self.val, self.share, batch=size, workers=self.config.workers)))
+        found = list(resumable(detect(self.model, self.val, self.share, batch=size, workers=self.config.workers)))
         return score(self.val, gather_object(found))
+
+    def row(self, step: int, rate: float, loss: float) -> DetectionRow:
+        assert self.scores is not None
+        return DetectionRow(step, rate, loss, self.scores.ap, self.scores.ap50)
+
+    def result(self) -> DetectionResult:
+        """The last measurement; a new one where all steps were done before an interruption."""
+        return DetectionResult(
+            folder=self.config.folder,
+            model=self.saved.backbone,
+            classes=self.train.classes,
+            rows=self.history,
+            scores=self.scores or self.measure_scores(),
+            skipped=self.skipped(),
+            unreadable=tuple(self.unreadable.values()),
+            detector=self.config.kind.value,
+        )
+
+    def write(self, folder: Path, result: DetectionResult) -> Mapping[str, Sequence[float]]:
+        saved = replace(self.saved, measured=_measurement(self.config, result.scores))
+        save_pretrained(self.model, folder, saved, license=self.config.license)
+        draw_predictions(folder / PREDICTIONS, self.model, self.val)
+        return {"AP@0.5": [row.ap50 for row in result.rows], "AP": [row.ap for row in result.rows]}
 
 
 def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> DetectionResult:
@@ -299,27 +206,16 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
         TrainingError: the run cannot go on; the last good checkpoint is named.
         WeightsError: the weights to start from could not be had.
     """
-    check_machine(config)
     check_metrics()
-    refuse_finished(config, DetectionRow)
-    refuse_foreign(config.folder)
-    if config.license is not None:
-        check_license(config.license)
+    check_start(config, DetectionRow)
     train = read_coco(config.data, "train", masks=config.kind is Kind.MASK_RCNN)
     val = read_coco(config.data, "val")
     check_classes(val, train.classes)
-    with (
-        launched(config) as accelerator,
-        folder_lock(config.folder) if accelerator.is_main_process else nullcontext(),
-    ):
-        progress = progress or Progress(silent=not accelerator.is_main_process)
-        try:
-            for split, data in (("train", train), ("val", val)):
-                if data.skipped:
-                    progress.say(f"{split}: {describe_skipped(data.skipped)}")
-            return Run(config, Detection(config, train, val, accelerator, progress), accelerator, progress).fit()
-        finally:
-            progress.close()
+    with opened_run(config, progress) as (accelerator, told):
+        for split, data in (("train", train), ("val", val)):
+            if data.skipped:
+                told.say(f"{split}: {describe_skipped(data.skipped)}")
+        return Run(config, Detection(config, train, val, accelerator, told), accelerator, told).fit()
 
 
 def _with_boxes(train: CocoData, progress: Progress) -> CocoData:
@@ -347,11 +243,11 @@ def _start(
             "this recipe freezes parts of the backbone, which must have been trained then: start from published "
             "weights (pretrained) or your own (weights), or choose the recipe small"
         )
-    earlier = None
+    earlier: Any = None
     if config.weights is not None and task_at(config.weights) is SavedTask.DETECTION:
         earlier = from_pretrained(config.weights)
     with seeded(config.seed, "start"):
-        network = _backbone(config, earlier)
+        network = starting_backbone(config, earlier, _network_of)
         detector = build(
             config.kind,
             network,
@@ -360,50 +256,19 @@ def _start(
             trainable_stages=recipe.trainable_stages,
             frozen_norm=recipe.frozen_norm,
         )
-    earlier_config: DetectorConfig | None = None
     if earlier is not None:
-        earlier_config = cast("Any", earlier).weights
-        _take_over(detector, earlier, classes)
+        take_over(detector, earlier, classes, CLASS_LAYERS)
     entry, widths = architecture_of(network.spec)
-    provenance = earlier_config.provenance if earlier_config else provenance_from(network)
+    provenance = provenance_from(network) if earlier is None else earlier.weights.provenance
     saved = DetectorConfig(
         config.kind, entry.name, network.spec.se, classes, recipe.design, widths, provenance=provenance
     )
     return detector, saved
 
 
-def _backbone(config: DetectionConfig, earlier: Any) -> ConvNet:
-    """The network that the detector stands on."""
-    if earlier is None:
-        return create_model(config.model, pretrained=config.pretrained, weights=config.weights)
-    known: DetectorConfig = earlier.weights
-    if config.pretrained:
-        raise UsageError("weights come from one place, and two were named: use pretrained or weights, not both")
-    if (known.kind, known.backbone) != (config.kind, config.model):
-        raise UsageError(
-            f"{config.weights} holds a {known.kind.value} on {known.backbone}, and a {config.kind.value} on "
-            f"{config.model} goes on from one of its own kind"
-        )
-    network: ConvNet = earlier.backbone.body
+def _network_of(detector: Any) -> ConvNet:
+    network: ConvNet = detector.backbone.body
     return network
-
-
-def _take_over(detector: nn.Module, earlier: nn.Module, classes: tuple[str, ...]) -> None:
-    """Give a detector the tensors of an earlier one; a layer that tells other classes apart stays as it was drawn."""
-    known: object = earlier.weights
-    assert isinstance(known, DetectorConfig)
-    own, theirs = detector.state_dict(), earlier.state_dict()
-    same = known.classes == classes
-    other = {name for name, tensor in own.items() if name not in theirs or theirs[name].shape != tensor.shape} | (
-        set() if same else {name for name in own if CLASS_LAYERS.search(name)}
-    )
-    odd = sorted(name for name in other if not CLASS_LAYERS.search(name))
-    if odd:
-        raise UsageError(
-            f"the weights hold a detector of another design, and {odd[0]} does not fit: choose the recipe that it "
-            "was trained with"
-        )
-    detector.load_state_dict({name: own[name] if name in other else theirs[name] for name in own})
 
 
 def _measurement(config: DetectionConfig, scores: Scores) -> Measurement:
@@ -422,14 +287,3 @@ def _measurement(config: DetectionConfig, scores: Scores) -> Measurement:
         scores.large,
         tuple(scores.per_class.values()),
     )
-
-
-def _scaled_recipe(config: DetectionConfig, pictures: int, ranks: int, progress: Progress) -> DetectionRecipe:
-    """The recipe with the batch, the rate and the steps of this run."""
-    recipe = config.own_recipe(pictures)
-    batch = recipe.batch
-    if batch % ranks:
-        raise UsageError(f"a batch must be a multiple of the processes ({ranks}), got {batch}")
-    of = f", {batch // ranks} in each of {ranks} processes" if ranks > 1 else ""
-    progress.say(f"{recipe.steps} steps of {batch} pictures{of}, learning rate {recipe.rate:.4g}")
-    return recipe

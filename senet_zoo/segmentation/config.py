@@ -1,33 +1,27 @@
 """What a segmenter's run is told: recipes by name, and the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar, Self
 
 from senet_zoo.errors import UsageError
 from senet_zoo.segmentation.design import Segmenter
 from senet_zoo.segmentation.masks import IGNORED
-from senet_zoo.training.config import RunConfig
 from senet_zoo.training.config_file import Form, config_of, read_values
+from senet_zoo.training.step_config import StepConfig, StepRecipe, recipe_named
 
 
 @dataclass(frozen=True)
-class SegmentationRecipe:
-    """SGD with a rate that falls as a power of what is left of the run, counted in steps.
+class SegmentationRecipe(StepRecipe):
+    """SGD with a rate that falls as a power of what is left of the run; all that `StepRecipe` takes, and more.
 
     Args:
-        steps: of the run.
-        batch: pictures a step, all processes together, for which ``rate`` is stated.
-        rate: peak learning rate of the segmenter's head at that batch; it is scaled in proportion for another.
-        backbone_rate: of the backbone, as a share of the head's.
+        backbone_rate: of the backbone, as a share of ``rate``, which is the head's.
         power: of the fall.
-        warmup: first steps, over which the rate grows to its peak.
-        momentum: of SGD.
-        weight_decay: of the weights of convolutions; biases and norms have none.
         side: of the square that is cut out of a training picture, and of the shorter side of a measured one, in pixels.
         scales: least and greatest size of a training picture's shorter side, as shares of ``side``.
-        flip: probability of a picture being mirrored.
         colour: strength of random brightness, contrast, saturation and hue, from 0 to 1.
         output_stride: of the backbone's last map, 8 or 16; a Unet has its own.
         auxiliary: share of the loss of a second classifier on the stage before the last; 0 for none.
@@ -36,40 +30,32 @@ class SegmentationRecipe:
         UsageError: a value outside its range.
     """
 
-    steps: int
-    batch: int
-    rate: float
+    TASK: ClassVar[str] = "segmentation"
+
     backbone_rate: float
     power: float
-    warmup: int
-    momentum: float
-    weight_decay: float
     side: int
     scales: tuple[float, float]
-    flip: float
     colour: float
     output_stride: int
     auxiliary: float
 
-    def __post_init__(self) -> None:
-        for name, holds, rule in (
-            ("steps", self.steps >= 1, "at least 1"),
-            ("batch", self.batch >= 1, "at least 1"),
-            ("rate", self.rate > 0.0, "above 0"),
-            ("warmup", self.warmup >= 0, "at least 0"),
+    def _own_rules(self) -> Iterable[tuple[str, bool, str]]:
+        return (
             ("side", self.side >= 32, "at least 32 pixels"),
             ("scales", 0.0 < self.scales[0] <= self.scales[1], "two numbers above 0 in ascending order"),
-            ("flip", 0.0 <= self.flip <= 1.0, "from 0 to 1"),
             ("colour", 0.0 <= self.colour <= 1.0, "from 0 to 1"),
             ("output_stride", self.output_stride in (8, 16), "8 or 16"),
             ("auxiliary", 0.0 <= self.auxiliary <= 1.0, "from 0 to 1"),
-        ):
-            if not holds:
-                raise UsageError(f"a segmentation recipe's {name} must be {rule}, got {getattr(self, name)}")
+        )
 
-    def lasting(self, steps: int) -> "SegmentationRecipe":
+    def lasting(self, steps: int) -> Self:
         """The same recipe over another number of steps: every moment in it moves in proportion."""
         return replace(self, steps=steps, warmup=round(self.warmup * steps / self.steps))
+
+    def at(self, side: int) -> Self:
+        """The same recipe for crops of so many pixels a side."""
+        return replace(self, side=side)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -118,14 +104,13 @@ def find_recipe(name: str) -> SegmentationRecipe:
     Raises:
         UsageError: there is none; the message lists them.
     """
-    if name not in RECIPES:
-        raise UsageError(f"the recipes for segmentation are {', '.join(RECIPES)}, got {name!r}")
-    return RECIPES[name]
+    found: SegmentationRecipe = recipe_named(name, RECIPES, "segmentation")
+    return found
 
 
 @dataclass(frozen=True)
-class SegmentationConfig(RunConfig):
-    """What to train, on what, and where; all that `RunConfig` takes, and what belongs to segmentation.
+class SegmentationConfig(StepConfig[SegmentationRecipe]):
+    """What to train, on what, and where; all that `RunConfig` and `StepConfig` take, and what belongs to segmentation.
 
     Args:
         data: a folder of pictures with masks; `senet_zoo.segmentation.layouts` says how it may be laid out.
@@ -134,10 +119,7 @@ class SegmentationConfig(RunConfig):
         kind: of segmenter.
         recipe: how.
         size: of the training crop and of a measured picture's shorter side, in pixels; None for the recipe's.
-        checkpoint_steps: steps between two checkpoints, besides the one after each measurement.
-        measure_steps: steps between two measurements on val; None for one at the end.
         ignore_index: number in the masks of pixels that are neither learnt nor measured.
-        license: SPDX name for the card; None for that of the weights trained on from.
 
     Raises:
         UsageError: a number outside its range.
@@ -146,30 +128,12 @@ class SegmentationConfig(RunConfig):
     kind: Segmenter = Segmenter.DEEPLABV3
     recipe: SegmentationRecipe = FINETUNE
     _: KW_ONLY
-    checkpoint_steps: int | None = 500
-    measure_steps: int | None = None
     ignore_index: int = IGNORED
-    license: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_least({"size": 32, "measure_steps": 1})
         if not -1 <= self.ignore_index <= 65535:
             raise UsageError(f"ignore_index must be from 0 to 65535, or -1 for none, got {self.ignore_index}")
-
-    def own_recipe(self, pictures: int | None = None) -> SegmentationRecipe:
-        """The recipe with the size, length, batch and rate that this configuration asks for.
-
-        Args:
-            pictures: to train on, without which epochs are not known as steps.
-        """
-        recipe, batch = self.recipe, self.batch or self.recipe.batch
-        if self.size is not None:
-            recipe = replace(recipe, side=self.size)
-        if self.epochs is not None and pictures is not None:
-            recipe = recipe.lasting(max(1, self.epochs * pictures // batch))
-        rate = recipe.rate * batch / recipe.batch if self.rate is None else self.rate
-        return replace(recipe, batch=batch, rate=rate)
 
 
 SEGMENTATION = Form("segmentation", SegmentationConfig, SegmentationRecipe, RECIPES, find_recipe, length="steps")

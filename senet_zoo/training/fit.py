@@ -1,23 +1,28 @@
 """`fit`: from labelled pictures to a saved network."""
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from senet_zoo.data.datasets import train_and_val
 from senet_zoo.errors import TrainingError
 from senet_zoo.support.files import folder_lock
 from senet_zoo.training.classification import Classification
-from senet_zoo.training.config import TrainConfig
+from senet_zoo.training.config import RunConfig, TrainConfig
 from senet_zoo.training.distributed import check_machine, check_options, launched
 from senet_zoo.training.metrics import EpochRow
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.result import TrainResult
 from senet_zoo.training.run import Run, refuse_finished
+from senet_zoo.training.step_config import StepConfig
 from senet_zoo.weights.config import check_license
 from senet_zoo.weights.foreign_files import refuse_foreign
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from accelerate import Accelerator
+
+Trackers = tuple[str, ...]
 
 
 def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
@@ -39,12 +44,8 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         ...
         senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
     """
-    check_machine(config, config.trackers)
+    check_start(config, EpochRow, config.trackers)
     check_options(config)
-    refuse_finished(config, EpochRow)
-    refuse_foreign(config.folder)
-    if config.license is not None:
-        check_license(config.license)
     train, val = train_and_val(
         config.data,
         share=config.val_share,
@@ -53,25 +54,56 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         download=config.download,
         dims=config.dims,
     )
+    with opened_run(config, progress, config.trackers, shards=True) as (accelerator, told):
+        pieces = config.pieces
+        while True:
+            try:
+                task = Classification(config, train, val, pieces, accelerator, told)
+                return Run(config, task, accelerator, told).fit()
+            except RuntimeError as error:
+                _refuse_smaller_pieces(error, config, pieces, accelerator)
+            pieces *= 2
+            accelerator.free_memory()
+            told.say(f"memory ran out: every step now goes in {pieces} pieces")
+
+
+def check_start(config: TrainConfig | StepConfig[Any], row: "type[DataclassInstance]", trackers: Trackers = ()) -> None:
+    """Refuse what no run can begin with, before any data is read.
+
+    Args:
+        config: of the run, whatever it learns.
+        row: what the table of measurements has a line of.
+        trackers: that Accelerate knows.
+
+    Raises:
+        UsageError: what this machine has not, a folder with files of another run or of others, or a malformed licence.
+    """
+    check_machine(config, trackers)
+    refuse_finished(config, row)
+    refuse_foreign(config.folder)
+    if config.license is not None:
+        check_license(config.license)
+
+
+@contextmanager
+def opened_run(
+    config: RunConfig, progress: Progress | None, trackers: Trackers = (), *, shards: bool = False
+) -> Iterator[tuple["Accelerator", Progress]]:
+    """Open a run: this process among the others, and what is told of the run; its folder is locked meanwhile.
+
+    Raises:
+        TrainingError: the other processes cannot be reached, or one of them ended.
+        UsageError: another run fills the folder, or the launcher asks for what there is not.
+    """
     with (
-        launched(config, config.trackers, shards=True) as accelerator,
+        launched(config, trackers, shards=shards) as accelerator,
         folder_lock(config.folder) if accelerator.is_main_process else nullcontext(),
     ):
-        progress = progress or Progress(silent=not accelerator.is_main_process)
-        pieces = config.pieces
+        told = progress or Progress(silent=not accelerator.is_main_process)
         try:
-            while True:
-                try:
-                    return Run(
-                        config, Classification(config, train, val, pieces, accelerator, progress), accelerator, progress
-                    ).fit()
-                except RuntimeError as error:
-                    _refuse_smaller_pieces(error, config, pieces, accelerator)
-                pieces *= 2
-                accelerator.free_memory()
-                progress.say(f"memory ran out: every step now goes in {pieces} pieces")
+            yield accelerator, told
         finally:
-            progress.close()
+            told.close()
 
 
 def _refuse_smaller_pieces(error: RuntimeError, config: TrainConfig, pieces: int, accelerator: "Accelerator") -> None:
