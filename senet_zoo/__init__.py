@@ -14,6 +14,7 @@ from senet_zoo.errors import OptimizationError as OptimizationError
 from senet_zoo.errors import PictureError as PictureError
 from senet_zoo.errors import PublishError as PublishError
 from senet_zoo.errors import SenetZooError as SenetZooError
+from senet_zoo.errors import SignatureError as SignatureError
 from senet_zoo.errors import SpecError as SpecError
 from senet_zoo.errors import TrainingError as TrainingError
 from senet_zoo.errors import UnknownModelError as UnknownModelError

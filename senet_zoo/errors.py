@@ -20,7 +20,8 @@
         ├── WeightsAccessDenied             the hub refuses this user
         ├── WeightsCorrupted                the bytes are not the published ones
         ├── WeightsUnsafe                   a file of a kind that is never opened (pickle, oversize header)
-        └── WeightsMismatch                 tensors of another network
+        ├── WeightsMismatch                 tensors of another network
+        └── SignatureError                  not signed, by another key, or other files than those that were signed
 
 Each message names the rule, the value that broke it and the way out. A password inside an address is left out.
 """
@@ -119,3 +120,7 @@ class WeightsUnsafe(WeightsError):
 
 class WeightsMismatch(WeightsError):
     """The tensors belong to another network: missing or unexpected names, or other shapes."""
+
+
+class SignatureError(WeightsError):
+    """A folder is not signed, or not by that key, or holds other files than those that were signed."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import ManifestError, PublishError, UsageError, WeightsError
+from senet_zoo.errors import ManifestError, PublishError, SignatureError, UsageError, WeightsError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
 from senet_zoo.weights import publish, save
@@ -22,6 +22,7 @@ from senet_zoo.weights.foreign_files import PICTURES
 from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
 from senet_zoo.weights.publish import Publication
 from senet_zoo.weights.rows import Metric
+from senet_zoo.weights.signature import Signed
 from senet_zoo.weights.task_card import TaskCard
 from senet_zoo.weights.task_folders import (
     FolderFormat,
@@ -204,18 +205,60 @@ def _verify(target: str | Path, model: str | None, *, deep: bool) -> Verificatio
     return Verification(str(target), path, sha256, tuple(checks))
 
 
-def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -> Plan:
+def verify_signature(
+    target: str | Path, key: str | Path | None = None, *, model: str | None = None, deep: bool = False
+) -> Verification:
+    """`verify`, or `verify_deep`, and check that the files are exactly those that the owner of a key signed.
+
+    Args:
+        target: as in `verify`; a folder is signed as a whole, and so is a hub's repository.
+        key: the public key, PEM; None for the one that a release has beside its own checkpoints.
+        model: as in `verify`.
+        deep: run the network, too.
+
+    Raises:
+        UnknownModelError, UnknownWeightsError: no such model or weights.
+        UsageError: as `verify`; or the key is none, or is not given.
+    """
+    from senet_zoo.weights.signed import with_signature
+
+    return with_signature(_verify(target, model, deep=deep), target, key)
+
+
+def sign(folder: str | Path, key: str | Path) -> Signed:
+    """Sign every file of a saved model's folder, or of a kit, once `verify` finds it whole.
+
+    Args:
+        folder: gets ``model.sig``.
+        key: a private key on an elliptic curve, PEM.
+
+    Raises:
+        UsageError: no folder, or no such key.
+        SignatureError: a check of `verify` does not hold; or the folder holds what cannot be signed.
+        ManifestError: ``config.json`` breaks a rule.
+        WeightsUnavailable: the disk did not take the signature.
+    """
+    from senet_zoo.weights import signature
+
+    path = signature.require_folder(folder)
+    wrong = next((check for check in verify(path).checks if not check.ok), None)
+    if wrong is not None:
+        raise SignatureError(f"only what is whole is signed, but {folder} is not: {wrong.name}: {wrong.found}")
+    return signature.sign(path, key)
+
+
+def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, sign: str | Path | None = None) -> Plan:
     """Check a folder and say what `push_to_hub` would send; nothing is asked or changed anywhere.
 
     Raises:
-        UsageError: ``repo`` or ``tag`` is not of the form that hubs take.
+        UsageError: the key is none; ``repo`` or ``tag`` is not of the form that hubs take.
         PublishError: the card lacks a licence, or speaks of other tensors than those of the folder.
         WeightsError: a file is missing or damaged, or holds another network's tensors.
         ManifestError: ``config.json`` breaks a rule.
     """
     task = task_at(folder)
     if task is SavedTask.CLASSIFICATION:
-        return publish.plan_publication(folder, repo, tag=tag)
+        return publish.plan_publication(folder, repo, tag=tag, sign=sign)
     path, format = expanded(folder), format_of(task)  # noqa: A001
     files = task_files(path)
     network, config = read_task_folder(format, files, "cpu")
@@ -233,7 +276,7 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
     sent: dict[str, Path | bytes] = {TENSORS: files.tensors, CONFIG: path / CONFIG, CARD: card}
     sent |= {name: path / name for name in PICTURES if (path / name).is_file()}
     why = "the manifest lists classifiers; this address is read by from_pretrained and --weights"
-    return Plan(repo, tag, MappingProxyType(sent), sha256, None, why)
+    return publish.signed(Plan(repo, tag, MappingProxyType(sent), sha256, None, why), path, sign)
 
 
 def push_to_hub(
@@ -244,6 +287,7 @@ def push_to_hub(
     hub: str | None = None,
     token: str | None = None,
     tag: str | None = None,
+    sign: str | Path | None = None,
 ) -> Publication:
     """Publish a model: tensors, config and card in one commit, a tag on it, and the sha256 read back.
 
@@ -259,24 +303,25 @@ def push_to_hub(
         token: of a user who may write there; by default HF_TOKEN, or what ``hf auth login`` saved for
             huggingface_hub's own hub.
         tag: of the commit; it never moves. By default the first twelve digits of the tensors' sha256.
+        sign: a private key on an elliptic curve, PEM; ``model.sig`` goes along, which covers every other file.
 
     Raises:
-        UsageError: ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
+        UsageError: the key is none; or ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
         PublishError: the folder lacks something, or the hub does not take it; the message says what to do.
         WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
         ManifestError: ``config.json`` breaks a rule.
     """
     if isinstance(model_or_folder, ConvNet):
-        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag)
+        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
     if isinstance(model_or_folder, nn.Module):
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
             save_pretrained(model_or_folder, folder)
-            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag)
+            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
     if task_at(model_or_folder) is SavedTask.CLASSIFICATION:
-        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag)
-    plan = plan_publication(model_or_folder, repo, tag=tag)
+        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
+    plan = plan_publication(model_or_folder, repo, tag=tag, sign=sign)
     remote = remote_repository(repo, hub=hub, token=token)
     commit = remote.publish(plan, private=private)
     return Publication(repo, remote.endpoint, commit, plan.tag, plan.sha256, None, plan.no_row)

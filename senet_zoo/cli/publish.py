@@ -13,7 +13,11 @@ The manifest's row of the published weights is printed where one can be.
 
 It needs a token with write access in HF_TOKEN, or hf auth login. On a hub
 without Xet storage set HF_HUB_DISABLE_XET=1. With --dry-run nothing is asked
-or changed anywhere."""
+or changed anywhere.
+
+With --sign every file is signed, and model.sig goes along: senet-zoo verify
+hf://ORG/NAME --signature KEY.pub checks it, and so does model_signing verify.
+It needs the extra sign: pip install 'senet-zoo[sign]'."""
 EXAMPLE = """\
 senet-zoo publish run7/ my-org/se_resnet50-flowers --tag v1
   senet-zoo publish run7/ my-org/se_resnet50-flowers --private --dry-run"""
@@ -25,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="hide the repository from strangers")
     parser.add_argument("--hub", metavar="URL", help="address of another hub (or set SENET_ZOO_HUB)")
     parser.add_argument("--tag", help="of the commit, such as v1; by default from the tensors' sha256")
+    parser.add_argument("--sign", metavar="KEY", help="a private key on an elliptic curve, in PEM")
     parser.add_argument("--dry-run", action="store_true", help="check, and say what would be sent")
 
 
@@ -33,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.weights.manifest import document
 
     if arguments.dry_run:
-        plan = plan_publication(arguments.folder, arguments.repo, tag=arguments.tag)
+        plan = plan_publication(arguments.folder, arguments.repo, tag=arguments.tag, sign=arguments.sign)
         if arguments.json:
             print_json({"repo": plan.repo, "tag": plan.tag, "sha256": plan.sha256, "files": plan.sizes})
             return 0
@@ -42,7 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"sha256 {plan.sha256}")
         return 0
     done = push_to_hub(
-        arguments.folder, arguments.repo, private=arguments.private, hub=arguments.hub, tag=arguments.tag
+        arguments.folder,
+        arguments.repo,
+        private=arguments.private,
+        hub=arguments.hub,
+        tag=arguments.tag,
+        sign=arguments.sign,
     )
     manifest = None if done.row is None else document([done.row])
     if arguments.json:

@@ -10,6 +10,7 @@ SENET_ZOO_VERIFY        once (default): hash a file when it changed; always: at 
 SENET_ZOO_URLS          pictures of the web: https (default); any: http: and the own network, too; none
 SENET_ZOO_MMAP          1: map tensors from their file instead of copying them: a load takes less time and memory, but
                         who writes to the file changes the loaded network
+SENET_ZOO_KEY_PASSWORD  of an encrypted private key that `senet-zoo sign` and `publish --sign` use
 ======================  ======================================================================================
 
 huggingface_hub reads its own variables (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME, ...) when it is first imported.
@@ -98,6 +99,12 @@ def maps_weights() -> bool:
     if chosen not in ("", "0", "1"):
         raise UsageError(f"SENET_ZOO_MMAP must be 0 or 1, got {chosen!r}")
     return chosen == "1"
+
+
+def key_password() -> bytes | None:
+    """The password of an encrypted private key, if one is set."""
+    chosen = os.environ.get("SENET_ZOO_KEY_PASSWORD")
+    return os.fsencode(chosen) if chosen else None
 
 
 def verify_mode() -> str:

@@ -178,6 +178,21 @@ def fetch_text(repo: str, revision: str, filename: str) -> Path | None:
     )
 
 
+def list_files(repo: str, commit: str) -> tuple[str, ...]:
+    """Names of all files of a repository at a commit.
+
+    Raises:
+        WeightsError: the hub did not say.
+    """
+    from huggingface_hub import constants
+
+    def ask() -> tuple[str, ...]:
+        info = _client().model_info(repo, revision=commit, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        return tuple(str(each.rfilename) for each in info.siblings or ())
+
+    return _ask_online(ask, repo, commit, "")
+
+
 def git_hash(content: bytes) -> str:
     """What git, and a hub, know a small file by: 40 hex digits."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -3,6 +3,8 @@
 Whatever goes wrong before the commit leaves the repository as it was, except that an empty one may have been made.
 """
 
+import hashlib
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +38,8 @@ from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from
 from senet_zoo.weights.rows import HubFile, WeightsRow
 from senet_zoo.weights.save import parameters_of, save_pretrained
+from senet_zoo.weights.signature import SIGNATURE, signature_of
+from senet_zoo.weights.signing_keys import read_private_key
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def push_to_hub(
     hub: str | None = None,
     token: str | None = None,
     tag: str | None = None,
+    sign: str | Path | None = None,
 ) -> Publication:
     """Publish a model: tensors, config and card in one commit, a tag on it, and the sha256 read back.
 
@@ -89,9 +94,10 @@ def push_to_hub(
         token: of a user who may write there; by default HF_TOKEN, or what ``hf auth login`` saved for
             huggingface_hub's own hub.
         tag: of the commit; it never moves. By default the first twelve digits of the tensors' sha256.
+        sign: a private key, PEM; ``model.sig`` goes along, which covers every other file.
 
     Raises:
-        UsageError: ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
+        UsageError: the key is none; or ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
         PublishError: the folder lacks something, or the hub does not take it; the message says what to do.
         WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
         ManifestError: ``config.json`` breaks a rule.
@@ -99,15 +105,15 @@ def push_to_hub(
     if isinstance(model_or_folder, ConvNet):
         with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
             save_pretrained(model_or_folder, folder)
-            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag)
-    plan = plan_publication(model_or_folder, repo, tag=tag)
+            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
+    plan = plan_publication(model_or_folder, repo, tag=tag, sign=sign)
     remote = remote_repository(repo, hub=hub, token=token)
     commit = remote.publish(plan, private=private)
     row = None if plan.row is None else _pinned(plan.row, commit)
     return Publication(repo, remote.endpoint, commit, plan.tag, plan.sha256, row, plan.no_row)
 
 
-def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -> Plan:
+def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, sign: str | Path | None = None) -> Plan:
     """Check a folder and say what `push_to_hub` would send; nothing is asked or changed anywhere.
 
     Raises:
@@ -136,7 +142,33 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None) -
         files[PROCESSOR] = processor
     config = replace(config, provenance=replace(config.provenance or Provenance(sha256), license=licence))
     row, no_row = _row(checkpoint, config, model, repo, tag, sha256)
-    return Plan(repo, tag, MappingProxyType(files), sha256, row, no_row)
+    return signed(Plan(repo, tag, MappingProxyType(files), sha256, row, no_row), path, sign)
+
+
+def signed(plan: Plan, folder: Path, key: str | Path | None) -> Plan:
+    """A plan with the signature of its files; the plan itself where there is no key.
+
+    Raises:
+        PublishError: there is no key, but the folder is signed: its card gets another address, and what is sent would
+            no longer be what was signed.
+        UsageError: the key is none.
+    """
+    if key is None:
+        if os.path.lexists(folder / SIGNATURE):
+            raise PublishError(
+                f"{folder} is signed, and its card gets the repository's address, so that {SIGNATURE} would no longer "
+                f"hold; sign what is sent, or remove {SIGNATURE}",
+                python=": push_to_hub(..., sign=KEY)",
+                command_line=": --sign KEY",
+            )
+        return plan
+    private = read_private_key(key)
+    sums = {
+        name: digest(file) if isinstance(file, Path) else hashlib.sha256(file).hexdigest()
+        for name, file in plan.files.items()
+    }
+    files = {**plan.files, SIGNATURE: signature_of(sums, plan.repo.rpartition("/")[2], private)}
+    return replace(plan, files=MappingProxyType(files))
 
 
 def _built(path: Path, config: FolderConfig) -> ConvNet:

@@ -25,6 +25,7 @@ from senet_zoo.weights.load import Checkpoint, open_checkpoint, spec_of
 from senet_zoo.weights.manifest import FILENAME as MANIFEST
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import ReleaseFile, WeightsRow
+from senet_zoo.weights.signature import SIGNATURE
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ def _known_hashes(row: WeightsRow) -> set[str] | None:
 
 
 def _no_other_files(folder: Path, expected: set[str], sums: Mapping[str, str]) -> Finding:
-    extra = sorted({*_files_below(folder), *sums} - expected - {kit.SUMS})
+    extra = sorted({*_files_below(folder), *sums} - expected - {kit.SUMS, SIGNATURE})
     if not extra:
         return Finding("nothing else", True, "no other file")
     shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if extra[5:] else "")
