@@ -89,9 +89,10 @@ def squeezes_of(batch: int, channels: int, side: int) -> tuple[dict[str, Form], 
     h = bfloat16(batch, channels, side, side).relu()
     rows, ones = h.permute(0, 2, 3, 1).flatten(1, 2), torch.ones(batch, 1, side * side).bfloat16()
     forms: dict[str, Form] = {
-        NOW: lambda: h.sum((2, 3), dtype=torch.float32) / side**2,
+        NOW: lambda: h.sum((2, 3)).float() / side**2,
+        "summed in float32": lambda: h.sum((2, 3), dtype=torch.float32) / side**2,
         "mean in bfloat16": lambda: h.mean((2, 3)),
-        "product with a row of ones": lambda: torch.bmm(ones, rows)[:, 0] / side**2,
+        "product with a row of ones": lambda: torch.bmm(ones, rows)[:, 0].float() / side**2,
     }
     return forms, h.double().mean((2, 3))
 

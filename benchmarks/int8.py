@@ -1,6 +1,6 @@
 """What eight bits gain and cost: speed, size and accuracy of each network's file beside the one in float32.
 
-    python benchmarks/int8.py TRAIN                        # ranges of pictures in the folder TRAIN
+    python benchmarks/int8.py TRAIN                        # ranges of pictures in TRAIN, a folder or an .npz
     python benchmarks/int8.py TRAIN --labelled VAL --models se_mobilenet.imagenette
 
 Every figure is `senet_zoo.export`'s own: both files in turns on one thread, one picture at a time. A model without a
@@ -26,7 +26,9 @@ FORMS = (".onnx", ".xml")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("calibrate", metavar="TRAIN", help="pictures that find the ranges")
+    parser.add_argument(
+        "calibrate", metavar="TRAIN", help="pictures that find the ranges, as `export --calibrate` takes"
+    )
     parser.add_argument("--labelled", metavar="DATA", help="pictures to score networks with published weights on")
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME[.TAG]")
     parser.add_argument("--forms", nargs="+", default=FORMS, choices=(".onnx", ".xml", ".pt2"))

@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate",
         action="append",
-        metavar="FOLDER",
-        help="pictures like those to come, for --int8; repeatable",
+        metavar="DATA",
+        help="pictures like those to come, for --int8: a folder, an .npz or a data set's name; repeatable",
     )
 
 
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     from senet_zoo.weights.config import SavedTask
 
     if arguments.int8 != bool(arguments.calibrate):
-        raise UsageError("--int8 and --calibrate FOLDER belong together: some hundred pictures like those to come")
+        raise UsageError("--int8 and --calibrate DATA belong together: some hundred pictures like those to come")
     if arguments.labelled and not arguments.int8:
-        raise UsageError("--labelled DATA scores a file in eight bits: add --int8 and --calibrate FOLDER")
+        raise UsageError("--labelled DATA scores a file in eight bits: add --int8 and --calibrate DATA")
     if task_of(arguments.model, arguments.weights) is not SavedTask.CLASSIFICATION:
         model = from_pretrained(arguments.weights or arguments.model)
     else:

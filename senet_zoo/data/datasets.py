@@ -114,6 +114,26 @@ def unlabelled_pictures(address: str) -> Unlabelled | None:
     return Unlabelled(tuple(map(decoded, found)), FileReader(found))
 
 
+def any_pictures(address: str) -> Labelled | Unlabelled:
+    """Pictures of whatever a user calls data, labels or not: of a folder all, to its depth, and of other data train.
+
+    Args:
+        address: a picture or a folder, as `find_pictures` reads them, or else as in `open_data`: an ``.npz``, or
+            several by shell wildcards, a name of torchvision's, or ``hf:owner/name``.
+
+    Raises:
+        DataError: an ``.npz`` that cannot be read, or data of that name that is not there.
+        PictureError: no picture lies there.
+    """
+    is_folder = not address.startswith(("file:", PREFIX)) and _at(address)[1] is PathKind.FOLDER
+    named = address in DATASETS or address.startswith(PREFIX) or Path(address).suffix.lower() == ".npz"
+    if is_folder or not named:
+        found = tuple(find_pictures(address))
+        return Unlabelled(tuple(map(str, found)), FileReader(found))
+    source = _find(address, None, None, None, False)
+    return source.open("train" if "train" in source.splits else None)
+
+
 class PathKind(Enum):
     """What lies at a path."""
 

@@ -27,6 +27,7 @@ from torch import Tensor, fx
 from senet_zoo.errors import OptimizationError
 from senet_zoo.inference.export_files import onnx_model, program_of
 from senet_zoo.inference.lowering import channels_last, lower
+from senet_zoo.inference.passes.depthwise import move_gates_behind
 from senet_zoo.inference.passes.graph import opaque_parts
 from senet_zoo.inference.passes.in_place import InPlaceGate
 from senet_zoo.prediction.runtimes import Runtime, import_extra
@@ -238,6 +239,7 @@ def openvino(network: fx.GraphModule, x: Tensor) -> Built:
         raise OptimizationError(f"OpenVINO computes in float32 or bfloat16 on the CPU, not in {x.dtype} on {x.device}")
     module: Any = import_extra("openvino", Runtime.OPENVINO)
     settings = {"INFERENCE_PRECISION_HINT": precisions[x.dtype], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    move_gates_behind(network)
     core = module.Core()
     program = core.compile_model(core.read_model(_onnx(network.float(), x, Runtime.OPENVINO)), "CPU", settings)
 
@@ -325,8 +327,10 @@ def fastest_backend(
             notes.append(str(error).partition("\n")[0])
     if not networks:
         raise OptimizationError("no backend runs this network: " + "; ".join(notes))
-    seconds = {name: median(values) for name, values in measure(networks, x, ROUNDS).seconds.items()}
-    notes.append("measured " + ", ".join(f"{name} {1000 * value:.2f} ms" for name, value in seconds.items()))
+    rounds = measure(networks, x, ROUNDS)
+    seconds = {name: median(values) for name, values in rounds.seconds.items()}
+    times = ", ".join(f"{name} {1000 * value:.2f} ms" for name, value in seconds.items())
+    notes.append(f"measured {times}, in {rounds}")
     if not save_result(path, seconds):
         notes.append(f"not remembered, because {path.parent} cannot be written")
     return min(seconds, key=seconds.__getitem__), notes

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from senet_zoo.data.datasets import any_pictures
 from senet_zoo.data.labelled import Labelled
-from senet_zoo.data.picture_paths import find_pictures
-from senet_zoo.data.pictures import prepare_picture, read_picture
+from senet_zoo.data.pictures import prepare_picture
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export_files import Run, logging_only
@@ -41,9 +41,9 @@ class Int8:
     """Convolutions in eight bits.
 
     Args:
-        pictures: files and folders of pictures like those that the network will see. Three quarters of those used
-            find the ranges of the maps; on the others, or on all where they are fewer than 8, the likeliest class is
-            compared with the original's.
+        pictures: files, folders and ``.npz`` of pictures like those that the network will see, or names of data sets,
+            of which train is taken. Three quarters of those used find the ranges of the maps; on the others, or on all
+            where they are fewer than 8, the likeliest class is compared with the original's.
         agreement: least share of these with the same class; below it nothing is written.
         most: pictures used, evenly out of all.
         labelled: pictures that both files are scored on, other ones than ``pictures``; None for no score.
@@ -68,6 +68,7 @@ class Int8:
 
         Raises:
             UsageError: there are none, or nothing says how they are prepared.
+            DataError: data that is not there or cannot be read.
             PictureError: a folder without pictures, or a picture that cannot be read.
         """
         if preprocessing is None:
@@ -76,12 +77,13 @@ class Int8:
                 python=": pass preprocessing=",
                 command_line=": export from a folder or from weights that say it",
             )
-        files = [path for source in self.pictures for path in find_pictures(source)]
-        if not files:
+        found = [any_pictures(os.fspath(source)) for source in self.pictures]
+        every = [(data, index) for data in found for index in range(len(data))]
+        if not every:
             raise UsageError("int8 is calibrated on pictures, and none is given: name a folder of some hundred")
-        chosen = files[:: max(1, len(files) // self.most)][: self.most]
+        chosen = every[:: max(1, len(every) // self.most)][: self.most]
         prepare = partial(pixels, preprocessing=preprocessing)
-        arrays = (prepare_picture(prepare, read_picture(path), str(path)) for path in chosen)
+        arrays = (prepare_picture(prepare, data.read(index), data.names[index]) for data, index in chosen)
         return [torch.from_numpy(array)[None] for array in arrays]
 
 

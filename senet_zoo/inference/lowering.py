@@ -27,6 +27,7 @@ class Lowering:
         in_place: other operations that overwrite their input.
         kernels: what Triton runs; None where it is not asked.
         in_weights: ends of gated units whose gate scales the weights of their convolution, picture by picture.
+        behind: gates that scale what a strided depthwise convolution makes of their map, which is smaller.
     """
 
     network: fx.GraphModule
@@ -36,6 +37,7 @@ class Lowering:
     in_place: int
     kernels: cuda.Kernels | None = None
     in_weights: int = 0
+    behind: int = 0
 
     def __str__(self) -> str:
         text = (
@@ -44,6 +46,8 @@ class Lowering:
         )
         if self.in_weights:
             text += f"; {self.in_weights} gates in the weights of their convolution, picture by picture"
+        if self.behind:
+            text += f"; {self.behind} gates behind a depthwise convolution that makes their map smaller"
         return f"{self.kernels}; {text}" if self.kernels else text
 
 
@@ -62,6 +66,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False, k
     ShapeProp(network).propagate(example)
     packed = onednn.available(example.device, example.dtype)
     triton = _kernels(network, example) if kernels and example.device.type in cuda.DEVICES else None
+    behind = onednn.put_gates_behind_depthwise(network) if packed and not compiled else 0
     in_weights = onednn.put_gates_in_weights(network) if packed and not compiled else 0
     unit_ends = fuse_unit_ends(network)
     activations, sums = onednn.fuse_convolutions(network, sums=not compiled) if packed else (0, 0)
@@ -72,7 +77,7 @@ def lower(network: fx.GraphModule, example: Tensor, *, compiled: bool = False, k
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
-    return Lowering(network, unit_ends, activations, sums, in_place, triton, in_weights)
+    return Lowering(network, unit_ends, activations, sums, in_place, triton, in_weights, behind)
 
 
 def _kernels(network: fx.GraphModule, example: Tensor) -> cuda.Kernels:

@@ -150,8 +150,8 @@ def optimize(
     Args:
         model: in eval mode, on the device that it shall run on; it is not changed. It turns pictures (N, C, H, W),
             signals or volumes into one tensor.
-        dtype: of the arithmetic; None for the model's own. bfloat16 pays on CPUs with AMX or AVX512-BF16 and on CUDA;
-            gates stay in float32. float16 is for CUDA alone.
+        dtype: of the arithmetic; None for the model's own. bfloat16 pays on CPUs with AMX or AVX512-BF16; gates stay in
+            float32. float16 is for CUDA alone.
         compile: whether ``torch.compile`` makes one program of it, with the weights as constants. That takes a minute
             at first and at every new shape of the input, of which PyTorch keeps eight; it warns that more run
             uncompiled.

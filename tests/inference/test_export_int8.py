@@ -140,6 +140,45 @@ def test_most_pictures_are_spread_over_all() -> None:
     assert len(Int8([SAMPLES], most=4).load(model.preprocessing)) == 4
 
 
+def of_colours(path: Path, count: int) -> Path:
+    """An .npz of that many pictures, each of one colour."""
+    images = np.zeros((count, 32, 32, 3), np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None, None]
+    np.savez(path, images=images, labels=np.zeros(count, np.int64), classes=np.array(["grey"]))
+    return path
+
+
+def test_ranges_are_found_on_an_npz_or_on_several_and_folders_beside(tmp_path: Path) -> None:
+    preprocessing = senet_zoo.get_weights("se_resnet20").preprocessing
+    one, two = (of_colours(tmp_path / f"part_{number}.npz", 6) for number in (1, 2))
+    assert len(Int8([one]).load(preprocessing)) == 6
+    both = Int8([str(tmp_path / "part_*.npz"), SAMPLES]).load(preprocessing)
+    assert len(both) == 12 + 10
+    assert torch.equal(both[5], both[11])
+    chosen = Int8([one, two], most=4).load(preprocessing)
+    assert [torch.equal(x, y) for x, y in zip(chosen, both[0:12:3], strict=True)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("none.npz", "nothing lies at"), ("broken.npz", "broken.npz"), ("CIFAR10", "CIFAR10")]
+)
+def test_data_that_ranges_are_not_found_on(
+    name: str, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENET_ZOO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "broken.npz").write_bytes(b"no pictures")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--model", "se_resnet20", "-o", "a.onnx", "--int8", "--calibrate", name]) in (1, 2)
+    assert error in capsys.readouterr().err
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_the_command_finds_ranges_on_an_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures, path = of_colours(tmp_path / "pictures.npz", 12), tmp_path / "a.onnx"
+    words = ["export", "--model", "se_resnet20", "-o", str(path), "--int8", "--calibrate", str(pictures), "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["parity"]["agreement"][1] == 3
+
+
 @pytest.mark.slow
 def test_torchao_writes_a_pt2_whose_gates_stay_in_float32(tmp_path: Path) -> None:
     pytest.importorskip("torchao")

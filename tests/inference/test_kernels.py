@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,13 +15,16 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 import senet_zoo
 from senet_zoo import SE, Activation
-from senet_zoo.inference.lowering import channels_last
+from senet_zoo.inference.lowering import channels_last, lower
+from senet_zoo.inference.passes import cuda, onednn
 from senet_zoo.inference.passes.cuda import Kernels, use_kernels
+from senet_zoo.inference.passes.in_place import InPlaceGate
 from senet_zoo.inference.rewriting import rewrite
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="this build of PyTorch brings no Triton")
@@ -59,6 +63,40 @@ def test_what_kernels_run_and_what_they_leave_is_counted(name: str, se: SE | Non
     ShapeProp(network).propagate(torch.zeros(1, 3, 32, 32))
     assert use_kernels(network, torch.float32) == expected
     network.graph.lint()
+
+
+@pytest.mark.parametrize("name", ["se_resnet50", "se_mobilenet", "resnet50"])
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_gpu_runs_pytorchs_own_operations_unless_kernels_are_asked_for(
+    name: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "DEVICES", ("cpu",))  # what a GPU's network is made of, without one
+    monkeypatch.setattr(cuda, "why_unsupported", lambda *_: "")
+    monkeypatch.setattr(onednn, "available", lambda *_: False)
+    lowering = lower(
+        rewrite(ConvNet(tiny(MODELS[name].spec())).eval()).network, torch.zeros(1, 3, 32, 32), kernels=asked
+    )
+    assert any(type(part).__module__ == cuda.__name__ for part in lowering.network.modules()) == asked
+    assert (lowering.kernels is not None) == asked
+    if not asked:
+        leaves = [part for part in lowering.network.modules() if not [*part.children()]]
+        assert {type(part).__module__.partition(".")[0] for part in leaves if type(part) is not InPlaceGate} == {
+            "torch"
+        }
+        assert not any("triton" in str(node.target) for node in lowering.network.graph.nodes)
+
+
+CLAIM = re.compile(r"(?i)\b(cuda|gpu|triton|[ah]\d00|rtx)\b[^.|]*?\b\d+(\.\d+)?( ?x\b| times| %| ms\b)")
+
+
+def test_no_page_claims_a_speed_on_a_gpu() -> None:
+    pages = [path for folder in ("docs", ".") for path in (ROOT / folder).glob("*.md") if path.name != "CHANGELOG.md"]
+    assert len(pages) > 20
+    assert CLAIM.search("On an H200 it is 1.3 times as fast")
+    claims = {path.name: found[0] for path in pages if (found := CLAIM.search(path.read_text(encoding="utf-8")))}
+    assert claims == {}
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert "have never been timed on a GPU" in " ".join(speed.split())
 
 
 @pytest.mark.gpu

@@ -150,9 +150,23 @@ def _excite(parts: _Parts, x: Tensor) -> Tensor:
     w1, b1, inner, w2, b2, last, step = parts
     x = every(step, x)
     n, _, *sides = x.shape
-    z = inner(_affine(b1, x.sum(tuple(range(2, x.ndim)), dtype=w1.dtype), w1, 1 / prod(sides)))
+    z = inner(_affine(b1, sums_of(x, w1.dtype), w1, 1 / prod(sides)))
     z = last(_affine(b2, z, w2, 1.0)).view(n, -1, *[1] * len(sides))
     return z if z.dtype is x.dtype else z.to(x.dtype)
+
+
+def sums_of(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums over the pixels, (N, C), in ``dtype``, added up in float32 or wider.
+
+    On a CPU those of bfloat16 are rounded once, to within 2**-8 of their value, as every number of the map has been:
+    PyTorch would copy the map to float32 first for another dtype, which takes 2 to 5 times as long; a product with a
+    row of ones is slower, too (``benchmarks/bfloat16.py``). `se_mobilenet` is 1.10 [1.07 to 1.14] times as fast by it,
+    8 pictures at once on one thread with AVX512-BF16.
+    """
+    dims = tuple(range(2, x.ndim))
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu":
+        return x.sum(dims).to(dtype)
+    return x.sum(dims, dtype=dtype)
 
 
 def _affine(b: Tensor, z: Tensor, w: Tensor, scale: float) -> Tensor:

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
+from senet_zoo.inference.passes.depthwise import gated_depthwise
 from senet_zoo.inference.passes.gates import MeanGate
 from senet_zoo.inference.passes.graph import (
     end_of_sum,
@@ -31,6 +33,16 @@ product of gate and map costs as much as the convolution there; below, the weigh
 SE-ResNet-50 at 224 pixels it takes the units of 56: the network is 1.016 [1.008 to 1.021] times as fast at batch 8, on
 one thread with AVX512-BF16; from 4 on, which takes those of 28, 0.999; of one picture, 1.014 [0.992 to 1.038], which
 is no gain, so that a network for single pictures stays as it is. ``benchmarks/bfloat16.py`` times both sides."""
+
+POSITIVE: tuple[object, ...] = (torch.sigmoid, nn.Sigmoid, F.hardsigmoid, nn.Hardsigmoid)
+"""Last functions of gates that are nowhere below 0."""
+LEAST_SCALE = 1e-20
+"""A gate of 0 would divide by 0. A bias of up to 1e18 may be divided by this one."""
+LEAST_SIDE = 56
+"""Pixels along the side of a map from which on its gate waits for a strided depthwise convolution: the first two such
+units of `se_mobilenet` at 224 pixels. In float32 the network is 1.018 [1.013 to 1.037] times as fast at batch 8 and as
+fast within the spread for one picture, on one thread with AVX512; with the smaller maps too, in bfloat16, 0.93 [0.89 to
+0.97]. ``benchmarks/mobile.py`` times both sides."""
 
 
 def available(device: torch.device, dtype: torch.dtype) -> bool:
@@ -147,6 +159,51 @@ def scaled_convolution_add_(
             shortcut[one], x[one], weight * gate[:, None], bias * gate.flatten(), *geometry, "add", 1.0, then, [], ""
         )
     return shortcut
+
+
+def put_gates_behind_depthwise(network: fx.GraphModule) -> int:
+    """Scale what strided depthwise convolutions with a ReLU make of large maps, and not these maps.
+
+    The network is canonical, and its nodes know their shapes.
+
+    Returns:
+        The number of such convolutions.
+    """
+    count = 0
+    for product, reader, _ in gated_depthwise(network):
+        y, scale = cast("tuple[fx.Node, fx.Node]", product.args)
+        last, shape = only_reader(reader), shape_of(y)
+        conv = layer_at(network, reader, nn.Conv2d)
+        if (
+            conv is None or not takes(conv) or conv.bias is None or last is None or last.target is not torch.relu
+            or shape is None or min(shape[2:]) < LEAST_SIDE
+        ):  # fmt: skip
+            continue
+        packed, bias = _attach(network, reader, conv)
+        last_function = cast("MeanGate", layer_at(network, scale, MeanGate)).last
+        positive = last_function in POSITIVE or type(last_function) in POSITIVE
+        arguments = (y, scale, packed, bias, *_geometry(conv), positive)
+        _replace(network, last, scaled_depthwise, arguments)
+        erase(network, last, reader, product)
+        count += 1
+    return count
+
+
+def scaled_depthwise(x: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, *geometry_and_positive: Any) -> Tensor:
+    """``relu(conv(scale * x))`` of a depthwise convolution with packed weights.
+
+    The scale of one picture, where it is positive, goes into the bias: ``scale * relu(conv(x) + bias / scale)`` is one
+    pass over the map behind the convolution. It is at least `LEAST_SCALE` there; nothing that is added to a bias in
+    float32 sees that.
+    """
+    *geometry, positive = geometry_and_positive
+    convolve = torch.ops.mkldnn._convolution_pointwise.default
+    if positive and x.shape[0] == 1:
+        scale = scale.clamp(min=LEAST_SCALE)
+        rectified: Tensor = convolve(x, weight, bias / scale.flatten(), *geometry, "relu", [], "")
+        return rectified.mul_(scale)
+    y = convolve(x, weight, None, *geometry, "none", [], "")
+    return torch.addcmul(bias[:, None, None], y, scale, out=y).relu_()
 
 
 def _geometry(conv: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:
