@@ -15,6 +15,7 @@ from math import prod
 from torch import nn
 
 from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.layer_function import LayerFunction
 
 Side = int | tuple[int, ...]
 """One number for all axes, or one an axis."""
@@ -170,6 +171,7 @@ def centred(kernel: Side) -> Side:
     return kernel // 2 if isinstance(kernel, int) else tuple(side // 2 for side in kernel)
 
 
+@LayerFunction
 def batch_norm(channels: int, eps: float = 1e-5) -> nn.Module:
     """Batch normalisation."""
     return _NORMS[_current.get().count](channels, eps=eps)

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.networks.dimensions import Side, batch_norm, conv
+from senet_zoo.networks.layer_function import LayerFunction
 from senet_zoo.networks.squeeze_excite import SqueezeExcite, widened
 
 
@@ -48,14 +49,22 @@ class ConvNorm(nn.Module):
         return y
 
 
+@LayerFunction
 def relu() -> nn.Module:
     """The activation after batch normalisation; in place, because nothing else reads the normalised map."""
     return nn.ReLU(inplace=True)
 
 
+@LayerFunction
 def silu() -> nn.Module:
     """``x * sigmoid(x)``, in place of the ReLU after batch normalisation."""
     return nn.SiLU(inplace=True)
+
+
+@LayerFunction
+def identity() -> nn.Module:
+    """No layer at all."""
+    return nn.Identity()
 
 
 def drop_path(x: Tensor, rate: float) -> Tensor:

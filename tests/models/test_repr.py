@@ -1,11 +1,14 @@
 """What `print(model)` shows."""
 
+import pickle
+import re
+
 import pytest
 from torch import nn
 
 import senet_zoo
 from senet_zoo.networks.network import on_meta
-from senet_zoo.networks.registry import find
+from senet_zoo.networks.registry import MODELS, find
 
 
 @pytest.mark.parametrize("name", ["se_resnet50", "senet154", "se_resnext101_32x4d", "se_mobilenet"])
@@ -36,3 +39,10 @@ def test_what_a_tool_put_inside_a_layer_is_shown() -> None:
     assert "SyncBatchNorm(16" in text
     assert "(fc1): Sequential(" in text
     assert "DropPath(rate=0.5)" in text
+
+
+def test_specs_are_printed_without_addresses_and_pickle() -> None:
+    for model in MODELS.values():
+        spec = model.spec()
+        assert not re.findall("<[^>]* at 0x|<class", repr(spec))
+        assert pickle.loads(pickle.dumps(spec)) == spec

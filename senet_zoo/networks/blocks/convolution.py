@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.pools import NoPool
 from senet_zoo.networks.dimensions import conv
+from senet_zoo.networks.layer_function import LayerFunction
 from senet_zoo.networks.layers import relu
 from senet_zoo.networks.specs import SE, PoolSpec, only_gate
 from senet_zoo.networks.squeeze_excite import Placement
 
 _NO_POOL = NoPool()
+
+
+@LayerFunction
+def no_norm(channels: int) -> nn.Module:
+    """Nothing that normalises."""
+    return nn.Identity()
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Convolution:
     shrink: int = 1
     padding: int | None = None
     pool: PoolSpec = _NO_POOL
-    norm: Callable[[int], nn.Module] = nn.Identity
+    norm: Callable[[int], nn.Module] = no_norm
 
     @property
     def stride(self) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from senet_zoo.networks import dimensions
 from senet_zoo.networks.fused.custom_op import fused_end, why_not_fused, why_observed
-from senet_zoo.networks.layers import ConvNorm, DropPath, relu
+from senet_zoo.networks.layers import ConvNorm, DropPath, identity, relu
 from senet_zoo.networks.specs import SE, gate_at
 from senet_zoo.networks.squeeze_excite import Placement, SqueezeExcite
 
@@ -99,7 +99,7 @@ class Basic:
     width: int
     stride: int = 1
     shortcut: Shortcut = Projection()
-    before_gate: Callable[[], nn.Module] = nn.Identity
+    before_gate: Callable[[], nn.Module] = identity
     inner: int | None = None
 
     def out_channels(self, in_channels: int) -> int:

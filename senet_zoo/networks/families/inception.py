@@ -47,14 +47,13 @@ facenet's ``inception_resnet_v1`` for the scales and the last C. The batch norms
 networks, of torchvision and timm.
 """
 
-from torch import nn
-
 from senet_zoo.networks.blocks.heads import ConvolutionalAuxiliary
 from senet_zoo.networks.blocks.inception import Inception, InceptionResidual
 from senet_zoo.networks.blocks.layer_specs import Conv, LayerSpec, Pool, Ungated, chain, concat
 from senet_zoo.networks.blocks.pools import MaxWindow, MeanPool, NoPool
 from senet_zoo.networks.dimensions import Side
 from senet_zoo.networks.families.family import Family
+from senet_zoo.networks.layers import identity
 from senet_zoo.networks.specs import SE, AuxiliarySpec, BlockSpec, NetworkSpec, StageSpec
 
 INCEPTION_V3 = Family(published_as=("torchvision_inception", "pytorchcv"))
@@ -242,7 +241,7 @@ def _res_cross(side: int, single: int, first: int, second: int, third: int) -> L
 
 def _res_c(unit: LayerSpec, scaled: int) -> tuple[BlockSpec, ...]:
     """``scaled`` blocks of 8x8, and one more without scale and ReLU."""
-    return (*(InceptionResidual(unit, scale=0.20),) * scaled, InceptionResidual(unit, scale=1.0, act=nn.Identity))
+    return (*(InceptionResidual(unit, scale=0.20),) * scaled, InceptionResidual(unit, scale=1.0, act=identity))
 
 
 def _res_reduction_b(width: int, last: int) -> LayerSpec:

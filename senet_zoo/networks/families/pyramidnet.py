@@ -19,14 +19,13 @@ it: on the branch's output, which here is a batch norm's.
 
 from collections.abc import Callable
 
-from torch import nn
-
 from senet_zoo.networks.blocks.heads import NormMean
 from senet_zoo.networks.blocks.layer_specs import Conv, chain
 from senet_zoo.networks.blocks.pools import MaxPool, NoPool
 from senet_zoo.networks.blocks.pyramidal import PyramidalBasic, PyramidalBottleneck
 from senet_zoo.networks.blocks.stems import ConvStem
 from senet_zoo.networks.families.family import ANY, Depths, Family
+from senet_zoo.networks.layers import identity
 from senet_zoo.networks.specs import SE, BlockSpec, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
@@ -58,7 +57,7 @@ def _imagenet(depths: Depths, alpha: int, se: SE | None) -> NetworkSpec:
 
 def _cifar(depth: int, alpha: int, block: Callable[[int, int], BlockSpec], se: SE | None) -> NetworkSpec:
     stages = _stages((depth,) * 3, 16, alpha, block)
-    stem = chain(Conv(16, 3, act=nn.Identity))
+    stem = chain(Conv(16, 3, act=identity))
     return NetworkSpec(stem, NoPool(), stages, se, head=NormMean(), num_classes=10, input_size=32)
 
 

@@ -41,7 +41,7 @@ from senet_zoo.networks.blocks.pools import AveragePool, MaxPool
 from senet_zoo.networks.blocks.residual import AveragedProjection, Basic, Bottleneck, Projection, Shortcut, StrideAt
 from senet_zoo.networks.blocks.stems import ConvStem, DeepStem
 from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages, grouped_width
-from senet_zoo.networks.layers import relu
+from senet_zoo.networks.layers import identity, relu
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
 RELEASED = Family(published_as=("cadene", "caffe", "monai"), dimensions=ANY)
@@ -55,7 +55,7 @@ _PROJECTION = Projection()
 _D_STEM = DeepStem((32, 32, 64))
 
 
-def _basic(depths: Depths, before_gate: Callable[[], nn.Module] = nn.Identity) -> tuple[StageSpec, ...]:
+def _basic(depths: Depths, before_gate: Callable[[], nn.Module] = identity) -> tuple[StageSpec, ...]:
     return four_stages(depths, lambda planes, stride: Basic(planes, stride, before_gate=before_gate))
 
 
