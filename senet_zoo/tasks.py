@@ -1,5 +1,6 @@
 """One call for saved networks of every task: what the config.json of a folder says decides who reads it."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from senet_zoo.weights.card import CARD
 from senet_zoo.weights.config import CONFIG, TENSORS, SavedTask
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.foreign_files import PICTURES
-from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
+from senet_zoo.weights.hub_commit import Plan, check_names
 from senet_zoo.weights.publish import Publication
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.signature import Signed
@@ -32,7 +33,7 @@ from senet_zoo.weights.task_folders import (
     task_files,
     write_task_folder,
 )
-from senet_zoo.weights.verify import Finding, Verification
+from senet_zoo.weights.verify import Finding, Verification, not_finite
 
 
 def format_of(task: SavedTask) -> FolderFormat[Any]:
@@ -195,7 +196,7 @@ def _verify(target: str | Path, model: str | None, *, deep: bool) -> Verificatio
         network, _ = read_task_folder(format, files, "cpu")
         checks.append(Finding("file", True, str(path)))
         checks.append(Finding("tensors", True, f"exactly those of {format.describe(config)}"))
-        wrong = _not_finite(network)
+        wrong = not_finite(network.state_dict())
         checks.append(Finding("finite", not wrong, wrong or "every value is finite"))
         if deep:
             checks.append(Finding("function", False, "not proven: detectors and segmenters carry no fingerprint"))
@@ -265,7 +266,7 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, s
     sha256 = digest(files.tensors)
     tag = f"sha256-{sha256[:12]}" if tag is None else tag
     check_names(repo, tag)
-    wrong = _not_finite(network)
+    wrong = not_finite(network.state_dict())
     if wrong:
         raise PublishError(wrong)
     publish.licence_of(path, config.provenance, sha256)
@@ -311,20 +312,12 @@ def push_to_hub(
         WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
         ManifestError: ``config.json`` breaks a rule.
     """
-    if isinstance(model_or_folder, ConvNet):
-        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
     if isinstance(model_or_folder, nn.Module):
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
             save_pretrained(model_or_folder, folder)
             return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
-    if task_at(model_or_folder) is SavedTask.CLASSIFICATION:
-        return publish.push_to_hub(model_or_folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
     plan = plan_publication(model_or_folder, repo, tag=tag, sign=sign)
-    remote = remote_repository(repo, hub=hub, token=token)
-    commit = remote.publish(plan, private=private)
-    return Publication(repo, remote.endpoint, commit, plan.tag, plan.sha256, None, plan.no_row)
+    return publish.send(plan, private=private, hub=hub, token=token)
 
 
 def _task_of(config: TaskConfig) -> SavedTask:
@@ -339,10 +332,3 @@ def _task_of_target(target: str | Path) -> SavedTask:
         return task_at(target)
     except (WeightsError, ManifestError, UsageError):
         return SavedTask.CLASSIFICATION
-
-
-def _not_finite(network: nn.Module) -> str:
-    """The first tensors that are not finite, in a sentence; empty where all are."""
-    bad = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
-    more = " and others" if bad[3:] else ""
-    return f"every value must be finite, but those of {', '.join(bad[:3])}{more} are not" if bad else ""

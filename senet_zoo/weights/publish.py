@@ -1,11 +1,10 @@
-"""`push_to_hub`: a saved model, checked first, in one tagged commit to a hub, whose sha256 is read back.
+"""Publishing: a saved model, checked first, in one tagged commit to a hub, whose sha256 is read back.
 
 Whatever goes wrong before the commit leaves the repository as it was, except that an empty one may have been made.
 """
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +36,7 @@ from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from
 from senet_zoo.weights.rows import HubFile, WeightsRow
-from senet_zoo.weights.save import parameters_of, save_pretrained
+from senet_zoo.weights.save import parameters_of
 from senet_zoo.weights.signature import SIGNATURE, signature_of
 from senet_zoo.weights.signing_keys import read_private_key
 
@@ -70,58 +69,16 @@ class Publication:
         return f"{HUB}{self.repo}@{self.commit}"
 
 
-def push_to_hub(
-    model_or_folder: ConvNet | str | Path,
-    repo: str,
-    *,
-    private: bool = False,
-    hub: str | None = None,
-    token: str | None = None,
-    tag: str | None = None,
-    sign: str | Path | None = None,
-) -> Publication:
-    """Publish a model: tensors, config and card in one commit, a tag on it, and the sha256 read back.
-
-    The folder is checked first: the card names a licence, and the network that the config spells is built and takes
-    every tensor. Publishing the same again changes nothing.
-
-    Args:
-        model_or_folder: a network, or a folder of `save_pretrained`. A network trained from scratch has no licence yet:
-            save it with one, and publish the folder.
-        repo: ``organisation/name``; made where there is none.
-        private: hide it from strangers; a repository that is public already is refused.
-        hub: address of the hub; by default SENET_ZOO_HUB, or huggingface_hub's own.
-        token: of a user who may write there; by default HF_TOKEN, or what ``hf auth login`` saved for
-            huggingface_hub's own hub.
-        tag: of the commit; it never moves. By default the first twelve digits of the tensors' sha256.
-        sign: a private key, PEM; ``model.sig`` goes along, which covers every other file.
-
-    Raises:
-        UsageError: the key is none; or ``repo``, ``hub`` or ``tag`` is not of the form that hubs take.
-        PublishError: the folder lacks something, or the hub does not take it; the message says what to do.
-        WeightsError: the folder's tensors are damaged or another network's; no token, or a refused one; no network.
-        ManifestError: ``config.json`` breaks a rule.
-    """
-    if isinstance(model_or_folder, ConvNet):
-        with tempfile.TemporaryDirectory(prefix="senet-zoo-") as folder:
-            save_pretrained(model_or_folder, folder)
-            return push_to_hub(folder, repo, private=private, hub=hub, token=token, tag=tag, sign=sign)
-    plan = plan_publication(model_or_folder, repo, tag=tag, sign=sign)
-    remote = remote_repository(repo, hub=hub, token=token)
+def send(plan: Plan, *, private: bool, hub: str | None, token: str | None) -> Publication:
+    """Commit and tag what was checked; arguments and errors as `senet_zoo.push_to_hub`."""
+    remote = remote_repository(plan.repo, hub=hub, token=token)
     commit = remote.publish(plan, private=private)
     row = None if plan.row is None else _pinned(plan.row, commit)
-    return Publication(repo, remote.endpoint, commit, plan.tag, plan.sha256, row, plan.no_row)
+    return Publication(plan.repo, remote.endpoint, commit, plan.tag, plan.sha256, row, plan.no_row)
 
 
 def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, sign: str | Path | None = None) -> Plan:
-    """Check a folder and say what `push_to_hub` would send; nothing is asked or changed anywhere.
-
-    Raises:
-        UsageError: ``repo`` or ``tag`` is not of the form that hubs take.
-        PublishError: the card lacks a licence, or speaks of other tensors than those of the folder.
-        WeightsError: a file is missing or damaged, or holds another network's tensors.
-        ManifestError: ``config.json`` breaks a rule.
-    """
+    """`senet_zoo.tasks.plan_publication` of a classifier's folder; errors as there."""
     path = expanded(folder)
     config = read_config(path)
     checkpoint = open_checkpoint(path / TENSORS)

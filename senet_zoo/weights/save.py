@@ -59,40 +59,9 @@ def save_pretrained(
     license: str | None = None,  # noqa: A002 (the word of every model card)
     metrics: tuple[Metric, ...] | None = None,
 ) -> None:
-    """Write a network to a folder that `from_pretrained` and ``create_model(..., weights=folder)`` read.
+    """`senet_zoo.save_pretrained` of a classifier; arguments and errors as there.
 
-    It holds ``model.safetensors``, ``config.json`` with the network's fingerprint, and ``README.md``, a model card;
-    each the same bytes for the same network every time. Where timm has the same function, names and config are written
-    so that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it too. transformers reads it as
-    `senet_zoo.integrations.transformers` says.
-
-    Args:
-        model: a network of the zoo, variants included; torch.compile, DataParallel, DistributedDataParallel and
-            AveragedModel are unwrapped. Its classifier may be one of your own, of the same kind and any width.
-        folder: made where there is none; files of an earlier save are replaced, files of others never.
-        preprocessing: from a picture, volume or signal to the input; by default that of the weights the model was
-            loaded with.
-        categories: class names, one a logit; or the index of each, as torchvision's ``class_to_idx``. By default those
-            of the weights, unless the classifier is a fresh one.
-        license: SPDX name in lower case, such as ``apache-2.0``; by default that of the weights the model was loaded
-            with. `push_to_hub` takes no model without one.
-        metrics: what was measured with exactly these tensors; by default what is published of them, which is nothing
-            once a tensor has changed.
-
-    Raises:
-        UsageError: a network that no name of the zoo spells, or that the name does not rebuild; another number of
-            categories than of logits; a file of others in the way; another process that writes there.
-        WeightsUnavailable: the disk did not take it; nothing half-written is left.
-
-    Example:
-        >>> import tempfile
-        >>> from senet_zoo import SE
-        >>> model = create_model("se_resnet20", se=SE(reduction=4), num_classes=5)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_pretrained(model, folder)
-        ...     again = from_pretrained(folder)
-        >>> again.spec.se.reduction, again.num_classes
-        (4, 5)
+    Of a network over volumes or signals, ``preprocessing`` is how they are resampled.
     """
     model = unwrapped(model)
     num_classes = _logits(model)
@@ -291,19 +260,7 @@ def class_names(categories: Sequence[str] | Mapping[str, int], num_classes: int)
 def from_pretrained(
     folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> ConvNet:
-    """The network that `save_pretrained`, or timm, saved, in eval mode; ``model.weights`` is its `FolderConfig`.
-
-    Args:
-        folder: with ``model.safetensors`` and ``config.json``; or ``hf://org/name@revision``, a hub's repository with
-            both. A commit of 40 hex digits is read for good; a tag, a branch or, without ``@``, the newest is resolved
-            to a commit once, which is logged and remembered.
-        device: where the parameters live.
-        dtype: of the parameters and running statistics.
-
-    Raises:
-        WeightsError: a file is missing or damaged, holds another network's tensors, or could not be had.
-        ManifestError: ``config.json`` breaks a rule.
-    """
+    """`senet_zoo.from_pretrained` of a classifier; arguments and errors as there."""
     place = folder if str(folder).startswith(HUB) else expanded(folder)
     return create_model(saved_config(place).architecture, weights=place, device=device, dtype=dtype)
 

@@ -60,18 +60,7 @@ class Verification:
 
 
 def verify(target: str | Path, *, model: str | None = None) -> Verification:
-    """Check a published checkpoint, a file or a kit, as thoroughly as can be done without running the network.
-
-    Args:
-        target: ``model.tag``, ``model``, what ``create_model(weights=...)`` takes, or a folder that
-            ``senet-zoo download --to`` wrote.
-        model: the network that a file's tensors should belong to, or the ``model.tag`` that it should be; without it, a
-            folder's config or a file's own remark decides, and where there is none its shapes are not compared.
-
-    Raises:
-        UnknownModelError, UnknownWeightsError: no such model or weights.
-        UsageError: ``target`` names both a file and published weights, or ``model`` is given for the latter or a kit.
-    """
+    """`senet_zoo.verify` of a published checkpoint, a classifier's file or a kit; arguments and errors as there."""
     if _is_kit(target, model):
         return _verify_kit(expanded(target))
     verification, _ = _check_tensors(_request(target, model))
@@ -79,20 +68,7 @@ def verify(target: str | Path, *, model: str | None = None) -> Verification:
 
 
 def verify_deep(target: str | Path, *, model: str | None = None) -> Verification:
-    """`verify`, and run the network: its logits for a fixed picture must be those that were published.
-
-    That proves the function, which names and shapes of tensors do not: where the strides are, how the pools count their
-    borders, in which order channels and classes stand. Where nothing was published to compare with, the check does not
-    hold, because nothing is proven.
-
-    Args:
-        target: as in `verify`.
-        model: as in `verify`. A ``model.tag`` is compared with the published fingerprint, a file or folder of one's
-            own with the one that `convert` or `save_pretrained` put into it.
-
-    Raises:
-        UnknownModelError, UnknownWeightsError, UsageError: as `verify`.
-    """
+    """`senet_zoo.verify_deep` of the same."""
     if not _is_kit(target, model):
         return _with_function(_request(target, model))
     folder = expanded(target)
@@ -227,16 +203,16 @@ def _require_saved(config: FolderConfig | None, path: Path, sha256: str) -> None
         )
 
 
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The first tensors with a value that is not finite, in a sentence; empty where all are."""
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    more = " and others" if bad[3:] else ""
+    return f"every value must be finite, but those of {', '.join(bad[:3])}{more} are not" if bad else ""
+
+
 def _finite(checkpoint: Checkpoint) -> Finding:
-    tensors = safetensors.read(checkpoint.path, checkpoint.header)
-    bad = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        return Finding(
-            "finite",
-            False,
-            f"every value must be finite, but those of {', '.join(bad[:3])}{' and others' if bad[3:] else ''} are not",
-        )
-    return Finding("finite", True, "every value is finite")
+    wrong = not_finite(safetensors.read(checkpoint.path, checkpoint.header))
+    return Finding("finite", not wrong, wrong or "every value is finite")
 
 
 def _with_function(request: _Request) -> Verification:

@@ -24,8 +24,9 @@ from senet_zoo.errors import (
     WeightsUnavailable,
     WeightsUnsafe,
 )
+from senet_zoo.tasks import push_to_hub
 from senet_zoo.weights.manifest import document, load_manifest
-from senet_zoo.weights.publish import plan_publication, push_to_hub
+from senet_zoo.weights.publish import plan_publication
 
 # The client sends large files in a way that its own HTTP library frowns on.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -250,7 +251,7 @@ def test_a_dead_hub_is_one_error(open_hub, folder, no_waiting):
 
 def test_a_hub_without_xet_is_named_with_what_to_set(open_hub, folder):
     # In a process of its own: whether the client uses Xet is settled when it is imported.
-    code = f"from senet_zoo.weights.publish import push_to_hub; push_to_hub({str(folder)!r}, {REPO!r})"
+    code = f"from senet_zoo.tasks import push_to_hub; push_to_hub({str(folder)!r}, {REPO!r})"
     env = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_XET"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=TREE, env=env, timeout=100)
     assert "PublishError" in done.stderr

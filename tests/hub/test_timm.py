@@ -11,7 +11,7 @@ from networks import randomise
 from safetensors.torch import load_file, save_file
 
 import senet_zoo
-from senet_zoo.weights.publish import push_to_hub
+from senet_zoo.tasks import push_to_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import senet_zoo
 from senet_zoo.errors import WeightsCorrupted, WeightsError, WeightsMismatch, WeightsUnsafe
+from senet_zoo.tasks import push_to_hub
 from senet_zoo.weights.convert import convert, load_checkpoint
-from senet_zoo.weights.publish import push_to_hub
 
 NAME = "se_resnet20"
 Tensors = dict[str, Tensor]
