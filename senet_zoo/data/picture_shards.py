@@ -20,7 +20,6 @@ ROWS = 512
 """Pictures of a folder, or rows of a data set, that one shard holds."""
 TARS = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet",)
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path")
 MOST_BYTES = 2**28
 """Of a picture's file."""
 _READ_ERRORS = (OSError, tarfile.TarError, EOFError)
