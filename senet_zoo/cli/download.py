@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fetch all of them; status 1 if one could not be had."""
     from senet_zoo import download
-    from senet_zoo.weights.kit import download_to
+    from senet_zoo.weights.offline_kit import download_to
 
     names = list(dict.fromkeys(name for pattern in arguments.names for name in _matching(pattern)))
     files, failures = [], []

@@ -187,7 +187,7 @@ def _drawn(results: "Iterator[Prediction]", folder: Path | None, failures: "list
 
 def _without_silence(results: "Iterator[Prediction]", threshold: float | None) -> "Iterator[Prediction]":
     """The results, and on standard error how to see more, if nothing was found in any of them."""
-    from senet_zoo.prediction.boxes import THRESHOLD
+    from senet_zoo.prediction.detection import THRESHOLD
 
     pictures = found = 0
     for result in results:

@@ -288,28 +288,30 @@ class Predictor:
         workers: int,
         threshold: float | None,
     ) -> Iterator[Prediction | Failure]:
-        from senet_zoo.prediction import boxes
+        from senet_zoo.prediction import detection
 
-        most, at_once = boxes.MOST if top is None else top, boxes.BATCH if batch is None else batch
-        least = boxes.THRESHOLD if threshold is None else threshold
+        most, at_once = detection.MOST if top is None else top, detection.BATCH if batch is None else batch
+        least = detection.THRESHOLD if threshold is None else threshold
         require_counts(most, at_once, workers)
-        boxes.check_threshold(least)
+        detection.check_threshold(least)
         answer = partial(
-            boxes.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
+            detection.find_boxes, self.model, categories=self.categories, threshold=least, most=most, name=self.name
         )
         config: Any = self.model.weights
-        prepare = partial(boxes.prepare, longest=config.design.longest)
+        prepare = partial(detection.prepare, longest=config.design.longest)
         return classify_pictures(pictures, prepare, answer, batch=at_once, workers=workers)
 
     def _stream_maps(
         self, pictures: "Source | Iterable[Source]", top: int | None, batch: int | None, workers: int
     ) -> Iterator[Prediction | Failure]:
-        from senet_zoo.prediction import maps
+        from senet_zoo.prediction import segmentation
 
-        most, at_once = len(self.categories) if top is None else top, maps.BATCH if batch is None else batch
+        most, at_once = len(self.categories) if top is None else top, segmentation.BATCH if batch is None else batch
         require_counts(most, at_once, workers)
-        answer = partial(maps.classify_pixels, self.model, top=most, name=self.name)
-        return classify_pictures(pictures, maps.Preparation(self.model.weights), answer, batch=at_once, workers=workers)
+        answer = partial(segmentation.classify_pixels, self.model, top=most, name=self.name)
+        return classify_pictures(
+            pictures, segmentation.Preparation(self.model.weights), answer, batch=at_once, workers=workers
+        )
 
 
 def default_network(picture: "Image") -> str:

@@ -287,9 +287,9 @@ def _recorded(row: WeightsRow, folder: Path) -> set[str]:
                 found.add(release.recorded_sha256(source))
             case _:
                 continue
-        from senet_zoo.weights import kit  # which itself downloads
+        from senet_zoo.weights import offline_kit  # which itself downloads
 
-        found.add(kit.sum_of(row, folder))
+        found.add(offline_kit.sum_of(row, folder))
     return {sha256 for sha256 in found if sha256 is not None}
 
 

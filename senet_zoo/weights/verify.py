@@ -15,7 +15,7 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.support.files import expanded, stat_of, state_of
-from senet_zoo.weights import kit
+from senet_zoo.weights import offline_kit
 from senet_zoo.weights.catalogue import get_weights, split_name
 from senet_zoo.weights.config import CONFIG, FolderConfig, config_beside
 from senet_zoo.weights.download import locate, resolve
@@ -77,7 +77,7 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
         return whole
     functions = [
         replace(check, name=f"{check.name} of {row.name}")
-        for row in kit.read_rows(folder)
+        for row in offline_kit.read_rows(folder)
         for check in _with_function(_in_kit(folder, row)).checks
         if check.name == _FUNCTION or not check.ok
     ]
@@ -124,7 +124,7 @@ class _Network:
 
 
 def _is_kit(target: str | Path, model: str | None) -> bool:
-    if not kit.is_kit(expanded(target)):
+    if not offline_kit.is_kit(expanded(target)):
         return False
     if model is not None:
         raise UsageError(
@@ -159,7 +159,7 @@ def _find_published(row: WeightsRow) -> tuple[Path, Dialect | None, str]:
 
 
 def _in_kit(folder: Path, row: WeightsRow) -> _Request:
-    return _Request(row.name, lambda: _find_own(folder / kit.path_of(row)), row.model, row, None)
+    return _Request(row.name, lambda: _find_own(folder / offline_kit.path_of(row)), row.model, row, None)
 
 
 def _check_tensors(request: _Request) -> tuple[Verification, _Network | None]:
@@ -259,15 +259,15 @@ def _verify_kit(folder: Path) -> Verification:
     checks: list[Finding] = []
     sums: Mapping[str, str] = {}
     try:
-        sums = kit.read_sums(folder)
-        checks.append(Finding(kit.SUMS, True, f"{len(sums)} files"))
-        rows = kit.read_rows(folder)
+        sums = offline_kit.read_sums(folder)
+        checks.append(Finding(offline_kit.SUMS, True, f"{len(sums)} files"))
+        rows = offline_kit.read_rows(folder)
         checks.append(_kit_file(folder, MANIFEST, sums))
         checks += [_kit_weights(folder, row, sums) for row in rows]
-        checks.append(_no_other_files(folder, {kit.path_of(row) for row in rows} | {MANIFEST}, sums))
+        checks.append(_no_other_files(folder, {offline_kit.path_of(row) for row in rows} | {MANIFEST}, sums))
     except (WeightsError, ManifestError) as e:
-        checks.append(Finding(MANIFEST if checks else kit.SUMS, False, str(e)))
-    sha256 = digest(folder / kit.SUMS) if checks[0].ok else None
+        checks.append(Finding(MANIFEST if checks else offline_kit.SUMS, False, str(e)))
+    sha256 = digest(folder / offline_kit.SUMS) if checks[0].ok else None
     return Verification(str(folder), folder, sha256, tuple(checks))
 
 
@@ -279,7 +279,7 @@ def _kit_file(folder: Path, name: str, sums: Mapping[str, str]) -> Finding:
     if not path.is_file() or path.resolve() != folder.resolve() / name:
         return Finding(name, False, f"{path} must be a plain file, not a link or a folder; copy the kit again")
     if name not in sums:
-        return Finding(name, False, f"{kit.SUMS} does not name it; download it into the kit again")
+        return Finding(name, False, f"{offline_kit.SUMS} does not name it; download it into the kit again")
     try:
         actual = digest(path)
     except OSError as e:
@@ -291,7 +291,7 @@ def _kit_file(folder: Path, name: str, sums: Mapping[str, str]) -> Finding:
 
 def _kit_weights(folder: Path, row: WeightsRow, sums: Mapping[str, str]) -> Finding:
     """Whether a checkpoint is as its sum, the kit's manifest and this zoo's manifest say."""
-    check = _kit_file(folder, kit.path_of(row), sums)
+    check = _kit_file(folder, offline_kit.path_of(row), sums)
     if not check.ok:
         return check
     proven = False
@@ -299,13 +299,13 @@ def _kit_weights(folder: Path, row: WeightsRow, sums: Mapping[str, str]) -> Find
         hashes = None if known is None else _known_hashes(known)
         if hashes is None:
             continue
-        if sums[kit.path_of(row)] not in hashes:
+        if sums[offline_kit.path_of(row)] not in hashes:
             expected = " or ".join(sorted(hashes))
             return replace(
                 check, ok=False, found=f"not what {whose} publishes: its sha256 must be {expected}, {check.found}"
             )
         proven = True
-    how = "as published" if proven else f"as {kit.SUMS} says; the manifest knows no sha256 of it"
+    how = "as published" if proven else f"as {offline_kit.SUMS} says; the manifest knows no sha256 of it"
     return replace(check, found=f"{check.found}, {how}")
 
 
@@ -322,7 +322,7 @@ def _known_hashes(row: WeightsRow) -> set[str] | None:
 
 
 def _no_other_files(folder: Path, expected: set[str], sums: Mapping[str, str]) -> Finding:
-    extra = sorted({*_files_below(folder), *sums} - expected - {kit.SUMS, SIGNATURE})
+    extra = sorted({*_files_below(folder), *sums} - expected - {offline_kit.SUMS, SIGNATURE})
     if not extra:
         return Finding("nothing else", True, "no other file")
     shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if extra[5:] else "")

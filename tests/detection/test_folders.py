@@ -18,7 +18,7 @@ from senet_zoo.data.pictures import read_picture
 from senet_zoo.detection import RECIPES, DetectionConfig, Kind, faster_rcnn, fit_detector, read_config
 from senet_zoo.detection.design import Design
 from senet_zoo.errors import ManifestError, PublishError, SenetZooError, UsageError, WeightsCorrupted
-from senet_zoo.prediction.boxes import find_boxes, prepare
+from senet_zoo.prediction.detection import find_boxes, prepare
 from senet_zoo.tasks import plan_publication
 
 LITTLE = Design(side=64, longest=64, anchors=(4.0, 8.0, 16.0, 32.0, 64.0), channels=8, proposals=40, samples=8)

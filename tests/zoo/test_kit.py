@@ -21,8 +21,8 @@ from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, Weight
 from senet_zoo.support.json_fields import as_json, read_as
 from senet_zoo.weights import file_hashes
 from senet_zoo.weights.fingerprint import fingerprint
-from senet_zoo.weights.kit import download_to
 from senet_zoo.weights.manifest import document, load_manifest
+from senet_zoo.weights.offline_kit import download_to
 from senet_zoo.weights.rows import WeightsRow
 from senet_zoo.weights.verify import verify, verify_deep
 
@@ -265,7 +265,7 @@ def test_what_was_interrupted_is_named_and_mended(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("senet_zoo.weights.kit.document", killed)
+        patched.setattr("senet_zoo.weights.offline_kit.document", killed)
         with pytest.raises(KeyboardInterrupt):
             download_to("se_resnet20.mine", kit)
     assert "se_resnet20/mine/model.safetensors" in wrong(kit)["nothing else"]
@@ -283,7 +283,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
         path.write_bytes(located.path.read_bytes()[:-1] + b"\x01")
         return replace(located, path=path)
 
-    monkeypatch.setattr("senet_zoo.weights.kit.locate", altered)
+    monkeypatch.setattr("senet_zoo.weights.offline_kit.locate", altered)
     with pytest.raises(WeightsCorrupted, match="reading it again gave"):
         download_to("se_resnet20.mine", tmp_path / "kit")
     assert files(tmp_path / "kit") == []
