@@ -191,11 +191,11 @@ def _verify(target: str | Path, model: str | None, *, deep: bool) -> Verificatio
     try:
         files = task_files(target)
         config = format.read(files.config, files.where)
-        checks.append(Finding(CONFIG, True, f"{format.describe(config)}, {len(config.classes)} classes"))
+        checks.append(Finding(CONFIG, True, f"{config.description}, {len(config.classes)} classes"))
         sha256, path = digest(files.tensors), files.tensors
         network, _ = read_task_folder(format, files, "cpu")
         checks.append(Finding("file", True, str(path)))
-        checks.append(Finding("tensors", True, f"exactly those of {format.describe(config)}"))
+        checks.append(Finding("tensors", True, f"exactly those of {config.description}"))
         wrong = not_finite(network.state_dict())
         checks.append(Finding("finite", not wrong, wrong or "every value is finite"))
         if deep:

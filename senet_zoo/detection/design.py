@@ -1,20 +1,15 @@
 """A detector as frozen values: its kind, its sizes, and what the config.json of its folder says."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.specs import SE
-from senet_zoo.networks.widths import Widths
-from senet_zoo.support.json_fields import Items, Nullable, Number, Text, Whole
-from senet_zoo.weights.task_folders import TaskConfig
+from senet_zoo.support.json_fields import Items, Number, Whole
+from senet_zoo.weights.task_folders import PERCENT, TRIPLE, TaskConfig, TaskMeasurement, Triple
 
-Triple = tuple[float, float, float]
 Anchors = tuple[float, float, float, float, float]
 _SIDE, _COUNT = Whole(1, 10**5), Whole(1, 10**6)
-_TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
-_PERCENT = Nullable(Number(0.0, 100.0))
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ class Design:
     channels: Annotated[int, _SIDE] = 256
     proposals: Annotated[int, _COUNT] = 2000
     samples: Annotated[int, _COUNT] = 512
-    mean: Annotated[Triple | None, _TRIPLE] = None
-    std: Annotated[Triple | None, _TRIPLE] = None
+    mean: Annotated[Triple | None, TRIPLE] = None
+    std: Annotated[Triple | None, TRIPLE] = None
 
     def __post_init__(self) -> None:
         for name, holds, rule in (
@@ -89,12 +84,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(TaskMeasurement):
     """What a saved detector found, in percent; None where nothing of that kind is in the data.
 
     Args:
-        data: which pictures, such as ``coco val``.
-        pictures: their number.
         ap: COCO's average precision.
         ap50: that at an overlap of 0.5.
         ap75: at 0.75.
@@ -104,40 +97,24 @@ class Measurement:
         per_class: ``ap`` for each class, in their order.
     """
 
-    data: Annotated[str, Text()]
-    pictures: Annotated[int, Whole(0, 10**9)]
-    ap: Annotated[float | None, _PERCENT]
-    ap50: Annotated[float | None, _PERCENT]
-    ap75: Annotated[float | None, _PERCENT]
-    small: Annotated[float | None, _PERCENT]
-    medium: Annotated[float | None, _PERCENT]
-    large: Annotated[float | None, _PERCENT]
-    per_class: Annotated[tuple[float | None, ...], Items(_PERCENT)]
+    ap: Annotated[float | None, PERCENT]
+    ap50: Annotated[float | None, PERCENT]
+    ap75: Annotated[float | None, PERCENT]
+    small: Annotated[float | None, PERCENT]
+    medium: Annotated[float | None, PERCENT]
+    large: Annotated[float | None, PERCENT]
+    per_class: Annotated[tuple[float | None, ...], Items(PERCENT)]
 
 
 @dataclass(frozen=True)
 class DetectorConfig(TaskConfig):
-    """What ``config.json`` beside a detector's tensors says; a detector has it as its ``weights``.
+    """What ``config.json`` beside a detector's tensors says; all that `TaskConfig` takes, and the detector's sizes.
 
     Args:
-        kind: of detector.
-        backbone: name of its network.
-        se: the network's gate; None for a plain twin.
-        classes: of things, in the order of the labels from 1; 0 is the background.
         design: sizes of the detector, mean and std included.
-        widths: channels of the network's maps, where some were removed; None for its own.
-        measured: with exactly these tensors, on pictures that were not trained on; None where nobody has.
     """
 
     kind: Kind
-    backbone: str
-    se: SE | None
-    classes: tuple[str, ...]
     design: Design
-    widths: Widths | None = None
+    _: KW_ONLY
     measured: Measurement | None = None
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.classes

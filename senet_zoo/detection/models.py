@@ -208,7 +208,7 @@ def _described(detector: Detector, kind: Kind, network: ConvNet, num_classes: in
         None
         if entry is None
         else DetectorConfig(
-            kind, entry[0].name, network.spec.se, classes, design, entry[1], provenance=provenance_from(network)
+            kind, entry[0].name, network.spec.se, classes, design, widths=entry[1], provenance=provenance_from(network)
         )
     )
     return detector

@@ -1,36 +1,79 @@
 """A detector as a folder: its tensors, a config.json with what rebuilds the detector around them, and a card."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from senet_zoo.detection.design import Design, DetectorConfig, Kind, Measurement
 from senet_zoo.detection.models import build
-from senet_zoo.errors import ManifestError, UsageError
-from senet_zoo.support.json_fields import Fields, Nullable, Record, as_json, read_as
+from senet_zoo.errors import UsageError
+from senet_zoo.support.json_fields import Fields, read_as
 from senet_zoo.weights.config import SavedTask
-from senet_zoo.weights.task_card import TaskCard, percents
+from senet_zoo.weights.task_card import TaskCard
 from senet_zoo.weights.task_folders import (
     FolderFormat,
-    backbone_json,
     build_backbone,
     read_task_folder,
-    take_backbone,
-    take_classes,
-    take_provenance,
     task_files,
     write_task_folder,
 )
 
-TASK = SavedTask.DETECTION.value
 PAPERS = {
     Kind.FASTER_RCNN: ("arXiv:1506.01497", "arXiv:1612.03144"),
     Kind.MASK_RCNN: ("arXiv:1703.06870", "arXiv:1612.03144"),
     Kind.RETINANET: ("arXiv:1708.02002", "arXiv:1612.03144"),
 }
+
+
+class DetectorFormat(FolderFormat[DetectorConfig]):
+    """A detector's folder."""
+
+    TASK: ClassVar[SavedTask] = SavedTask.DETECTION
+    NOUN: ClassVar[str] = "detector"
+    KINDS = Kind
+    CONFIG = DetectorConfig
+    MEASUREMENT = Measurement
+
+    def _read_own(self, fields: Fields) -> dict[str, object]:
+        return {"design": read_as(Design, fields.take("design"), f"{fields.where}.design")}
+
+    def _write_own(self, config: DetectorConfig) -> dict[str, object]:
+        return {"design": asdict(config.design)}
+
+    def build(self, config: DetectorConfig) -> nn.Module:
+        """The detector, with random weights."""
+        network = build_backbone(config.backbone, config.se, config.widths)
+        return build(config.kind, network, len(config.classes) + 1, design=config.design)
+
+    def card(self, config: DetectorConfig, parameters: int) -> TaskCard:
+        """With average precision by class and size."""
+        design, found = config.design, config.measured
+        figures: tuple[tuple[str, float | None], ...] = ()
+        index: tuple[tuple[str, float | None], ...] = ()
+        if found is not None:
+            index = (("AP", found.ap), ("AP50", found.ap50))
+            values = (("AP", found.ap), ("AP@0.5", found.ap50), ("AP@0.75", found.ap75))
+            by_size = (("AP, small", found.small), ("AP, medium", found.medium), ("AP, large", found.large))
+            by_class = tuple((f"AP, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False))
+            figures = values + by_size + by_class
+        return self._card(
+            config,
+            parameters,
+            network=(
+                ("detector", f"`{config.kind.value}` of torchvision, a pyramid of {design.channels} channels"),
+                ("anchors", f"{', '.join(f'{side:g}' for side in design.anchors)} pixels"),
+            ),
+            figures=figures,
+            index=tuple((name, value) for name, value in index if value),
+            pictures=f"of any size: the shorter side becomes {design.side} pixels, the longer {design.longest} at most",
+            papers=PAPERS[config.kind],
+        )
+
+
+FORMAT = DetectorFormat()
 
 
 def save_pretrained(
@@ -78,75 +121,7 @@ def read_config(folder: str | Path) -> DetectorConfig:
         UnknownModelError: its backbone is none of the zoo's.
     """
     files = task_files(folder)
-    return _read(files.config, files.where)
-
-
-def _read(data: Mapping[str, object], where: str) -> DetectorConfig:
-    fields = Fields(data, where)
-    if fields.take_optional("task") != TASK:
-        raise ManifestError(
-            f"{where} must say task {TASK!r}, and does not: it is no detector's; a classifier is read by "
-            "senet_zoo.from_pretrained"
-        )
-    kind = Kind(fields.choice("detector", tuple(kind.value for kind in Kind)))
-    backbone, se, widths = take_backbone(fields)
-    classes = take_classes(fields)
-    try:
-        design = read_as(Design, fields.take("design"), f"{where}.design")
-    except UsageError as error:
-        raise ManifestError(f"{where}: {error}") from error
-    measured = fields.read("measured", Nullable(Record(Measurement), may_lack=True))
-    provenance = take_provenance(fields)
-    fields.done()
-    return DetectorConfig(kind, backbone, se, classes, design, widths, measured, provenance=provenance)
-
-
-def _write(config: DetectorConfig) -> dict[str, object]:
-    return {
-        "task": TASK,
-        "detector": config.kind.value,
-        **backbone_json(config.backbone, config.se, config.widths),
-        "classes": config.classes,
-        "design": asdict(config.design),
-        "measured": None if config.measured is None else as_json(config.measured),
-    }
-
-
-def _build(config: DetectorConfig) -> nn.Module:
-    network = build_backbone(config.backbone, config.se, config.widths)
-    return build(config.kind, network, len(config.classes) + 1, design=config.design)
-
-
-def _describe(config: DetectorConfig) -> str:
-    return f"{config.kind.value} on {config.backbone}"
-
-
-def _card(config: DetectorConfig, parameters: int) -> TaskCard:
-    design, found = config.design, config.measured
-    figures = None
-    if found is not None:
-        values = (("AP", found.ap), ("AP@0.5", found.ap50), ("AP@0.75", found.ap75))
-        by_size = (("AP, small", found.small), ("AP, medium", found.medium), ("AP, large", found.large))
-        by_class = tuple((f"AP, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False))
-        figures = (f"{found.data} ({found.pictures} pictures)", percents(values + by_size + by_class))
-    return TaskCard(
-        task=SavedTask.DETECTION,
-        title=_describe(config),
-        backbone=config.backbone,
-        se=config.se,
-        widths=config.widths,
-        classes=config.classes,
-        parameters=parameters,
-        network=(
-            ("detector", f"`{config.kind.value}` of torchvision, a pyramid of {design.channels} channels"),
-            ("anchors", f"{', '.join(f'{side:g}' for side in design.anchors)} pixels"),
-        ),
-        measured=figures,
-        index=() if found is None else tuple((n, v) for n, v in (("AP", found.ap), ("AP50", found.ap50)) if v),
-        pictures=f"of any size: the shorter side becomes {design.side} pixels, the longer {design.longest} at most",
-        papers=PAPERS[config.kind],
-        provenance=config.provenance,
-    )
+    return FORMAT.read(files.config, files.where)
 
 
 def _resolved(detector: nn.Module, config: DetectorConfig) -> DetectorConfig:
@@ -154,6 +129,3 @@ def _resolved(detector: nn.Module, config: DetectorConfig) -> DetectorConfig:
     transform = detector.transform
     mean, std = tuple(transform.image_mean), tuple(transform.image_std)  # type: ignore[union-attr, arg-type]
     return replace(config, design=replace(config.design, mean=mean, std=std))
-
-
-FORMAT = FolderFormat(SavedTask.DETECTION, _read, _write, _build, _describe, _card)

@@ -261,7 +261,7 @@ def _start(
     entry, widths = architecture_of(network.spec)
     provenance = provenance_from(network) if earlier is None else earlier.weights.provenance
     saved = DetectorConfig(
-        config.kind, entry.name, network.spec.se, classes, recipe.design, widths, provenance=provenance
+        config.kind, entry.name, network.spec.se, classes, recipe.design, widths=widths, provenance=provenance
     )
     return detector, saved
 

@@ -1,19 +1,15 @@
 """A segmenter as frozen values: its kind, its sizes, and what the config.json of its folder says."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.networks.specs import SE
-from senet_zoo.networks.widths import Widths
-from senet_zoo.support.json_fields import Items, Nullable, Number, Text, Whole
-from senet_zoo.weights.task_folders import TaskConfig
+from senet_zoo.support.json_fields import Items
+from senet_zoo.weights.task_folders import PERCENT, TaskConfig, TaskMeasurement, Triple
 
-Triple = tuple[float, float, float]
 PLAIN = frozenset({"background", "__background__", "unlabeled", "unlabelled", "void", "other"})
 """Names of classes that are no things, in lower case; they are not coloured in a drawn picture."""
-_PERCENT = Nullable(Number(0.0, 100.0))
 
 
 class Segmenter(Enum):
@@ -25,55 +21,42 @@ class Segmenter(Enum):
 
 
 @dataclass(frozen=True)
-class PixelMeasurement:
+class PixelMeasurement(TaskMeasurement):
     """What a saved segmenter scores, in percent; None for a class that the data lacks.
 
     Args:
-        data: which pictures, such as ``VOC2012 val``.
-        pictures: their number.
         miou: mean over classes of intersection over union.
         accuracy: share of pixels whose class is right.
         per_class: intersection over union of each class, in their order.
     """
 
-    data: Annotated[str, Text()]
-    pictures: Annotated[int, Whole(0, 10**9)]
-    miou: Annotated[float | None, _PERCENT]
-    accuracy: Annotated[float | None, _PERCENT]
-    per_class: Annotated[tuple[float | None, ...], Items(_PERCENT)]
+    miou: Annotated[float | None, PERCENT]
+    accuracy: Annotated[float | None, PERCENT]
+    per_class: Annotated[tuple[float | None, ...], Items(PERCENT)]
 
 
 @dataclass(frozen=True)
 class SegmenterConfig(TaskConfig):
-    """What ``config.json`` beside a segmenter's tensors says; a segmenter has it as its ``weights``.
+    """What ``config.json`` beside a segmenter's tensors says; all that `TaskConfig` takes, and the segmenter's sizes.
 
     Args:
-        kind: of segmenter.
-        backbone: name of its network.
-        se: the network's gate; None for a plain twin.
-        classes: of pixels, in the order of the logits.
         output_stride: of the last map, 8 or 16; 32 for a Unet.
         auxiliary: whether it has a second classifier, for training.
         side: of a picture's shorter side when it is looked at, in pixels.
         mean: of each channel (R, G, B), pixels in [0, 1].
         std: of each channel, as ``mean``.
-        widths: channels of the network's maps, where some were removed; None for its own.
-        measured: with exactly these tensors, on pictures that were not trained on; None where nobody has.
 
     Raises:
         UsageError: a value outside its range.
     """
 
     kind: Segmenter
-    backbone: str
-    se: SE | None
-    classes: tuple[str, ...]
     output_stride: int = 8
     auxiliary: bool = False
     side: int = 520
     mean: Triple = (0.485, 0.456, 0.406)
     std: Triple = (0.229, 0.224, 0.225)
-    widths: Widths | None = None
+    _: KW_ONLY
     measured: PixelMeasurement | None = None
 
     def __post_init__(self) -> None:
@@ -85,11 +68,6 @@ class SegmenterConfig(TaskConfig):
             if not holds:
                 value = len(self.classes) if name == "classes" else getattr(self, name)
                 raise UsageError(f"a segmenter's {name} must be {rule}, got {value}")
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.classes
 
     @property
     def plain(self) -> frozenset[int]:

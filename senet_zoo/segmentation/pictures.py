@@ -10,11 +10,11 @@ from torch.utils.data import Dataset
 from senet_zoo.data.pictures import read_picture
 from senet_zoo.errors import DataError, PictureError
 from senet_zoo.segmentation.config import SegmentationRecipe
-from senet_zoo.segmentation.design import Triple
 from senet_zoo.segmentation.layouts import MaskedPictures
 from senet_zoo.segmentation.masks import IGNORED
 from senet_zoo.training.batches import Key, Unreadable, read_near
 from senet_zoo.training.randomness import seeded
+from senet_zoo.weights.task_folders import Triple
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,35 +2,103 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from senet_zoo.errors import ManifestError, UsageError
+from senet_zoo.errors import ManifestError
 from senet_zoo.segmentation.design import PixelMeasurement, Segmenter, SegmenterConfig
 from senet_zoo.segmentation.models import build
-from senet_zoo.support.json_fields import Fields, Items, Nullable, Number, Record, as_json
+from senet_zoo.support.json_fields import Fields, Flag
 from senet_zoo.weights.config import SavedTask
-from senet_zoo.weights.task_card import TaskCard, percents
+from senet_zoo.weights.task_card import TaskCard
 from senet_zoo.weights.task_folders import (
+    TRIPLE,
     FolderFormat,
-    backbone_json,
     build_backbone,
     read_task_folder,
-    take_backbone,
-    take_classes,
-    take_provenance,
     task_files,
     write_task_folder,
 )
 
-TASK = SavedTask.SEGMENTATION.value
 PAPERS = {
     Segmenter.FCN: ("arXiv:1411.4038",),
     Segmenter.DEEPLABV3: ("arXiv:1706.05587",),
     Segmenter.UNET: ("arXiv:1505.04597",),
 }
-_TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
+
+
+class SegmenterFormat(FolderFormat[SegmenterConfig]):
+    """A segmenter's folder."""
+
+    TASK: ClassVar[SavedTask] = SavedTask.SEGMENTATION
+    NOUN: ClassVar[str] = "segmenter"
+    KINDS = Segmenter
+    CONFIG = SegmenterConfig
+    MEASUREMENT = PixelMeasurement
+
+    def _read_own(self, fields: Fields) -> dict[str, object]:
+        return {
+            "output_stride": fields.whole("output_stride", 8, 32),
+            "auxiliary": fields.read("auxiliary", Flag()),
+            "side": fields.whole("side", 16, 10**4),
+            "mean": fields.read("mean", TRIPLE),
+            "std": fields.read("std", TRIPLE),
+        }
+
+    def read(self, data: Mapping[str, object], where: str) -> SegmenterConfig:
+        """As `FolderFormat.read`; the output stride is one that the kind may have."""
+        config = super().read(data, where)
+        if config.output_stride not in ((32,) if config.kind is Segmenter.UNET else (8, 16)):
+            raise ManifestError(f"{where}.output_stride must be 8 or 16, or 32 for a unet, got {config.output_stride}")
+        return config
+
+    def _write_own(self, config: SegmenterConfig) -> dict[str, object]:
+        return {
+            "output_stride": config.output_stride,
+            "auxiliary": config.auxiliary,
+            "side": config.side,
+            "mean": config.mean,
+            "std": config.std,
+        }
+
+    def build(self, config: SegmenterConfig) -> nn.Module:
+        """The segmenter, with random weights."""
+        network = build_backbone(config.backbone, config.se, config.widths)
+        return build(
+            config.kind,
+            network,
+            len(config.classes),
+            output_stride=config.output_stride,
+            auxiliary=config.auxiliary,
+        )
+
+    def card(self, config: SegmenterConfig, parameters: int) -> TaskCard:
+        """With intersection over union by class."""
+        found = config.measured
+        figures: tuple[tuple[str, float | None], ...] = ()
+        if found is not None:
+            by_class = tuple(
+                (f"IoU, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False)
+            )
+            figures = (("mIoU", found.miou), ("pixel accuracy", found.accuracy), *by_class)
+        library = "segmentation_models.pytorch" if config.kind is Segmenter.UNET else "torchvision"
+        return self._card(
+            config,
+            parameters,
+            network=(
+                ("segmenter", f"`{config.kind.value}` of {library}"),
+                ("output stride", str(config.output_stride)),
+            ),
+            figures=figures,
+            index=() if found is None else (("mean_iou", found.miou),),
+            pictures=f"of any size: the shorter side becomes {config.side} pixels",
+            papers=PAPERS[config.kind],
+        )
+
+
+FORMAT = SegmenterFormat()
 
 
 def save_pretrained(
@@ -74,88 +142,4 @@ def read_config(folder: str | Path) -> SegmenterConfig:
         UnknownModelError: its backbone is none of the zoo's.
     """
     files = task_files(folder)
-    return _read(files.config, files.where)
-
-
-def _read(data: Mapping[str, object], where: str) -> SegmenterConfig:
-    fields = Fields(data, where)
-    if fields.take_optional("task") != TASK:
-        raise ManifestError(f"{where} must say task {TASK!r}, and does not: it is no segmenter's")
-    kind = Segmenter(fields.choice("segmenter", tuple(kind.value for kind in Segmenter)))
-    backbone, se, widths = take_backbone(fields)
-    classes = take_classes(fields)
-    stride = fields.whole("output_stride", 8, 32)
-    auxiliary = fields.take("auxiliary")
-    if not isinstance(auxiliary, bool):
-        raise fields.refuse("auxiliary", auxiliary, "true or false")
-    side = fields.whole("side", 16, 10**4)
-    mean, std = fields.read("mean", _TRIPLE), fields.read("std", _TRIPLE)
-    measured = fields.read("measured", Nullable(Record(PixelMeasurement), may_lack=True))
-    provenance = take_provenance(fields)
-    fields.done()
-    if stride not in ((32,) if kind is Segmenter.UNET else (8, 16)):
-        raise ManifestError(f"{where}.output_stride must be 8 or 16, or 32 for a unet, got {stride}")
-    try:
-        return SegmenterConfig(
-            kind, backbone, se, classes, stride, auxiliary, side, mean, std, widths, measured, provenance=provenance
-        )
-    except UsageError as error:
-        raise ManifestError(f"{where}: {error}") from error
-
-
-def _write(config: SegmenterConfig) -> dict[str, object]:
-    return {
-        "task": TASK,
-        "segmenter": config.kind.value,
-        **backbone_json(config.backbone, config.se, config.widths),
-        "classes": config.classes,
-        "output_stride": config.output_stride,
-        "auxiliary": config.auxiliary,
-        "side": config.side,
-        "mean": config.mean,
-        "std": config.std,
-        "measured": None if config.measured is None else as_json(config.measured),
-    }
-
-
-def _build(config: SegmenterConfig) -> nn.Module:
-    network = build_backbone(config.backbone, config.se, config.widths)
-    return build(
-        config.kind,
-        network,
-        len(config.classes),
-        output_stride=config.output_stride,
-        auxiliary=config.auxiliary,
-    )
-
-
-def _describe(config: SegmenterConfig) -> str:
-    return f"{config.kind.value} on {config.backbone}"
-
-
-def _card(config: SegmenterConfig, parameters: int) -> TaskCard:
-    found = config.measured
-    figures = None
-    if found is not None:
-        by_class = tuple((f"IoU, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False))
-        values = (("mIoU", found.miou), ("pixel accuracy", found.accuracy), *by_class)
-        figures = (f"{found.data} ({found.pictures} pictures)", percents(values))
-    library = "segmentation_models.pytorch" if config.kind is Segmenter.UNET else "torchvision"
-    return TaskCard(
-        task=SavedTask.SEGMENTATION,
-        title=_describe(config),
-        backbone=config.backbone,
-        se=config.se,
-        widths=config.widths,
-        classes=config.classes,
-        parameters=parameters,
-        network=(("segmenter", f"`{config.kind.value}` of {library}"), ("output stride", str(config.output_stride))),
-        measured=figures,
-        index=() if found is None or found.miou is None else (("mean_iou", found.miou),),
-        pictures=f"of any size: the shorter side becomes {config.side} pixels",
-        papers=PAPERS[config.kind],
-        provenance=config.provenance,
-    )
-
-
-FORMAT = FolderFormat(SavedTask.SEGMENTATION, _read, _write, _build, _describe, _card)
+    return FORMAT.read(files.config, files.where)

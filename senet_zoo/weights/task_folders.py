@@ -1,10 +1,12 @@
 """Folders of detectors and segmenters: tensors, a ``config.json`` that names its task, a card and pictures."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import nn
@@ -16,7 +18,18 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import disk_error, expanded, folder_lock, is_file, scratch_folder
-from senet_zoo.support.json_fields import WIDTHS, Fields, Nullable, Record, as_json, read_json
+from senet_zoo.support.json_fields import (
+    WIDTHS,
+    Fields,
+    Items,
+    Nullable,
+    Number,
+    Record,
+    Text,
+    Whole,
+    as_json,
+    read_json,
+)
 from senet_zoo.support.memory import enough_memory
 from senet_zoo.weights.card import CARD
 from senet_zoo.weights.catalogue import Weights
@@ -25,43 +38,164 @@ from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.rows import split_revision
 from senet_zoo.weights.save import WAIT, spdx_of
-from senet_zoo.weights.task_card import TaskCard
+from senet_zoo.weights.task_card import TaskCard, percents
 from senet_zoo.weights.variant import from_json, to_json
 
+Triple = tuple[float, float, float]
+TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
+PERCENT = Nullable(Number(0.0, 100.0))
 
-@dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-    """What every ``config.json`` of a detector or a segmenter says.
+
+@dataclass(frozen=True)
+class TaskMeasurement:
+    """What a saved network scores.
 
     Args:
+        data: which pictures, such as ``coco val``.
+        pictures: their number.
+    """
+
+    data: Annotated[str, Text()]
+    pictures: Annotated[int, Whole(0, 10**9)]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What every ``config.json`` of a detector or a segmenter says; the network has it as its ``weights``.
+
+    Args:
+        kind: of detector or segmenter.
+        backbone: name of its network.
+        se: the network's gate; None for a plain twin.
+        classes: in the order of the logits; of a detector, of the labels from 1.
+        widths: channels of the network's maps, where some were removed; None for its own.
+        measured: figures of exactly these tensors, on pictures that were not trained on; None where nobody has.
         provenance: whose tensors these are; None before they are saved, and in folders that do not say it.
     """
 
+    kind: Enum
+    backbone: str
+    se: SE | None
+    classes: tuple[str, ...]
+    _: KW_ONLY
+    widths: Widths | None = None
+    measured: TaskMeasurement | None = None
     provenance: Provenance | None = field(default=None, compare=False)
+
+    @property
+    def description(self) -> str:
+        """The network in words, such as ``faster_rcnn on se_resnet18``."""
+        return f"{self.kind.value} on {self.backbone}"
 
 
 Config = TypeVar("Config", bound=TaskConfig)
 
 
-@dataclass(frozen=True)
-class FolderFormat(Generic[Config]):
+class FolderFormat(ABC, Generic[Config]):
     """How the folders of one task are read, built and described.
 
-    Args:
-        task: which.
-        read: what a parsed ``config.json`` says; the text is where it lies, for messages.
-        write: the JSON values from which ``read`` reads the same again, without provenance.
-        build: the network that a config describes, with random weights.
-        describe: the same in words, such as ``faster_rcnn on se_resnet18``.
-        card: what the model card says, for a number of parameters.
+    Attributes:
+        TASK: which.
+        NOUN: what its networks are called, ``detector``; the name of the config's field for their kind, too.
+        KINDS: of them.
+        CONFIG: class of the config.
+        MEASUREMENT: class of its figures.
     """
 
-    task: SavedTask
-    read: Callable[[Mapping[str, object], str], Config]
-    write: Callable[[Config], dict[str, object]]
-    build: Callable[[Config], nn.Module]
-    describe: Callable[[Config], str]
-    card: Callable[[Config, int], TaskCard]
+    TASK: ClassVar[SavedTask]
+    NOUN: ClassVar[str]
+    KINDS: ClassVar[type[Enum]]
+    CONFIG: type[Config]
+    MEASUREMENT: ClassVar[type[TaskMeasurement]]
+
+    @abstractmethod
+    def _read_own(self, fields: Fields) -> dict[str, object]:
+        """The values of the config that only this task has, by name."""
+
+    @abstractmethod
+    def _write_own(self, config: Config) -> dict[str, object]:
+        """The fields from which `_read_own` reads the same."""
+
+    @abstractmethod
+    def build(self, config: Config) -> nn.Module:
+        """The network that a config describes, with random weights."""
+
+    @abstractmethod
+    def card(self, config: Config, parameters: int) -> TaskCard:
+        """What the model card says, for a number of parameters."""
+
+    def read(self, data: Mapping[str, object], where: str) -> Config:
+        """What a parsed ``config.json`` says.
+
+        Args:
+            data: parsed.
+            where: it lies, for messages.
+
+        Raises:
+            ManifestError: it breaks a rule, or is of another task; the message names the field.
+            UnknownModelError: its backbone is none of the zoo's.
+        """
+        fields = Fields(data, where)
+        if fields.take_optional("task") != self.TASK.value:
+            raise ManifestError(
+                f"{where} must say task {self.TASK.value!r}, and does not: it is no {self.NOUN}'s; a classifier is "
+                "read by senet_zoo.from_pretrained"
+            )
+        kind = self.KINDS(fields.choice(self.NOUN, tuple(kind.value for kind in self.KINDS)))
+        backbone, se, widths = take_backbone(fields)
+        classes = take_classes(fields)
+        try:
+            own = self._read_own(fields)
+            measured = fields.read("measured", Nullable(Record(self.MEASUREMENT), may_lack=True))
+            provenance = fields.read("provenance", Nullable(Record(Provenance), may_lack=True))
+            fields.done()
+            make: Callable[..., Config] = self.CONFIG
+            return make(kind, backbone, se, classes, widths=widths, measured=measured, provenance=provenance, **own)
+        except UsageError as error:
+            raise ManifestError(f"{where}: {error}") from error
+
+    def write(self, config: Config) -> dict[str, object]:
+        """The JSON values from which `read` reads the same again, without provenance."""
+        gate = None if config.se is None else to_json(config.se)
+        return {
+            "task": self.TASK.value,
+            self.NOUN: config.kind.value,
+            "backbone": config.backbone,
+            "se": gate,
+            **({} if config.widths is None else {"widths": config.widths}),
+            "classes": config.classes,
+            **self._write_own(config),
+            "measured": None if config.measured is None else as_json(config.measured),
+        }
+
+    def _card(
+        self,
+        config: Config,
+        parameters: int,
+        *,
+        network: tuple[tuple[str, str], ...],
+        figures: tuple[tuple[str, float | None], ...],
+        index: tuple[tuple[str, float | None], ...],
+        pictures: str,
+        papers: tuple[str, ...],
+    ) -> TaskCard:
+        """A card, all of it that configs of every task say filled in; ``index`` is what a hub lists."""
+        found = config.measured
+        return TaskCard(
+            task=self.TASK,
+            title=config.description,
+            backbone=config.backbone,
+            se=config.se,
+            widths=config.widths,
+            classes=config.classes,
+            parameters=parameters,
+            network=network,
+            measured=None if found is None else (f"{found.data} ({found.pictures} pictures)", percents(figures)),
+            index=tuple((name, value) for name, value in index if value is not None),
+            pictures=pictures,
+            papers=papers,
+            provenance=config.provenance,
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +271,7 @@ def read_task_folder(
                 f"the sha256 of {files.tensors} must be {config.provenance.sha256}, as its {CONFIG} says, but is "
                 f"{found}; save or copy the folder again"
             )
-    with enough_memory(f"the {format.describe(config)} that {CONFIG} describes"):
+    with enough_memory(f"the {config.description} that {CONFIG} describes"):
         network = format.build(config)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if expected != header.shapes:
@@ -145,7 +279,7 @@ def read_task_folder(
             name for name in expected.keys() | header.shapes.keys() if expected.get(name) != header.shapes.get(name)
         )
         raise WeightsMismatch(
-            f"{files.tensors} must hold the tensors of the {format.describe(config)} that {CONFIG} describes, and "
+            f"{files.tensors} must hold the tensors of the {config.description} that {CONFIG} describes, and "
             f"{len(other)} differ, such as {other[0]}: restore both files from one save"
         )
     network.load_state_dict(safetensors.read(files.tensors, header))
@@ -177,7 +311,7 @@ def write_task_folder(
     if license is not None:
         check_license(license)
     target, known = expanded(folder), config.provenance
-    described = format.describe(config)
+    described = config.description
     refuse_foreign(target)
     try:
         with folder_lock(target, wait=WAIT), scratch_folder(target) as made:
@@ -236,18 +370,6 @@ def take_classes(fields: Fields) -> tuple[str, ...]:
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise fields.refuse("classes", classes, "a list of names")
     return tuple(classes)
-
-
-def take_provenance(fields: Fields) -> Provenance | None:
-    """The field ``provenance``, which earlier versions did not write."""
-    found: Provenance | None = fields.read("provenance", Nullable(Record(Provenance), may_lack=True))
-    return found
-
-
-def backbone_json(backbone: str, se: SE | None, widths: Widths | None) -> dict[str, object]:
-    """The fields from which `take_backbone` reads the same."""
-    gate = None if se is None else to_json(se)
-    return {"backbone": backbone, "se": gate, **({} if widths is None else {"widths": widths})}
 
 
 def build_backbone(backbone: str, se: SE | None, widths: Widths | None) -> ConvNet:

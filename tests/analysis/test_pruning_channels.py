@@ -254,7 +254,7 @@ def test_a_detector_on_it_is_rebuilt(tmp_path: Path) -> None:
     design = Design(side=64, longest=64, channels=8)
     detector = build(Kind.RETINANET, network, 3, design=design)
     config = DetectorConfig(
-        Kind.RETINANET, "se_resnet18", network.spec.se, ("cat", "dog"), design, widths_of(network.spec)
+        Kind.RETINANET, "se_resnet18", network.spec.se, ("cat", "dog"), design, widths=widths_of(network.spec)
     )
     write_detector(detector, tmp_path, config)
     assert same_tensors(read_detector(tmp_path), detector)
