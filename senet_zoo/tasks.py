@@ -19,6 +19,7 @@ from senet_zoo.weights import verify as verification
 from senet_zoo.weights.card import CARD
 from senet_zoo.weights.config import CONFIG, TENSORS, SavedTask
 from senet_zoo.weights.file_hashes import digest
+from senet_zoo.weights.fingerprint import TOLERANCE
 from senet_zoo.weights.foreign_files import PICTURES
 from senet_zoo.weights.hub_commit import Plan, check_names
 from senet_zoo.weights.publish import Publication
@@ -164,8 +165,8 @@ def verify_deep(target: str | Path, *, model: str | None = None) -> Verification
     """`verify`, and run the network: its logits for a fixed picture must be those that were published.
 
     That proves the function, which names and shapes of tensors do not: where the strides are, how the pools count their
-    borders, in which order channels and classes stand. Where nothing was published to compare with, as for a detector,
-    the check does not hold, because nothing is proven.
+    borders, in which order channels and classes stand. Of a detector or a segmenter it is what the heads say. Where
+    nothing was published to compare with, the check does not hold, because nothing is proven.
 
     Args:
         target: as in `verify`.
@@ -199,7 +200,7 @@ def _verify(target: str | Path, model: str | None, *, deep: bool) -> Verificatio
         wrong = not_finite(network.state_dict())
         checks.append(Finding("finite", not wrong, wrong or "every value is finite"))
         if deep:
-            checks.append(Finding("function", False, "not proven: detectors and segmenters carry no fingerprint"))
+            checks.append(_function(format, network, config))
     except (WeightsError, ManifestError) as error:
         names = (CONFIG, "file", "tensors", "finite")
         checks.append(Finding(names[len(checks)], False, str(error)))
@@ -332,3 +333,14 @@ def _task_of_target(target: str | Path) -> SavedTask:
         return task_at(target)
     except (WeightsError, ManifestError, UsageError):
         return SavedTask.CLASSIFICATION
+
+
+def _function(format: FolderFormat[Any], network: nn.Module, config: TaskConfig) -> Finding:  # noqa: A002
+    """Whether a network answers the fixed picture as its config says."""
+    if config.fingerprint is None:
+        return Finding("function", False, "not proven: the folder carries no fingerprint; save it again to have one")
+    deviation = format.deviation(network, config, config.fingerprint)
+    greatest = f"greatest deviation {deviation.share:.1e} of the answer's scale, {TOLERANCE:.0e} allowed"
+    if deviation.ok:
+        return Finding("function", True, f"the saved one: {greatest}")
+    return Finding("function", False, f"not the saved one: {greatest}: {deviation.where}")

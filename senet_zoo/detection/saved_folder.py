@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from senet_zoo.detection.design import Design, DetectorConfig, Kind, Measurement
 from senet_zoo.detection.models import build
@@ -21,6 +21,8 @@ from senet_zoo.weights.task_folders import (
     write_task_folder,
 )
 
+REGIONS = ((0.0, 0.0, 1.0, 1.0), (0.1, 0.2, 0.6, 0.9), (0.55, 0.05, 0.95, 0.35), (0.3, 0.45, 0.5, 0.6))
+"""Left, top, right and bottom, as shares of the fixed picture, of what a fingerprint asks the second stage about."""
 PAPERS = {
     Kind.FASTER_RCNN: ("arXiv:1506.01497", "arXiv:1612.03144"),
     Kind.MASK_RCNN: ("arXiv:1703.06870", "arXiv:1612.03144"),
@@ -47,6 +49,22 @@ class DetectorFormat(FolderFormat[DetectorConfig]):
         """The detector, with random weights."""
         network = build_backbone(config.backbone, config.se, config.widths)
         return build(config.kind, network, len(config.classes) + 1, design=config.design)
+
+    def answer(self, network: nn.Module, config: DetectorConfig, picture: Tensor) -> Tensor:
+        """Scores and corners of every anchor, and where there is a second stage, what it says of fixed regions."""
+        detector: Any = network
+        maps: dict[str, Tensor] = detector.backbone(detector.transform.normalize(picture)[None])
+        if not hasattr(detector, "rpn"):
+            return torch.cat([each.flatten() for each in detector.head(list(maps.values())).values()])
+        found = [each for part in detector.rpn.head(list(maps.values())) for each in part]
+        size, heads = picture.shape[1], detector.roi_heads
+        regions = [picture.new_tensor([[share * size for share in region] for region in REGIONS])]
+        of_regions = heads.box_head(heads.box_roi_pool(maps, regions, [(size, size)]))
+        found += heads.box_predictor(of_regions)
+        if heads.has_mask():
+            masks = heads.mask_head(heads.mask_roi_pool(maps, regions, [(size, size)]))
+            found.append(heads.mask_predictor(masks))
+        return torch.cat([each.flatten() for each in found])
 
     def card(self, config: DetectorConfig, parameters: int) -> TaskCard:
         """With average precision by class and size."""

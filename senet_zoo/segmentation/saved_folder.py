@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from senet_zoo.errors import ManifestError
 from senet_zoo.segmentation.design import PixelMeasurement, Segmenter, SegmenterConfig
@@ -73,6 +73,13 @@ class SegmenterFormat(FolderFormat[SegmenterConfig]):
             output_stride=config.output_stride,
             auxiliary=config.auxiliary,
         )
+
+    def answer(self, network: nn.Module, config: SegmenterConfig, picture: Tensor) -> Tensor:
+        """The logits of every pixel, the picture normalised as the segmenter's config says."""
+        mean, std = (picture.new_tensor(values)[:, None, None] for values in (config.mean, config.std))
+        # The class's own forward: in a run Accelerate has put one of another precision before it.
+        found: dict[str, Tensor] = cast("Any", type(network)).forward(network, ((picture - mean) / std)[None])
+        return found["out"]
 
     def card(self, config: SegmenterConfig, parameters: int) -> TaskCard:
         """With intersection over union by class."""

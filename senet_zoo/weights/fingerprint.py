@@ -93,15 +93,27 @@ def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
         UsageError: a network without logits, or whose logits are all 0, not finite or beyond `MOST_LOGIT`.
     """
     size = min(model.spec.input_size, MOST_SIDE if model.spec.dimensions.count < 3 else MOST_DEPTH)
-    logits = answer(deepcopy(model).cpu().double().eval(), _input(model, preprocessing, size))
-    scale = _scale(logits)
+    return fingerprint_of(answer(deepcopy(model).cpu().double().eval(), _input(model, preprocessing, size)), size)
+
+
+def fingerprint_of(numbers: Tensor, size: int) -> Fingerprint:
+    """The fingerprint of an answer.
+
+    Args:
+        numbers: (n,), what a network says, in double precision on the CPU.
+        size: side of the picture.
+
+    Raises:
+        UsageError: numbers that are all 0, not finite or beyond `MOST_LOGIT`.
+    """
+    scale = _scale(numbers)
     places = DECIMALS - _exponent(scale)
-    indices = _spread(len(logits)) | {int(logits.argmax())}
+    indices = _spread(len(numbers)) | {int(numbers.argmax())}
     return Fingerprint(
         size=size,
         scale=round(scale, places),
-        logits=tuple((index, round(float(logits[index]), places)) for index in sorted(indices)),
-        sums=tuple(round(float(value), places) for value in _sums(logits, SUMS)),
+        logits=tuple((index, round(float(numbers[index]), places)) for index in sorted(indices)),
+        sums=tuple(round(float(value), places) for value in _sums(numbers, SUMS)),
     )
 
 
@@ -143,7 +155,7 @@ def compare(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint
     Raises:
         UsageError: a network without logits.
     """
-    return _deviation(answer(model, _input(model, preprocessing, published.size)), published)
+    return deviation_of(answer(model, _input(model, preprocessing, published.size)), published)
 
 
 def suggest(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint) -> str:
@@ -156,14 +168,14 @@ def suggest(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint
     """
     x = _input(model, preprocessing, published.size)
     logits = answer(model, x)
-    if model.in_channels == 3 and _deviation(answer(model, x.flip(1)), published).ok:
+    if model.in_channels == 3 and deviation_of(answer(model, x.flip(1)), published).ok:
         return "with the channels in reverse order it holds: the first convolution takes BGR, not RGB"
     if _stand_elsewhere(logits, published):
         return "the same logits stand at other indices: the classes are in another order"
     for name, sibling in _siblings(model):
-        if _deviation(answer(sibling, x), published).ok:
+        if deviation_of(answer(sibling, x), published).ok:
             return f"as {name} it holds: the tensors belong to that function, which has the same names and shapes"
-    if _deviation(logits, published).share < ROUNDING:
+    if deviation_of(logits, published).share < ROUNDING:
         return f"less than {ROUNDING:.0%} of the scale: parameters rounded to half precision, or another normalisation"
     return (
         "far more than rounding: other weights, or another function around them (position of a stride, mode of a pool, "
@@ -230,7 +242,8 @@ def _sums(logits: Tensor, count: int) -> Tensor:
     return sums
 
 
-def _deviation(logits: Tensor, published: Fingerprint) -> Deviation:
+def deviation_of(logits: Tensor, published: Fingerprint) -> Deviation:
+    """How far an answer, in double precision on the CPU, is from a fingerprint."""
     worst = Deviation(-1.0, "")
     sums = _sums(logits, len(published.sums))
     pairs = [

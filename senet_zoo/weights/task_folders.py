@@ -1,18 +1,21 @@
 """Folders of detectors and segmenters: tensors, a ``config.json`` that names its task, a card and pictures."""
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from senet_zoo.errors import ManifestError, UsageError, WeightsCorrupted, WeightsMismatch, WeightsNotFound
 from senet_zoo.formats import safetensors
+from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE
@@ -35,6 +38,7 @@ from senet_zoo.weights.card import CARD
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import CONFIG, HUB, TENSORS, FolderConfig, Provenance, SavedTask, check_license
 from senet_zoo.weights.file_hashes import digest
+from senet_zoo.weights.fingerprint import Deviation, deviation_of, fingerprint_of, picture
 from senet_zoo.weights.foreign_files import refuse_foreign
 from senet_zoo.weights.rows import split_revision
 from senet_zoo.weights.save import WAIT, spdx_of
@@ -42,6 +46,8 @@ from senet_zoo.weights.task_card import TaskCard, percents
 from senet_zoo.weights.variant import from_json, to_json
 
 Triple = tuple[float, float, float]
+SIDE = 128  # of the picture that a fingerprint answers, in pixels
+MOST_NUMBERS = 2**16  # of an answer, spread over all of it
 TRIPLE = Items(Number(-1e9, 1e9), 3, 3, "a list of 3 numbers")
 PERCENT = Nullable(Number(0.0, 100.0))
 
@@ -71,6 +77,7 @@ class TaskConfig:
         widths: channels of the network's maps, where some were removed; None for its own.
         measured: figures of exactly these tensors, on pictures that were not trained on; None where nobody has.
         provenance: whose tensors these are; None before they are saved, and in folders that do not say it.
+        fingerprint: what the network answers to a fixed picture; None before it is saved, and in older folders.
     """
 
     kind: Enum
@@ -81,6 +88,7 @@ class TaskConfig:
     widths: Widths | None = None
     measured: TaskMeasurement | None = None
     provenance: Provenance | None = field(default=None, compare=False)
+    fingerprint: Fingerprint | None = field(default=None, compare=False)
 
     @property
     def description(self) -> str:
@@ -89,6 +97,7 @@ class TaskConfig:
 
 
 Config = TypeVar("Config", bound=TaskConfig)
+_log = logging.getLogger("senet_zoo")
 
 
 class FolderFormat(ABC, Generic[Config]):
@@ -121,6 +130,10 @@ class FolderFormat(ABC, Generic[Config]):
         """The network that a config describes, with random weights."""
 
     @abstractmethod
+    def answer(self, network: nn.Module, config: Config, picture: Tensor) -> Tensor:
+        """What the network's heads say of a picture (3, S, S) of pixels in [0, 1], before anything is chosen: (n,)."""
+
+    @abstractmethod
     def card(self, config: Config, parameters: int) -> TaskCard:
         """What the model card says, for a number of parameters."""
 
@@ -148,14 +161,16 @@ class FolderFormat(ABC, Generic[Config]):
             own = self._read_own(fields)
             measured = fields.read("measured", Nullable(Record(self.MEASUREMENT), may_lack=True))
             provenance = fields.read("provenance", Nullable(Record(Provenance), may_lack=True))
+            known = fields.read("fingerprint", Nullable(Record(Fingerprint), may_lack=True))
             fields.done()
             make: Callable[..., Config] = self.CONFIG
-            return make(kind, backbone, se, classes, widths=widths, measured=measured, provenance=provenance, **own)
+            found = {"measured": measured, "provenance": provenance, "fingerprint": known}
+            return make(kind, backbone, se, classes, widths=widths, **found, **own)
         except UsageError as error:
             raise ManifestError(f"{where}: {error}") from error
 
     def write(self, config: Config) -> dict[str, object]:
-        """The JSON values from which `read` reads the same again, without provenance."""
+        """The JSON values from which `read` reads the same again, without provenance and fingerprint."""
         gate = None if config.se is None else to_json(config.se)
         return {
             "task": self.TASK.value,
@@ -167,6 +182,25 @@ class FolderFormat(ABC, Generic[Config]):
             **self._write_own(config),
             "measured": None if config.measured is None else as_json(config.measured),
         }
+
+    def fingerprint(self, network: nn.Module, config: Config) -> Fingerprint | None:
+        """What travels with a network's tensors; None, and a line in the log, where there can be none."""
+        try:
+            return fingerprint_of(self._numbers(deepcopy(network).cpu().double().eval(), config), SIDE)
+        except UsageError as error:
+            _log.info("no fingerprint: %s", error)
+            return None
+
+    def deviation(self, network: nn.Module, config: Config, known: Fingerprint) -> Deviation:
+        """How far a network in eval mode is from a fingerprint."""
+        return deviation_of(self._numbers(network, config), known)
+
+    @torch.inference_mode()
+    def _numbers(self, network: nn.Module, config: Config) -> Tensor:
+        like = next(network.parameters())
+        found = self.answer(network, config, (picture(SIDE).double() / 255.0).to(like.device, like.dtype)).flatten()
+        spread = torch.arange(min(MOST_NUMBERS, len(found))) * len(found) // min(MOST_NUMBERS, len(found))
+        return found[spread.to(found.device)].double().cpu()
 
     def _card(
         self,
@@ -295,7 +329,7 @@ def write_task_folder(
     *,
     license: str | None = None,  # noqa: A002 (the word of every model card)
 ) -> Config:
-    """Write a network to a folder that `read_task_folder` reads, and return its config, the new provenance with it.
+    """Write a network to a folder that `read_task_folder` reads, and return its config with what is known now.
 
     Args:
         format: of its task.
@@ -320,8 +354,11 @@ def write_task_folder(
             provenance = Provenance(
                 sha256, known.base if known else None, license or (known.license if known else None)
             )
-            config = replace(config, provenance=provenance)
-            (made / CONFIG).write_bytes(_encoded(format.write(config) | {"provenance": as_json(provenance)}))
+            answered = format.fingerprint(network, config)
+            config = replace(config, provenance=provenance, fingerprint=answered)
+            values = format.write(config) | {"provenance": as_json(provenance)}
+            values["fingerprint"] = None if answered is None else as_json(answered)
+            (made / CONFIG).write_bytes(_encoded(values))
             parameters = sum(parameter.numel() for parameter in network.parameters())
             (made / CARD).write_text(
                 format.card(config, parameters).text(None), encoding="utf-8", errors="backslashreplace"

@@ -15,7 +15,16 @@ from pycocotools.cocoeval import COCOeval
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.data.pictures import read_picture
-from senet_zoo.detection import RECIPES, DetectionConfig, Kind, faster_rcnn, fit_detector, read_config
+from senet_zoo.detection import (
+    RECIPES,
+    DetectionConfig,
+    Kind,
+    faster_rcnn,
+    fit_detector,
+    mask_rcnn,
+    read_config,
+    retinanet,
+)
 from senet_zoo.detection.design import Design
 from senet_zoo.errors import ManifestError, PublishError, SenetZooError, UsageError, WeightsCorrupted
 from senet_zoo.prediction.detection import find_boxes, prepare
@@ -202,7 +211,7 @@ def test_info_verify_evaluate_and_publish_take_the_folder(
     assert json.loads(capsys.readouterr().out)["task"] == "detection"
     assert main(["verify", str(trained)]) == 0
     assert senet_zoo.verify(trained).ok
-    assert not senet_zoo.verify_deep(trained).ok, "nothing says what it should answer"
+    assert senet_zoo.verify_deep(trained).ok
     capsys.readouterr()
     assert main(["evaluate", str(shapes), "--model", str(trained), "--per-class", str(tmp_path / "c.csv")]) == 0
     assert [row["class"] for row in csv.DictReader((tmp_path / "c.csv").read_text().splitlines())] == [
@@ -307,3 +316,24 @@ def test_the_task_is_taken_from_the_folder_or_from_the_data(
     assert "is in COCO's format: --task detection is meant" in capsys.readouterr().err
     assert main(["train", "x", "--task", "classification", "--weights", str(trained), "-o", str(tmp_path / "c")]) == 2
     assert "holds a network for detection" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [retinanet, mask_rcnn])
+def test_a_fingerprint_tells_another_function_with_the_same_tensors(make, tmp_path: Path) -> None:
+    design = Design(side=64, longest=64, channels=8)
+    saved = make("se_resnet18", num_classes=3, design=design)
+    senet_zoo.save_pretrained(saved, tmp_path, license="mit")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert senet_zoo.verify_deep(tmp_path).ok
+    for change, holds in (
+        ({"classes": ["a", "b"]}, True),
+        ({"design": {**config["design"], "mean": [0.5, 0.5, 0.5]}}, False),
+        ({"fingerprint": None}, False),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+        found = senet_zoo.verify_deep(tmp_path)
+        assert found.ok is holds, change
+    assert "carries no fingerprint" in found.checks[-1].found
+    (tmp_path / "config.json").write_text(json.dumps({**config, "fingerprint": {"size": 1}}))
+    with pytest.raises(ManifestError, match="fingerprint"):
+        senet_zoo.from_pretrained(tmp_path)
