@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from senet_zoo.cli.output import print_json, print_problem, print_problems, print_table
 from senet_zoo.cli.parser import positive, task_of
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
 
 TASKS = ("classification", "detection", "segmentation")
+NOTHING = "(nothing)"  # in a confusion matrix: what is found and is not there, what is there and is not found
 DETECTORS = ("faster_rcnn", "mask_rcnn", "retinanet")  # as in senet_zoo.detection, which takes long to import
 
 
 # Options of `evaluate` that a detector has no use for, with the values that they have where nobody wrote them.
 ONLY_CLASSIFIERS: dict[str, object] = {
     "protocol": "own", "combine": "mean", "label_order": "usual", "labels": None, "class_names": None, "root": None,
-    "download": False, "confusion": None,
+    "download": False,
 }  # fmt: skip
 
 
@@ -123,15 +124,21 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from senet_zoo.detection import evaluate_detector, from_pretrained, read_coco, read_config
+    from senet_zoo.detection import Kind, from_pretrained, read_coco, read_config
     from senet_zoo.detection.coco import check_classes, describe_skipped
-    from senet_zoo.detection.evaluation import write_per_class
+    from senet_zoo.detection.evaluation import check_metrics, confusion_of, detect, score, write_per_class
+    from senet_zoo.evaluation import tables
+    from senet_zoo.training.batches import Share
 
     named_folder(arguments, "detection")
+    check_metrics()
+    if arguments.confusion:
+        tables.check_confusion(arguments.confusion)
     config = read_config(arguments.weights)
     if arguments.model not in (None, config.backbone):
         raise UsageError(f"{arguments.weights} holds a detector on {config.backbone}, not {arguments.model}")
-    data = read_coco(arguments.data, "train" if arguments.split == "train" else "val")
+    split: Literal["train", "val"] = "train" if arguments.split == "train" else "val"
+    data = read_coco(arguments.data, split, masks=config.kind is Kind.MASK_RCNN)
     check_classes(data, config.classes)
     if data.skipped:
         print_problem("evaluate", describe_skipped(data.skipped))
@@ -139,11 +146,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     # None shows the bar on a terminal only.
     with tqdm(total=len(data.pictures), unit=" pictures", disable=None, leave=False) as bar:
         # --batch counts crops of a classifier's size; a picture of a detector is as large as several.
-        scores = evaluate_detector(
-            detector, data, batch=max(1, arguments.batch // 8), workers=arguments.workers or 0, progress=bar.update
-        )
+        batch, workers = max(1, arguments.batch // 8), arguments.workers or 0
+        found = list(detect(detector, data, Share(0, 1), batch=batch, workers=workers, progress=bar.update))
+    scores = score(data, found)
     if arguments.per_class:
         write_per_class(arguments.per_class, scores)
+    if arguments.confusion:
+        names = (*data.classes, NOTHING)
+        tables.write_counts(arguments.confusion, confusion_of(data, found), names, names, "things")
     print_problems("evaluate", scores.unreadable)
     if arguments.json:
         print_json({"data": arguments.data, "detector": config, "scores": scores, "skipped": data.skipped})
@@ -155,6 +165,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _print_scores(scores: "Scores") -> None:
     rows = [("pictures", f"{scores.pictures}"), ("AP", f"{scores.ap:.1f} %"), ("AP@0.5", f"{scores.ap50:.1f} %")]
+    masks = (("AP of masks", scores.mask_ap), ("AP@0.5 of masks", scores.mask_ap50))
+    rows += [(name, f"{value:.1f} %") for name, value in masks if value is not None]
     rows += [
         (f"AP, {name}", "-" if value is None else f"{value:.1f} %")
         for name, value in [("small", scores.small), ("medium", scores.medium), ("large", scores.large)]

@@ -51,11 +51,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
         UsageError: no folder of a segmenter was named.
         DataError: other classes than the segmenter's.
     """
-    from senet_zoo.segmentation import evaluate_segmenter, from_pretrained, read_config, read_masks
-    from senet_zoo.segmentation.evaluation import write_per_class
+    from senet_zoo.evaluation import tables
+    from senet_zoo.segmentation import from_pretrained, read_config, read_masks
+    from senet_zoo.segmentation.evaluation import check_metrics, confusion_of, scores_of, write_per_class
     from senet_zoo.support.machine import find_device
+    from senet_zoo.training.batches import Share
 
     folder = named_folder(arguments, "segmentation")
+    check_metrics()
+    if arguments.confusion:
+        tables.check_confusion(arguments.confusion)
     config = read_config(folder)
     if arguments.model not in (None, config.backbone):
         raise UsageError(f"{folder} holds a segmenter on {config.backbone}, not {arguments.model}")
@@ -69,9 +74,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"senet-zoo evaluate: {number} {visible(reason)}", file=sys.stderr)
     segmenter = from_pretrained(folder, device=find_device(arguments.device))
     with progress_bar(len(data.pictures)) as bar:
-        scores = evaluate_segmenter(segmenter, data, workers=arguments.workers or 0, progress=bar.update)
+        counts, unreadable = confusion_of(
+            segmenter, data, Share(0, 1), workers=arguments.workers or 0, progress=bar.update
+        )
+    counts = counts.cpu()
+    scores = scores_of(counts, data, unreadable)
     if arguments.per_class:
         write_per_class(arguments.per_class, scores)
+    if arguments.confusion:
+        tables.write_counts(arguments.confusion, counts, data.classes, data.classes, "pixels")
     print_problems("evaluate", scores.unreadable)
     if arguments.json:
         print_json({"data": arguments.data, "segmenter": config, "scores": scores, "skipped": data.skipped})

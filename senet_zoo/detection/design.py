@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Annotated
 
 from senet_zoo.errors import UsageError
-from senet_zoo.support.json_fields import Items, Number, Whole
+from senet_zoo.support.json_fields import Items, Nullable, Number, Whole
 from senet_zoo.weights.task_folders import PERCENT, TRIPLE, TaskConfig, TaskMeasurement, Triple
 
 Anchors = tuple[float, float, float, float, float]
@@ -95,6 +95,7 @@ class Measurement(TaskMeasurement):
         medium: of those under 96 x 96.
         large: of those above.
         per_class: ``ap`` for each class, in their order.
+        mask_ap: ``ap`` of masks; None where there are none, and in older folders.
     """
 
     ap: Annotated[float | None, PERCENT]
@@ -104,6 +105,7 @@ class Measurement(TaskMeasurement):
     medium: Annotated[float | None, PERCENT]
     large: Annotated[float | None, PERCENT]
     per_class: Annotated[tuple[float | None, ...], Items(PERCENT)]
+    mask_ap: Annotated[float | None, Nullable(Number(0.0, 100.0), may_lack=True)] = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Average precision as COCO defines it: torchmetrics calls COCO's own code."""
+"""Average precision as COCO defines it, by COCO's own code, which torchmetrics calls; and who is taken for whom."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.outlines import mask_of
 from senet_zoo.detection.coco import CocoData
 from senet_zoo.detection.design import STANDARD
 from senet_zoo.detection.pictures import CocoValidationPictures, Sample, UnreadPicture
@@ -18,6 +19,11 @@ from senet_zoo.training.metrics import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+CERTAIN = 0.5  # least score of a box that is counted by class, and least share of a mask's pixel
+OVERLAP = 0.5  # least intersection over union of a box with the thing that it is
+RunLengths = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Scores:
         per_class: the first one, for each class.
         pictures: that were looked at.
         unreadable: pictures that could not be read, with the reason; they are left out.
+        mask_ap: the first one, of masks and not of boxes; None where the detector or the data has none.
+        mask_ap50: the same at an overlap of 0.5.
     """
 
     ap: float
@@ -45,6 +53,8 @@ class Scores:
     per_class: Mapping[str, float | None]
     pictures: int
     unreadable: tuple[str, ...]
+    mask_ap: float | None = None
+    mask_ap50: float | None = None
 
 
 def check_metrics() -> None:
@@ -87,11 +97,19 @@ def evaluate_detector(
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector finds in a picture (boxes, labels, scores), and what is there (boxes, labels, area, iscrowd)."""
+    """What a detector finds in a picture, and what is there.
+
+    Args:
+        index: of the picture.
+        predicted: boxes, labels and scores.
+        true: boxes, labels, area and iscrowd.
+        masks: COCO's run lengths of both, where there are any: masks of a whole data set would not fit into memory.
+    """
 
     index: int
     predicted: dict[str, Tensor]
     true: dict[str, Tensor]
+    masks: tuple[RunLengths, RunLengths] | None = None
 
 
 @torch.inference_mode()
@@ -115,9 +133,12 @@ def detect(
         if readable:
             predicted = model([sample.image.to(device) for sample in readable])
             for sample, each in zip(readable, predicted, strict=True):
-                # Boxes are scored; masks of a whole data set would not fit into memory.
+                masks = None
+                if "masks" in each and "masks" in sample.target:
+                    masks = (_encoded(each["masks"][:, 0] >= CERTAIN), _encoded(sample.target["masks"]))
                 boxes = {name: value.cpu() for name, value in each.items() if name != "masks"}
-                yield Detections(sample.index, boxes, sample.target)
+                true = {name: value for name, value in sample.target.items() if name != "masks"}
+                yield Detections(sample.index, boxes, true, masks)
         if progress is not None:
             progress(len(samples))
 
@@ -128,20 +149,84 @@ def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores
     Raises:
         DataError: no picture could be read.
     """
-    from torchmetrics.detection import MeanAveragePrecision
-
     ordered = sorted(found, key=lambda each: each.index)
     unreadable = tuple(each.reason for each in ordered if isinstance(each, UnreadPicture))
     if len(unreadable) == len(found):
         raise DataError(f"of {len(unreadable)} pictures none can be read, the last because: {unreadable[-1]}")
+    detected = [each for each in ordered if isinstance(each, Detections)]
+    metric = _metric("bbox")
+    for each in detected:
+        metric.update([each.predicted], [each.true])
+    scores = _scores(metric.compute(), data, unreadable)
+    if not all(each.masks for each in detected):
+        return scores
+    metric = _metric("segm")
+    for each in detected:
+        said, true = each.masks or ([], [])
+        metric.update([{**each.predicted, "masks": _decoded(said)}], [{**each.true, "masks": _decoded(true)}])
+    of_masks = metric.compute()
+    return replace(scores, mask_ap=_percent(float(of_masks["map"])), mask_ap50=_percent(float(of_masks["map_50"])))
+
+
+def confusion_of(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Tensor:
+    """Things by true class (row) and said class (column); the last of both is none of them.
+
+    Boxes that score at least `CERTAIN`, the best first, each take the true box that they overlap most, by at least
+    `OVERLAP`, of those that are free. What is left over was missed, or is nothing. Boxes over crowds do not count.
+
+    Shape:
+        -> int64 (classes + 1, classes + 1).
+    """
+    from torchvision.ops import box_iou
+
+    none = len(data.classes)
+    counts = torch.zeros(none + 1, none + 1, dtype=torch.int64)
+    for each in found:
+        if not isinstance(each, Detections):
+            continue
+        kept = ((each.predicted["scores"] >= CERTAIN) & (each.predicted["labels"] > 0)).nonzero().flatten()
+        kept = kept[each.predicted["scores"][kept].argsort(descending=True, stable=True)]
+        overlaps = box_iou(each.predicted["boxes"][kept].float(), each.true["boxes"])
+        crowds, free = each.true["iscrowd"] == 1, (each.true["iscrowd"] == 0).tolist()
+        for row, label in zip(overlaps, each.predicted["labels"][kept].tolist(), strict=True):
+            best = max((number for number, is_free in enumerate(free) if is_free), key=row.__getitem__, default=None)
+            if best is not None and row[best] >= OVERLAP:
+                free[best] = False
+                counts[each.true["labels"][best] - 1, label - 1] += 1
+            elif not (row[crowds] >= OVERLAP).any():
+                counts[none, label - 1] += 1
+        for label, is_free in zip(each.true["labels"].tolist(), free, strict=True):
+            counts[label - 1, none] += is_free
+    return counts
+
+
+def _metric(kind: str) -> Any:
+    """COCO's measure of boxes, ``bbox``, or of masks, ``segm``."""
+    from torchmetrics.detection import MeanAveragePrecision
+
     metric = MeanAveragePrecision(
-        box_format="xyxy", iou_type="bbox", class_metrics=True, backend="pycocotools", sync_on_compute=False
+        box_format="xyxy",
+        iou_type=kind,  # type: ignore[arg-type]
+        class_metrics=kind == "bbox",
+        backend="pycocotools",
+        sync_on_compute=False,
     )
     metric.warn_on_many_detections = False  # COCO's limit is meant
-    for each in ordered:
-        if isinstance(each, Detections):
-            metric.update([each.predicted], [each.true])
-    return _scores(metric.compute(), data, unreadable)
+    return metric
+
+
+def _encoded(masks: Tensor) -> RunLengths:
+    from pycocotools import mask as coco_mask
+
+    found: RunLengths = [coco_mask.encode(mask.copy(order="F")) for mask in masks.byte().cpu().numpy()]
+    return [{**each, "counts": each["counts"].decode()} for each in found]
+
+
+def _decoded(masks: RunLengths) -> Tensor:
+    """uint8 (n, H, W)."""
+    if not masks:
+        return torch.zeros(0, 1, 1, dtype=torch.uint8)
+    return torch.stack([torch.from_numpy(mask_of(mask, *reversed(mask["size"]))) for mask in masks])
 
 
 def write_per_class(path: Path, scores: Scores) -> None:

@@ -76,7 +76,8 @@ class DetectorFormat(FolderFormat[DetectorConfig]):
             values = (("AP", found.ap), ("AP@0.5", found.ap50), ("AP@0.75", found.ap75))
             by_size = (("AP, small", found.small), ("AP, medium", found.medium), ("AP, large", found.large))
             by_class = tuple((f"AP, {name}", each) for name, each in zip(config.classes, found.per_class, strict=False))
-            figures = values + by_size + by_class
+            of_masks = () if found.mask_ap is None else (("AP of masks", found.mask_ap),)
+            figures = values + of_masks + by_size + by_class
         return self._card(
             config,
             parameters,

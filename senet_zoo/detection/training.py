@@ -209,7 +209,7 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     check_metrics()
     check_start(config, DetectionRow)
     train = read_coco(config.data, "train", masks=config.kind is Kind.MASK_RCNN)
-    val = read_coco(config.data, "val")
+    val = read_coco(config.data, "val", masks=config.kind is Kind.MASK_RCNN)
     check_classes(val, train.classes)
     with opened_run(config, progress) as (accelerator, told):
         for split, data in (("train", train), ("val", val)):
@@ -286,4 +286,5 @@ def _measurement(config: DetectionConfig, scores: Scores) -> Measurement:
         scores.medium,
         scores.large,
         tuple(scores.per_class.values()),
+        scores.mask_ap,
     )

@@ -33,12 +33,33 @@ def write_confusion(path: Path, evaluation: Evaluation) -> None:
     Raises:
         UsageError: the file cannot be written, or ends in neither; or matplotlib is missing for a ``.png``.
     """
+    import torch
+
+    names = tuple(each.name for each in evaluation.classes)
+    write_counts(path, torch.tensor(evaluation.confusion), names, evaluation.columns)
+
+
+def write_counts(
+    path: Path, confusion: "Tensor", classes: Sequence[str], columns: Sequence[str], counted: str = "pictures"
+) -> None:
+    """Write a matrix of counts by true class (row) and said class (column), as `write_confusion`.
+
+    Args:
+        path: of a ``.csv`` or ``.png``.
+        confusion: (classes, columns).
+        classes: names of the rows.
+        columns: names of the columns.
+        counted: what is counted.
+
+    Raises:
+        UsageError: as `write_confusion`.
+    """
     check_confusion(path)
     if path.suffix.lower() == ".png":
-        _write(path, lambda file: _plot(file, evaluation))
+        _write(path, lambda file: plot_confusion(file, confusion, classes, columns, counted))
     else:
-        rows = ((each.name, *counts) for each, counts in zip(evaluation.classes, evaluation.confusion, strict=True))
-        _write(path, lambda file: file.write(_csv(("class", *evaluation.columns), rows)))
+        rows = ((name, *counts) for name, counts in zip(classes, confusion.tolist(), strict=True))
+        _write(path, lambda file: file.write(_csv(("class", *columns), rows)))
 
 
 def check_confusion(path: Path) -> None:
@@ -68,7 +89,11 @@ def require_matplotlib(what: str, way_out: str = "") -> None:
 
 
 def plot_confusion(
-    file: Path | BinaryIO, confusion: "Tensor", classes: Sequence[str], columns: Sequence[str] | None = None
+    file: Path | BinaryIO,
+    confusion: "Tensor",
+    classes: Sequence[str],
+    columns: Sequence[str] | None = None,
+    counted: str = "pictures",
 ) -> None:
     """Draw a confusion matrix: how many of each class's pictures (row) were predicted as each class (column).
 
@@ -79,6 +104,7 @@ def plot_confusion(
         confusion: numbers of pictures, (classes, columns).
         classes: names of the rows.
         columns: names of the columns; by default those of the rows.
+        counted: what is counted.
     """
     from matplotlib.figure import Figure
 
@@ -88,11 +114,11 @@ def plot_confusion(
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0.0, vmax=1.0)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true label's pictures")
+    figure.colorbar(image, ax=axes, shrink=0.8, label=f"share of the true label's {counted}")
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
     right, pictures = int(confusion.trace()), int(confusion.sum())
-    if columns is None or tuple(columns) == tuple(classes):
+    if counted == "pictures" and (columns is None or tuple(columns) == tuple(classes)):
         axes.set_title(f"top-1 {100.0 * right / max(pictures, 1):.2f} % of {pictures:,} pictures")
     if named:
         for row, column in confusion.nonzero().tolist():
@@ -110,13 +136,6 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     writer.writerow(head)
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def _plot(file: BinaryIO, evaluation: Evaluation) -> None:
-    import torch
-
-    names = tuple(each.name for each in evaluation.classes)
-    plot_confusion(file, torch.tensor(evaluation.confusion), names, evaluation.columns)
 
 
 def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:

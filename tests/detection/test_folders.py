@@ -220,9 +220,15 @@ def test_info_verify_evaluate_and_publish_take_the_folder(
         "triangle",
     ]
     capsys.readouterr()
-    for words in (["--confusion", "x.png"], ["--labels", "x.txt"], ["--protocol", "ten"], ["--combine", "vote"]):
+    for words in (["--labels", "x.txt"], ["--protocol", "ten"], ["--combine", "vote"]):
         assert main(["evaluate", str(shapes), "--weights", str(trained), *words]) == 2
         assert f"{words[0]} is a classifier's" in capsys.readouterr().err
+    matrix = tmp_path / "confusion.csv"
+    assert main(["evaluate", str(shapes), "--weights", str(trained), "--confusion", str(matrix)]) == 0
+    rows = list(csv.reader(matrix.read_text().splitlines()))
+    assert rows[0] == ["class", "circle", "square", "triangle", "(nothing)"]
+    things = len(json.loads((shapes / "annotations/instances_val.json").read_text())["annotations"])
+    assert sum(int(value) for row in rows[1:-1] for value in row[1:]) == things
     assert main(["publish", str(trained), "me/shapes", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in ("README.md", "predictions.png", "curves.png", "config.json"))

@@ -162,7 +162,13 @@ def test_the_folder_goes_through_every_command(
     assert "mIoU" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "iou.csv").read_text().splitlines()))
     assert [row["class"] for row in rows] == list(NAMES)
-    assert main(["evaluate", str(masks), "--weights", str(trained), "--confusion", "x.png"]) == 2
+    matrix = tmp_path / "confusion.csv"
+    assert main(["evaluate", str(masks), "--weights", str(trained), "--confusion", str(matrix), "--json"]) == 0
+    accuracy = json.loads(capsys.readouterr().out)["scores"]["accuracy"]
+    counts = [[int(value) for value in row[1:]] for row in list(csv.reader(matrix.read_text().splitlines()))[1:]]
+    assert sum(map(sum, counts)) == 4 * 80 * 64
+    assert 100 * sum(counts[n][n] for n in range(3)) / (4 * 80 * 64) == pytest.approx(accuracy)
+    assert main(["evaluate", str(masks), "--weights", str(trained), "--confusion", "x.txt"]) == 2
     assert main(["publish", str(trained), "me/pixels", "--dry-run"]) == 0
     assert main(["predict", str(masks / "images/val"), *words, "--threshold", "0.5"]) == 2
     card = (trained / "README.md").read_text()
