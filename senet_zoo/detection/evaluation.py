@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -207,6 +208,9 @@ def _metric(kind: str) -> Any:
     metric = MeanAveragePrecision(
         box_format="xyxy",
         iou_type=kind,  # type: ignore[arg-type]
+        # COCO's own in double precision: torchmetrics' in single miss a recall of exactly 0.6, and others.
+        iou_thresholds=numpy.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=numpy.linspace(0.0, 1.0, 101).tolist(),
         class_metrics=kind == "bbox",
         backend="pycocotools",
         sync_on_compute=False,
