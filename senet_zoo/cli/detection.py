@@ -11,6 +11,7 @@ from senet_zoo.support.terminal import visible
 
 if TYPE_CHECKING:
     from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
+    from senet_zoo.training.dry_run import DryRun
 
 TASKS = ("classification", "detection", "segmentation")
 NOTHING = "(nothing)"  # in a confusion matrix: what is found and is not there, what is there and is not found
@@ -88,6 +89,36 @@ def fit(config: "DetectionConfig") -> "DetectionResult":
     from senet_zoo.detection import fit_detector
 
     return fit_detector(config)
+
+
+def plan(config: "DetectionConfig") -> "DryRun":
+    """What training a detector would do and need."""
+    from senet_zoo.detection import plan_detector
+
+    return plan_detector(config)
+
+
+def print_plan(plan: "DryRun", *, as_json: bool) -> None:
+    """Print what a run would do and need."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json({**asdict(plan), "memory_bytes": plan.memory_bytes})
+        return
+    share = plan.batch // plan.processes
+    print(f"{plan.network}, {plan.classes} classes; nothing was trained or written")
+    rows = [
+        ("pictures", f"{plan.training_pictures} to learn from, {plan.validation_pictures} to measure on"),
+        ("steps", f"{plan.steps} of {plan.batch} pictures, {plan.passes:.1f} passes"),
+        ("parameters", f"{plan.parameters / 1e6:.1f} M, {plan.learnt / 1e6:.1f} M of them learn"),
+        ("weights, gradients, momentum", f"{plan.weights_bytes / 2**30:.2f} GiB"),
+        ("kept of the largest picture", f"{plan.picture_bytes / 2**30:.2f} GiB"),
+        (
+            "memory of a process",
+            f"at least {plan.memory_bytes / 2**30:.1f} GiB for {share} pictures a step, and CUDA's own",
+        ),
+    ]
+    print_table(rows[0], rows[1:])
 
 
 def print_result(result: "DetectionResult") -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from senet_zoo.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
     from senet_zoo.cli.predictions import Networks
+    from senet_zoo.prediction.exported_model import ExportedModel
+    from senet_zoo.prediction.exported_task import ExportedTask
     from senet_zoo.prediction.pipeline import Failure, Prediction
     from senet_zoo.prediction.predictor import DefaultPredictor
 
@@ -43,6 +46,8 @@ under the colours of their classes, whose numbers are in NAME_mask.png.
 
 --exported takes a file of `senet-zoo export` instead, and needs no torch: ONNX
 Runtime or OpenVINO computes, on the CPU, and an answer is there in a second.
+The file of a detector or a segmenter answers as its folder does; drawing needs
+torchvision.
 
 Pictures at https: addresses are fetched, up to 50 MiB each, not where
 HF_HUB_OFFLINE is set; SENET_ZOO_URLS=any takes http: and hosts of the own
@@ -114,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the pictures; the status is 1 if one could not be read."""
     if arguments.runtime and not arguments.exported:
         raise UsageError("--runtime computes an exported network: add --exported FILE")
-    task = "classification" if arguments.exported else task_of(arguments.model, arguments.weights).value
+    exported = _exported(arguments) if arguments.exported else None
+    task = task_of(arguments.model, arguments.weights).value if exported is None else exported.task
     detects = task == "detection"
     folder = None if task == "classification" else _folder_of_drawings(arguments.output)
     form = _format(arguments, detects, folder)
@@ -122,7 +128,12 @@ def run(arguments: argparse.Namespace) -> int:
     if file is not None and file.is_dir():
         raise UsageError(f"--output must be a file, and {arguments.output} is a folder")
     coco = _coco(arguments)
-    answers = _exported(arguments) if arguments.exported else _in_torch(arguments)
+    if exported is not None and folder is not None and find_spec("torchvision") is None:
+        raise UsageError(
+            "boxes and masks are drawn by torchvision, which is not installed: install it, or have answers in a file, "
+            "as in --output answers.jsonl"
+        )
+    answers = _in_torch(arguments) if exported is None else _of_exported(arguments, exported)
     failures: list[Failure] = []
     results = _report_failures(answers.results, failures)
     if task != "classification":
@@ -247,19 +258,34 @@ def _announced(
         yield result
 
 
-def _exported(arguments: argparse.Namespace) -> _Answers:
+def _exported(arguments: argparse.Namespace) -> "ExportedModel | ExportedTask":
     from senet_zoo.prediction.exported_model import load_exported
     from senet_zoo.prediction.runtimes import Runtime
 
     for option in ("model", "weights", "device"):
         if getattr(arguments, option):
             raise UsageError(f"--exported is a whole network on the CPU: leave --{option} out")
-    runtime = Runtime(arguments.runtime) if arguments.runtime else None
-    network = load_exported(arguments.exported, runtime=runtime)
-    if arguments.threshold is not None:
-        raise UsageError("--threshold is a detector's, and --exported is a classifier; choose --top")
-    results = network.predict(_expand(arguments), top=arguments.top or 5, batch=arguments.batch or 32)
-    return _Answers({f"{network.metadata.model} from {arguments.exported}": network.metadata.labels}, results)
+    network: ExportedModel | ExportedTask = load_exported(
+        arguments.exported, runtime=Runtime(arguments.runtime) if arguments.runtime else None
+    )
+    if arguments.threshold is not None and network.task != "detection":
+        whose = {"classification": "classifier; choose --top", "segmentation": "segmenter; leave it out"}[network.task]
+        raise UsageError(f"--threshold is a detector's, and --exported is a {whose}")
+    return network
+
+
+def _of_exported(arguments: argparse.Namespace, network: "ExportedModel | ExportedTask") -> _Answers:
+    from senet_zoo.prediction.exported_model import ExportedModel
+
+    results: Iterator[Prediction | Failure]
+    if isinstance(network, ExportedModel):
+        results = network.predict(_expand(arguments), top=arguments.top or 5, batch=arguments.batch or 32)
+    else:
+        results = network.predict(
+            _expand(arguments), top=arguments.top, batch=arguments.batch, threshold=arguments.threshold
+        )
+    boxes = network.task == "detection"
+    return _Answers({f"{network.name} from {arguments.exported}": network.labels}, results, boxes)
 
 
 def _expand(arguments: argparse.Namespace) -> Iterator[str]:

@@ -12,6 +12,7 @@ from senet_zoo.support.terminal import visible
 if TYPE_CHECKING:
     from senet_zoo.segmentation import PixelScores, SegmentationConfig, SegmentationResult
     from senet_zoo.segmentation.layouts import Part
+    from senet_zoo.training.dry_run import DryRun
 
 SEGMENTERS = ("fcn", "deeplabv3", "unet")  # as in senet_zoo.segmentation, which takes long to import
 
@@ -35,6 +36,13 @@ def fit(config: "SegmentationConfig") -> "SegmentationResult":
     from senet_zoo.segmentation import fit_segmenter
 
     return fit_segmenter(config)
+
+
+def plan(config: "SegmentationConfig") -> "DryRun":
+    """What training a segmenter would do and need."""
+    from senet_zoo.segmentation import plan_segmenter
+
+    return plan_segmenter(config)
 
 
 def print_result(result: "SegmentationResult") -> None:

@@ -53,6 +53,9 @@ for val; or train and val (or valid) with annotations.json, or as Roboflow
 writes it _annotations.coco.json, in each. --weights may name a saved detector,
 which is trained on, for other classes, too.
 
+--dry-run says how many pictures and steps that is, and by the forward pass of
+one picture how much memory on each GPU.
+
 With --task segmentation, DATA has pictures in images/ and masks of the same
 names in masks/, or is laid out as Pascal VOC, COCO panoptic or COCO stuff.
 
@@ -113,6 +116,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="FILE", help="values by name in YAML; other options go before it")
     group.add_argument("--resume", nargs="?", const=None, metavar="FOLDER", help="go on with an interrupted run")
     group.add_argument("--show", action="store_true", help="print the values as --config takes them; train nothing")
+    group.add_argument(
+        "--dry-run", action="store_true", help="of detectors and segmenters: steps and memory; train nothing"
+    )
     group = parser.add_argument_group("instead of the recipe's")
     group.add_argument("--epochs", type=positive, metavar="N", help="passes over the pictures, the schedule stretched")
     group.add_argument("--batch", type=positive, metavar="N", help="pictures a step, all processes together")
@@ -163,6 +169,11 @@ def run(arguments: argparse.Namespace) -> int:
         _show(values, form, arguments)
         return 0
     form.find_recipe(str(values.get("recipe") or "finetune"))
+    dry = getattr(arguments, "dry_run", False)
+    if dry and form.task == "classification":
+        raise UsageError("--dry-run is of detectors and segmenters; --show prints what a classifier's run would take")
+    if dry and values.get("output") is None:
+        values["output"] = "dry-run"  # where nothing is written
     for name in ("data", "model", "output"):
         if values.get(name) is None:
             needed = "DATA" if name == "data" else f"--{name}"
@@ -173,6 +184,11 @@ def run(arguments: argparse.Namespace) -> int:
     config: Any = config_of(values, form)
     if os.environ.get("RANK", "0") == "0":  # the first process prints
         print(line, file=sys.stderr)
+    if dry:
+        plan = detection.plan(config) if form.task == "detection" else segmentation.plan(config)
+        if os.environ.get("RANK", "0") == "0":
+            detection.print_plan(plan, as_json=arguments.json)
+        return 0
     of_classifier = form.task == "classification"
     with _interruptible(Path(config.output)):
         result: Any

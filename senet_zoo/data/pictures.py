@@ -120,6 +120,19 @@ def require_resizable(width: int, height: int, shorter: int) -> None:
         )
 
 
+def require_visible(width: int, height: int, longest: int) -> None:
+    """Refuse a picture so thin that its shorter side has no pixel once its longer one has ``longest``.
+
+    Raises:
+        PictureError: it is.
+    """
+    if min(width, height) * longest < max(width, height):
+        raise PictureError(
+            f"a picture of {width} x {height} pixels is too thin: with its longer side at {longest} pixels its shorter "
+            "one has none: cut it, or leave it out"
+        )
+
+
 def _decode(file: BinaryIO, name: str) -> "Image":
     from PIL import Image, UnidentifiedImageError
 

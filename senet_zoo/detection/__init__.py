@@ -11,16 +11,16 @@ from senet_zoo.detection.evaluation import Scores, evaluate_detector
 from senet_zoo.detection.models import faster_rcnn, mask_rcnn, retinanet
 from senet_zoo.detection.pyramid import Pyramid
 from senet_zoo.detection.saved_folder import from_pretrained, read_config, save_pretrained
-from senet_zoo.detection.training import DetectionResult, fit_detector
+from senet_zoo.detection.training import DetectionResult, fit_detector, plan_detector
 
 __all__ = [
     "RECIPES",
     "CocoData",
+    "Design",
     "DetectionConfig",
     "DetectionRecipe",
     "DetectionResult",
     "DetectorConfig",
-    "Design",
     "Kind",
     "Measurement",
     "Pyramid",
@@ -30,6 +30,7 @@ __all__ = [
     "fit_detector",
     "from_pretrained",
     "mask_rcnn",
+    "plan_detector",
     "read_coco",
     "read_config",
     "retinanet",

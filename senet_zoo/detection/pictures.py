@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from senet_zoo.data.outlines import mask_of
-from senet_zoo.data.pictures import read_picture
+from senet_zoo.data.pictures import read_picture, require_visible
 from senet_zoo.detection.coco import Boxed
 from senet_zoo.detection.design import STANDARD
 from senet_zoo.errors import DataError, PictureError
@@ -31,19 +31,6 @@ class Sample:
     image: Tensor
     target: dict[str, Tensor]
     unreadable: Unreadable = ()
-
-
-def require_visible(width: int, height: int, longest: int) -> None:
-    """Refuse a picture so thin that its shorter side has no pixel once its longer one has ``longest``.
-
-    Raises:
-        PictureError: it is.
-    """
-    if min(width, height) * longest < max(width, height):
-        raise PictureError(
-            f"a picture of {width} x {height} pixels is too thin: with its longer side at {longest} pixels its shorter "
-            "one has none: cut it, or leave it out"
-        )
 
 
 def load(picture: Boxed, index: int, *, crowds: bool, longest: int = STANDARD.longest) -> Sample:

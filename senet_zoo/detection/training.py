@@ -28,6 +28,8 @@ from senet_zoo.errors import DataError, UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.batches import resumable
 from senet_zoo.training.config_file import Form
+from senet_zoo.training.distributed import check_machine, launched
+from senet_zoo.training.dry_run import DryRun, dry_run
 from senet_zoo.training.fit import check_start, opened_run
 from senet_zoo.training.optimizers import Group
 from senet_zoo.training.progress import Progress
@@ -107,8 +109,7 @@ class Detection(StepTask[Sample, DetectionResult]):
     """A detector that learns boxes.
 
     Raises:
-        UsageError: a batch that cannot be divided, frozen stages that nobody has trained, or a backbone without the
-            strides that a pyramid needs.
+        UsageError: a batch that cannot be divided, or a backbone without the strides that a pyramid needs.
         DataError: no picture with a box.
         WeightsError: the weights to start from could not be had.
     """
@@ -143,6 +144,16 @@ class Detection(StepTask[Sample, DetectionResult]):
         return CocoTrainingPictures(
             self.train.pictures, recipe.flip, self.config.seed, recipe.photometric, recipe.design.longest
         )
+
+    def largest(self) -> int:
+        design, pictures = self.recipe.design, self.train.pictures
+
+        def pixels(index: int) -> float:
+            shorter, longer = sorted((pictures[index].width, pictures[index].height))
+            by = min(design.side / shorter, design.longest / longer)
+            return by * by * shorter * longer
+
+        return max(range(len(pictures)), key=pixels)
 
     def groups(self) -> list[Group]:
         return groups_of(self.model, self.recipe)
@@ -208,14 +219,53 @@ def fit_detector(config: DetectionConfig, progress: Progress | None = None) -> D
     """
     check_metrics()
     check_start(config, DetectionRow)
+    _require_trained(config)
+    data = _read(config)
+    with opened_run(config, progress) as (accelerator, told):
+        return Run(config, _task(config, data, accelerator, told), accelerator, told).fit()
+
+
+def plan_detector(config: DetectionConfig, progress: Progress | None = None) -> DryRun:
+    """What `fit_detector` would do and need in memory; nothing is trained, fetched or written.
+
+    Raises:
+        UsageError, DataError, WeightsError: as `fit_detector`, except for what lies in the output folder.
+    """
+    check_machine(config)
+    check_metrics()
+    _require_trained(config)
+    config = replace(config, pretrained=False)  # random weights take as much
+    data = _read(config)
+    with launched(config) as accelerator:
+        told = progress or Progress(silent=not accelerator.is_main_process)
+        return dry_run(_task(config, data, accelerator, told))
+
+
+def _require_trained(config: DetectionConfig) -> None:
+    recipe = config.recipe
+    if (recipe.frozen_norm or recipe.trainable_stages is not None) and not (config.pretrained or config.weights):
+        raise UsageError(
+            "this recipe freezes parts of the backbone, which must have been trained then: start from published "
+            "weights (pretrained) or your own (weights), or choose the recipe small"
+        )
+
+
+def _read(config: DetectionConfig) -> tuple[CocoData, CocoData]:
+    """The pictures to learn from and those to measure on."""
     train = read_coco(config.data, "train", masks=config.kind is Kind.MASK_RCNN)
     val = read_coco(config.data, "val", masks=config.kind is Kind.MASK_RCNN)
     check_classes(val, train.classes)
-    with opened_run(config, progress) as (accelerator, told):
-        for split, data in (("train", train), ("val", val)):
-            if data.skipped:
-                told.say(f"{split}: {describe_skipped(data.skipped)}")
-        return Run(config, Detection(config, train, val, accelerator, told), accelerator, told).fit()
+    return train, val
+
+
+def _task(
+    config: DetectionConfig, data: tuple[CocoData, CocoData], accelerator: "Accelerator", progress: Progress
+) -> Detection:
+    """The task; what of the data is left out is told before."""
+    for split, part in zip(("train", "val"), data, strict=True):
+        if part.skipped:
+            progress.say(f"{split}: {describe_skipped(part.skipped)}")
+    return Detection(config, *data, accelerator, progress)
 
 
 def _with_boxes(train: CocoData, progress: Progress) -> CocoData:
@@ -238,11 +288,6 @@ def _start(
     config: DetectionConfig, recipe: DetectionRecipe, classes: tuple[str, ...]
 ) -> tuple[nn.Module, DetectorConfig]:
     """The detector before its first step, and what rebuilds it."""
-    if (recipe.frozen_norm or recipe.trainable_stages is not None) and not (config.pretrained or config.weights):
-        raise UsageError(
-            "this recipe freezes parts of the backbone, which must have been trained then: start from published "
-            "weights (pretrained) or your own (weights), or choose the recipe small"
-        )
     earlier: Any = None
     if config.weights is not None and task_at(config.weights) is SavedTask.DETECTION:
         earlier = from_pretrained(config.weights)

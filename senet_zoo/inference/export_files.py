@@ -196,8 +196,8 @@ def open_exported(path: Path, *, by_default: bool = False, threads: int = 0) -> 
 
 
 @torch.no_grad()
-def _in_torch(network: nn.Module, x: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
-    return network(torch.from_numpy(x)).numpy()  # type: ignore[no-any-return]
+def _in_torch(network: nn.Module, x: NDArray[numpy.float32]) -> list[NDArray[numpy.float32]]:
+    return [network(torch.from_numpy(x)).numpy()]
 
 
 @torch.no_grad()

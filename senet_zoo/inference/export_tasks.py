@@ -2,7 +2,6 @@
 
 import copy
 import io
-import json
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export_files import FROM_ONNX, logging_only
 from senet_zoo.inference.optimized_model import aligned
 from senet_zoo.inference.traced_resize import TracedResize
+from senet_zoo.prediction.exported_task import TaskMetadata
 from senet_zoo.prediction.runtimes import ExportFormat, Runtime, import_extra, root_cause
 from senet_zoo.segmentation.design import SegmenterConfig
 from senet_zoo.support.files import atomic_files
@@ -185,7 +185,9 @@ def export_task(model: nn.Module, path: Path) -> TaskExportReport:
         except OSError:
             raise
         except Exception as error:  # of many types, by exporters and runtimes that meet what they cannot do
-            raise ExportError(f"{_name(config)} cannot be written as {path.suffix}: {root_cause(error)}") from error
+            raise ExportError(
+                f"{config.description} cannot be written as {path.suffix}: {root_cause(error)}"
+            ) from error
         deviation, boxes = _compared(run, model, whole, pictures, detects)
         if detects and not boxes:  # it finds nothing in them
             deviation = max(deviation, _compared_heads(model, pictures, form, runtime, part.parent))
@@ -199,7 +201,7 @@ def export_task(model: nn.Module, path: Path) -> TaskExportReport:
     return TaskExportReport(
         path,
         size,
-        _name(config),
+        config.description,
         TAKES[detects],
         GIVES[detects],
         deviation,
@@ -209,14 +211,13 @@ def export_task(model: nn.Module, path: Path) -> TaskExportReport:
     )
 
 
-def _name(config: DetectorConfig | SegmenterConfig) -> str:
-    return f"{config.kind.value} on {config.backbone}"
-
-
 def _metadata(config: DetectorConfig | SegmenterConfig) -> str:
-    task = "detection" if isinstance(config, DetectorConfig) else "segmentation"
-    values = {"task": task, "network": _name(config), "classes": config.classes, "senet_zoo": __version__}
-    return json.dumps(values, ensure_ascii=True)
+    if isinstance(config, DetectorConfig):
+        task, side, longest, plain = "detection", config.design.side, config.design.longest, frozenset[int]()
+    else:
+        task, side, longest, plain = "segmentation", config.side, config.side, config.plain
+    said = TaskMetadata(task, config.description, config.classes, side, longest, tuple(sorted(plain)), __version__)
+    return said.text()
 
 
 def _picture(size: tuple[int, int]) -> Tensor:

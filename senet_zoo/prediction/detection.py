@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from senet_zoo.data.pictures import require_visible
 from senet_zoo.errors import UsageError, WeightsError
 from senet_zoo.prediction.pipeline import Box, Prediction
 
@@ -27,8 +28,6 @@ def prepare(picture: "Image", longest: int) -> "tuple[Image, Tensor]":
         PictureError: it is so thin that nothing is left of it where its longer side has ``longest`` pixels.
     """
     from torchvision.transforms.v2 import functional as F
-
-    from senet_zoo.detection.pictures import require_visible
 
     require_visible(*picture.size, longest)
     return picture, F.pil_to_tensor(picture)

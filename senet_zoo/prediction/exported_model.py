@@ -1,11 +1,11 @@
-"""`load_exported`: an ONNX or OpenVINO file as a network that classifies pictures, without torch."""
+"""`load_exported`: an ONNX or OpenVINO file as a network that answers pictures, without torch."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from senet_zoo.data.pictures import require_resizable
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.prediction.exported_metadata import Metadata, read_metadata
+from senet_zoo.prediction.exported_task import ExportedTask, is_task, read_task_metadata
 from senet_zoo.prediction.pipeline import Failure, Prediction, classify_pictures, require_counts
 from senet_zoo.prediction.runtimes import Runtime, open_file
 
@@ -70,6 +71,21 @@ class ExportedModel:
         """Logits of pictures."""
         return self.run(x)
 
+    @property
+    def task(self) -> str:
+        """What the network answers."""
+        return "classification"
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.metadata.model
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each logit."""
+        return self.metadata.labels
+
     def predict(
         self, sources: "Source | Iterable[Source]", *, top: int = 5, batch: int = 32, workers: int = 4
     ) -> Iterator[Prediction | Failure]:
@@ -113,8 +129,8 @@ class ExportedModel:
         ]
 
 
-def load_exported(path: str | os.PathLike[str], *, runtime: Runtime | None = None) -> ExportedModel:
-    """A network that `senet_zoo.export` wrote, ready to classify pictures; torch is neither needed nor imported.
+def load_exported(path: str | os.PathLike[str], *, runtime: Runtime | None = None) -> ExportedModel | Any:
+    """A network that `senet_zoo.export` wrote, ready to answer pictures; torch is neither needed nor imported.
 
     Args:
         path: a ``.onnx`` file, or an OpenVINO ``.xml`` with its ``.bin`` beside it.
@@ -123,9 +139,14 @@ def load_exported(path: str | os.PathLike[str], *, runtime: Runtime | None = Non
     Raises:
         UsageError: the runtime is not installed (the message names the extra), or does not read such files.
         ExportError: no such file, a damaged one, or one of another tool.
+
+    Returns:
+        An `ExportedModel`; of a detector's or a segmenter's file, an `ExportedTask` with the same `predict`.
     """
     file = Path(path).expanduser()
     opened = open_file(file, Runtime.of(file) if runtime is None else runtime)
+    if is_task(opened.metadata):
+        return ExportedTask(file, read_task_metadata(str(opened.metadata), str(file)), opened)
     metadata = read_metadata(opened.metadata, str(file))
     if metadata.preprocessing is not None and metadata.side not in (None, metadata.preprocessing.size):
         raise UsageError(

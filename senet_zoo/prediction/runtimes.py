@@ -111,13 +111,17 @@ class OpenedFile:
 
     Args:
         metadata: the text under `METADATA_KEY`; None if there is none.
-        run: computes logits, (N, C, H, W) -> (N, classes).
+        outputs: computes all outputs, in their order.
         arithmetic: what it computes in, except where the file says otherwise.
     """
 
     metadata: str | None
-    run: Callable[[NDArray[float32]], NDArray[float32]]
+    outputs: Callable[[NDArray[float32]], list[NDArray[Any]]]
     arithmetic: str = "float32"
+
+    def run(self, pictures: NDArray[float32]) -> NDArray[float32]:
+        """Logits of a classifier. Shape: (N, C, H, W) -> (N, classes)."""
+        return self.outputs(pictures)[0]
 
 
 def open_file(path: Path, runtime: Runtime, *, by_default: bool = False, threads: int = 0) -> OpenedFile:
@@ -153,11 +157,10 @@ def _with_onnx_runtime(onnxruntime: Any, path: Path, by_default: bool, threads: 
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (x,) = session.get_inputs()
 
-    def run(pictures: NDArray[float32]) -> NDArray[float32]:
-        (logits,) = session.run(None, {x.name: pictures})
-        return logits  # type: ignore[no-any-return]
+    def outputs(pictures: NDArray[float32]) -> list[NDArray[Any]]:
+        return list(session.run(None, {x.name: pictures}))
 
-    return OpenedFile(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), run)
+    return OpenedFile(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), outputs)
 
 
 def _with_openvino(openvino: Any, path: Path, by_default: bool, threads: int) -> OpenedFile:
@@ -169,11 +172,12 @@ def _with_openvino(openvino: Any, path: Path, by_default: bool, threads: int) ->
     settings: dict[str, object] = {} if by_default else {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(model, "CPU", settings | ({"INFERENCE_NUM_THREADS": threads} if threads else {}))
 
-    def run(pictures: NDArray[float32]) -> NDArray[float32]:
-        return compiled(pictures)[0]  # type: ignore[no-any-return]
+    def outputs(pictures: NDArray[float32]) -> list[NDArray[Any]]:
+        found = compiled(pictures)
+        return [found[number] for number in range(len(compiled.outputs))]
 
     arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    return OpenedFile(metadata, run, _ARITHMETIC.get(arithmetic, arithmetic))
+    return OpenedFile(metadata, outputs, _ARITHMETIC.get(arithmetic, arithmetic))
 
 
 _ARITHMETIC = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}

@@ -10,7 +10,7 @@ from senet_zoo.segmentation.evaluation import PixelScores, evaluate_segmenter
 from senet_zoo.segmentation.layouts import MaskedPictures, read_masks
 from senet_zoo.segmentation.models import LastMaps, UnetSegmenter, deeplabv3, fcn, unet
 from senet_zoo.segmentation.saved_folder import from_pretrained, read_config, save_pretrained
-from senet_zoo.segmentation.training import SegmentationResult, fit_segmenter
+from senet_zoo.segmentation.training import SegmentationResult, fit_segmenter, plan_segmenter
 
 __all__ = [
     "RECIPES",
@@ -29,6 +29,7 @@ __all__ = [
     "fcn",
     "fit_segmenter",
     "from_pretrained",
+    "plan_segmenter",
     "read_config",
     "read_masks",
     "save_pretrained",

@@ -23,6 +23,8 @@ from senet_zoo.segmentation.models import build
 from senet_zoo.segmentation.pictures import MaskedTrainingPictures, PixelSample
 from senet_zoo.segmentation.saved_folder import from_pretrained, save_pretrained
 from senet_zoo.training.config_file import Form
+from senet_zoo.training.distributed import check_machine, launched
+from senet_zoo.training.dry_run import DryRun, dry_run
 from senet_zoo.training.fit import check_start, opened_run
 from senet_zoo.training.optimizers import Group
 from senet_zoo.training.progress import Progress
@@ -130,6 +132,9 @@ class Segmentation(StepTask[PixelSample, SegmentationResult]):
     def training_pictures(self) -> MaskedTrainingPictures:
         return MaskedTrainingPictures(self.train, self.recipe, self.saved.mean, self.saved.std, self.config.seed)
 
+    def largest(self) -> int:
+        return 0  # all of them are cut to one size
+
     def groups(self) -> list[Group]:
         return groups_of(self.model, self.recipe)
 
@@ -191,12 +196,36 @@ def fit_segmenter(config: SegmentationConfig, progress: Progress | None = None) 
     """
     check_metrics()
     check_start(config, SegmentationRow)
-    train, val = read_masks(config.data, ignored=config.ignore_index)
+    data = read_masks(config.data, ignored=config.ignore_index)
     with opened_run(config, progress) as (accelerator, told):
-        for part, data in (("train", train), ("val", val)):
-            for reason, number in data.skipped.items():
-                told.say(f"{part}: {number} {reason}")
-        return Run(config, Segmentation(config, train, val, accelerator, told), accelerator, told).fit()
+        return Run(config, _task(config, data, accelerator, told), accelerator, told).fit()
+
+
+def plan_segmenter(config: SegmentationConfig, progress: Progress | None = None) -> DryRun:
+    """What `fit_segmenter` would do and need in memory; nothing is trained, fetched or written.
+
+    Raises:
+        UsageError, DataError, WeightsError: as `fit_segmenter`, except for what lies in the output folder.
+    """
+    check_machine(config)
+    check_metrics()
+    config = replace(config, pretrained=False)  # random weights take as much
+    data = read_masks(config.data, ignored=config.ignore_index)
+    with launched(config) as accelerator:
+        told = progress or Progress(silent=not accelerator.is_main_process)
+        # A batch norm that sees one value cannot measure it.
+        return dry_run(_task(config, data, accelerator, told), 2)
+
+
+def _task(
+    config: SegmentationConfig, data: tuple[MaskedPictures, ...], accelerator: "Accelerator", progress: Progress
+) -> Segmentation:
+    """The task; what of the data is left out is told before."""
+    train, val = data
+    for part, found in (("train", train), ("val", val)):
+        for reason, number in found.skipped.items():
+            progress.say(f"{part}: {number} {reason}")
+    return Segmentation(config, train, val, accelerator, progress)
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:

@@ -169,6 +169,10 @@ class StepTask(Task[list[Sample], Result]):
         """Pictures by epoch and index, augmented."""
 
     @abstractmethod
+    def largest(self) -> int:
+        """The index of a training picture than which none takes more memory."""
+
+    @abstractmethod
     def groups(self) -> list[Group]:
         """The parameters that learn."""
 

@@ -86,3 +86,44 @@ def test_a_detector_to_measure_is_named_by_its_folder(shapes: Path) -> None:
 
 def test_the_words_are_those_of_the_library() -> None:
     assert tuple(kind.value for kind in Kind) == words.DETECTORS
+
+
+def test_a_dry_run_says_steps_and_memory_and_leaves_nothing(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [
+        str(shapes),
+        "--model",
+        "se_resnet18",
+        "--recipe",
+        "little",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--dry-run",
+    ]
+    assert train.run(parsed(train, *words)) == 0
+    out = capsys.readouterr().out
+    assert "8 to learn from, 4 to measure on" in out
+    assert "nothing was trained or written" in out
+    found = []
+    for size in ("64", "128"):
+        arguments = parsed(train, *words, "--size", size)
+        arguments.json = True
+        assert train.run(arguments) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    small, large = found
+    assert (small["steps"], small["batch"], small["passes"]) == (2, 2, 0.5)
+    assert small["weights_bytes"] == large["weights_bytes"] == 12 * small["learnt"]
+    assert 3.0 < large["picture_bytes"] / small["picture_bytes"] < 5.0
+    assert small["memory_bytes"] == small["weights_bytes"] + 2 * small["picture_bytes"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_is_no_classifier_s(shapes: Path) -> None:
+    arguments = parsed(train, str(shapes), "--model", "se_resnet18", "--dry-run")
+    arguments.task = "classification"
+    with pytest.raises(UsageError, match="--dry-run is of detectors and segmenters"):
+        train.run(arguments)

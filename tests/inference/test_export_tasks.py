@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -10,11 +13,12 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from PIL import Image
 
 import senet_zoo
 from senet_zoo.cli import main
 from senet_zoo.detection import Design, faster_rcnn, mask_rcnn, retinanet
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import ExportError, UsageError
 from senet_zoo.inference.export_tasks import _picture
 from senet_zoo.inference.traced_resize import TracedResize
 from senet_zoo.segmentation import deeplabv3, fcn, unet
@@ -130,3 +134,83 @@ def test_what_is_not_exported_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="with its own preprocessing"):
         senet_zoo.export(detector.eval(), tmp_path / "m.onnx", size=64)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_a_detector_s_file_answers_pictures_as_its_folder_does(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    model = lively(faster_rcnn("se_resnet18", 3, design=LITTLE))
+    senet_zoo.save_pretrained(model, tmp_path / "d", categories=("cat", "dog"), license="mit")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, size in enumerate(((96, 128), (123, 67))):
+        pixels = (255 * _picture(size)).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    Image.new("RGB", (4000, 1)).save(pictures / "thin.png")
+    path = tmp_path / f"d{suffix}"
+    assert main(["export", "--weights", str(tmp_path / "d"), "-o", str(path)]) == 0
+    capsys.readouterr()
+    words = ["predict", str(pictures), "--threshold", "0.3", "--json"]
+    answers = []
+    for network in (["--weights", str(tmp_path / "d"), "--device", "cpu", "--batch", "1"], ["--exported", str(path)]):
+        assert main([*words, *network]) == 1, "one picture is too thin"
+        said = capsys.readouterr()
+        assert "too thin" in said.err
+        answers.append(json.loads(said.out)["predictions"])
+    assert sum(len(each["boxes"]) for each in answers[0]) > 2
+    for whole, said in zip(*answers, strict=True):
+        # Its boxes overlap and score alike, so that rounding decides which of the later ones are kept.
+        for box in said["boxes"][:3]:
+            corners = [box[name] for name in ("left", "top", "right", "bottom", "score")]
+            others = [
+                [other[name] for name in ("left", "top", "right", "bottom", "score")]
+                for other in whole["boxes"]
+                if other["label"] == box["label"]
+            ]
+            assert any(corners == pytest.approx(other, abs=0.02) for other in others)
+    assert main([*words, "--exported", str(path), "-o", str(tmp_path / "drawn")]) == 1
+    assert {each.name for each in (tmp_path / "drawn").iterdir()} == {"0.png", "1.png"}
+
+
+def test_a_segmenter_s_file_answers_pictures_as_its_folder_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    model = lively(fcn("se_resnet18", 3, output_stride=16))
+    model.weights = replace(model.weights, classes=("background", "cat", "dog"), side=64)
+    path = tmp_path / "s.onnx"
+    senet_zoo.export(model, path)
+    picture = Image.fromarray((255 * _picture((100, 80))).byte().permute(1, 2, 0).numpy())
+    (expected,) = senet_zoo.Predictor(model).predict(picture)
+    (found,) = senet_zoo.load_exported(path).predict(picture)
+    assert (found.pixels.numbers == expected.pixels.numbers).mean() > 0.97
+    assert (found.pixels.names, found.pixels.plain) == (("background", "cat", "dog"), frozenset({0}))
+    picture.save(tmp_path / "p.png")
+    assert main(["predict", "--exported", str(path), str(tmp_path / "p.png"), "--threshold", "0.5"]) == 2
+    assert "--exported is a segmenter" in capsys.readouterr().err
+    code = (
+        "import sys, senet_zoo; next(senet_zoo.load_exported(sys.argv[1]).predict(sys.argv[2]));"
+        "print('torch' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(path), str(tmp_path / "p.png")]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_metadata_of_an_earlier_file_or_another_tool_are_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    shapes = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    proto = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", shapes[:1], shapes[1:]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    for values, message in (
+        ({"task": "detection", "network": "n", "classes": ["a"], "senet_zoo": "1"}, "side.*export again"),
+        ({"task": "pose"}, "export again"),
+    ):
+        onnx.helper.set_model_props(proto, {"senet_zoo": json.dumps(values)})
+        onnx.save(proto, tmp_path / "x.onnx")
+        with pytest.raises(ExportError, match=message):
+            senet_zoo.load_exported(tmp_path / "x.onnx")
