@@ -134,9 +134,10 @@ def detect(
         if readable:
             predicted = model([sample.image.to(device) for sample in readable])
             for sample, each in zip(readable, predicted, strict=True):
-                masks = None
-                if "masks" in each and "masks" in sample.target:
-                    masks = (_encoded(each["masks"][:, 0] >= CERTAIN), _encoded(sample.target["masks"]))
+                masks, true_masks = None, sample.target.get("masks")
+                if "masks" in each and (true_masks is not None or not len(sample.target["labels"])):
+                    told = [] if true_masks is None else _encoded(true_masks)
+                    masks = (_encoded(each["masks"][:, 0] >= CERTAIN), told)
                 boxes = {name: value.cpu() for name, value in each.items() if name != "masks"}
                 true = {name: value for name, value in sample.target.items() if name != "masks"}
                 yield Detections(sample.index, boxes, true, masks)
@@ -159,7 +160,7 @@ def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores
     for each in detected:
         metric.update([each.predicted], [each.true])
     scores = _scores(metric.compute(), data, unreadable)
-    if not all(each.masks for each in detected):
+    if not all(each.masks is not None for each in detected):
         return scores
     metric = _metric("segm")
     for each in detected:

@@ -13,8 +13,9 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from senet_zoo.detection import CocoData, evaluate_detector, read_coco
-from senet_zoo.detection.evaluation import Detections, confusion_of
+from senet_zoo.detection.evaluation import Detections, confusion_of, detect
 from senet_zoo.detection.pictures import load
+from senet_zoo.training.batches import Share
 
 
 class MaskGuess(nn.Module):
@@ -104,3 +105,24 @@ def test_who_is_taken_for_whom(shapes: Path) -> None:
     )
     counts = confusion_of(data, [Detections(0, said, true), Detections(1, found([], [], []), {**true})])
     assert counts.tolist() == [[1, 1, 2], [0, 0, 2], [1, 1, 0]]
+
+
+class Blind(nn.Module):
+    """A detector that finds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        return [{**found([], [], []), "masks": torch.zeros(0, 1, *image.shape[1:])} for image in images]
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_detector_that_finds_nothing_scores_nothing(masks: bool, outlined: Path) -> None:
+    data = read_coco(outlined, "val", masks=masks)
+    scores = evaluate_detector(Blind(), data)
+    assert (scores.ap, scores.ap50, scores.mask_ap) == (0.0, 0.0, 0.0 if masks else None)
+    things = sum(len(picture.boxes) for picture in data.pictures)
+    counts = confusion_of(data, list(detect(Blind(), data, Share(0, 1), batch=2, workers=0)))
+    assert counts[:, -1].sum() == counts.sum() == things

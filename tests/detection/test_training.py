@@ -172,6 +172,33 @@ def test_no_model_is_left_where_training_cannot_go_on(shapes: Path, tmp_path: Pa
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
+def test_what_cannot_be_learnt_is_said_before_training(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(shapes, tmp_path / "set"))
+    path = data / "annotations/instances_train.json"
+    good = json.loads(path.read_text())
+
+    def begun(self: Run) -> None:
+        raise RuntimeError("training began")
+
+    monkeypatch.setattr(Run, "fit", begun)
+    crowds = [{**each, "iscrowd": 1} for each in good["annotations"]]
+    for kind, annotations, message in (
+        (Kind.FASTER_RCNN, crowds, "training needs boxes that are no crowds, and the pictures have none"),
+        (Kind.MASK_RCNN, good["annotations"], r"no usable one is there \(left out: \d+ boxes without a mask\)"),
+        (Kind.FASTER_RCNN, [], "must have boxes on its pictures"),
+    ):
+        path.write_text(json.dumps({**good, "annotations": annotations}))
+        with pytest.raises(DataError, match=message):
+            fit_detector(config(data, tmp_path / "run", kind=kind))
+    path.write_text(json.dumps({**good, "annotations": [x for x in good["annotations"] if x["category_id"] != 2]}))
+    with pytest.raises(RuntimeError, match="training began"):
+        fit_detector(config(data, tmp_path / "run"))
+    assert "train: no box to learn of square" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
 def test_a_folder_that_is_no_detector_says_so(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound, match=r"with model.safetensors and config.json, but there is no"):
         from_pretrained(tmp_path)
