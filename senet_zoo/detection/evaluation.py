@@ -162,6 +162,8 @@ def score(data: CocoData, found: Sequence[Detections | UnreadPicture]) -> Scores
     scores = _scores(metric.compute(), data, unreadable)
     if not all(each.masks is not None for each in detected):
         return scores
+    if not any(each.masks and each.masks[0] for each in detected):  # which torchmetrics takes for no data
+        return replace(scores, mask_ap=0.0, mask_ap50=0.0)
     metric = _metric("segm")
     for each in detected:
         said, true = each.masks or ([], [])

@@ -145,8 +145,10 @@ class Detection(StepTask[Sample, DetectionResult]):
             self.train.pictures, recipe.flip, self.config.seed, recipe.photometric, recipe.design.longest
         )
 
-    def largest(self) -> int:
+    def choose_largest(self) -> int:
         design, pictures = self.recipe.design, self.train.pictures
+        transform: Any = self.model.transform
+        transform.min_size = (round(design.side * max((1.0, *self.recipe.scales))),)
 
         def pixels(index: int) -> float:
             shorter, longer = sorted((pictures[index].width, pictures[index].height))

@@ -132,7 +132,7 @@ class Segmentation(StepTask[PixelSample, SegmentationResult]):
     def training_pictures(self) -> MaskedTrainingPictures:
         return MaskedTrainingPictures(self.train, self.recipe, self.saved.mean, self.saved.std, self.config.seed)
 
-    def largest(self) -> int:
+    def choose_largest(self) -> int:
         return 0  # all of them are cut to one size
 
     def groups(self) -> list[Group]:

@@ -61,10 +61,10 @@ def dry_run(task: StepTask[Any, Any], copies: int = 1) -> DryRun:
         DataError: the picture cannot be read, and those beside it neither.
     """
     model, recipe = task.model, task.recipe
-    sample = task.training_pictures()[0, task.largest()]
+    sample = task.training_pictures()[0, task.choose_largest()]
     if isinstance(sample, DataError):
         raise sample
-    task.begin(0)
+    model.train()
     sizes = [parameter.numel() for parameter in model.parameters()]
     learnt = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     ranks = task.share.ranks

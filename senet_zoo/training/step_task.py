@@ -169,8 +169,8 @@ class StepTask(Task[list[Sample], Result]):
         """Pictures by epoch and index, augmented."""
 
     @abstractmethod
-    def largest(self) -> int:
-        """The index of a training picture than which none takes more memory."""
+    def choose_largest(self) -> int:
+        """Look at pictures at the largest of the recipe's sizes, and return the index of one that takes most memory."""
 
     @abstractmethod
     def groups(self) -> list[Group]:
