@@ -110,6 +110,7 @@ async function take(blob, name) {
   try {
     state.bitmap?.close();
     state.bitmap = null;
+    say(`Reading ${name}.`);
     state.bitmap = await decode(blob);
     state.name = name;
   } catch (error) {
@@ -167,11 +168,15 @@ function listen() {
     });
 }
 
+function unreachable() {
+  throw new Refusal("The list of networks could not be fetched: there is no connection. Open the page again when there is one.");
+}
+
 async function begin() {
   listen();
   try {
     requireWebAssembly();
-    const page = await (await fetch("networks.json")).json();
+    const page = await (await fetch("networks.json").catch(unreachable)).json();
     state.networks = page.networks;
     $("network").replaceChildren(...page.networks.map(({ name, title }) => new Option(title, name)));
     $("made").textContent = page.made;

@@ -75,7 +75,8 @@ def build(output: Path) -> None:
     runtime = json.loads((RUNTIME.parent / "package.json").read_text(encoding="utf-8"))["version"]
     made = (
         f"Made by senet_zoo {senet_zoo.__version__}; ONNX Runtime Web {runtime} (MIT). The small samples are of "
-        "CIFAR-10's test set, the cat is Chelsea by Stéfan van der Walt (CC0)."
+        "CIFAR-10's test set, of each class the first, not chosen for the answer; the large cat is Chelsea by "
+        "Stéfan van der Walt (CC0)."
     )
     samples = sorted(f"samples/{path.name}" for path in (output / "samples").iterdir())
     page = {"networks": networks, "samples": samples, "samplesFor": "se_resnet20", "made": made}

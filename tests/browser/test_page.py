@@ -255,14 +255,52 @@ def test_nothing_leaves_the_device(visit: Visit, address: str) -> None:
     assert all(request.startswith((f"GET {address}", "GET blob:")) for request in visit.requests), visit.requests
 
 
-def test_a_browser_without_simd_is_told(browser: object, address: str) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    page.add_init_script("WebAssembly.validate = () => false")
+@pytest.mark.parametrize(
+    "flags",
+    ["--no-enable-sse4-1 --no-enable-sse4-2 --no-enable-avx --no-enable-avx2", "--jitless"],
+    ids=["no SIMD", "no WebAssembly"],
+)
+def test_a_browser_without_simd_is_told(playwright: object, address: str, flags: str) -> None:
+    arguments = ["--no-sandbox", f"--js-flags={flags}"]
+    opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    page = opened.new_page()
     page.goto(address + "index.html")
     page.locator("#status.refusal").wait_for()
     assert "WebAssembly with SIMD" in page.text_content("#status")
-    context.close()
+    opened.close()
+
+
+def test_a_page_that_cannot_start_says_why(browser: object, address: str, folder: Path) -> None:
+    page = browser.new_page()
+    page.goto((folder / "app" / "index.html").as_uri())
+    assert "python -m http.server" in page.text_content("#status")
+    page.route("**/networks.json", lambda route: route.abort())
+    page.goto(address + "index.html")
+    page.locator("#status.refusal", has_text="list of networks").wait_for()
+    page.close()
+
+
+def test_a_photograph_in_heic(visit: Visit) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(waves(64, 48)).save(file)
+    assert "HEIC" in visit.give(file.getvalue(), "IMG_0001.HEIC")
+
+
+def test_what_a_screen_reader_hears(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="frog").click()
+    visit.page.locator("#status", has_text="frog.png: frog").wait_for(timeout=60_000)
+    said = visit.page.locator("body").aria_snapshot()
+    for part in (
+        'combobox "Network"',
+        'button "Choose a picture"',
+        'button "Camera"',
+        'list "Sample pictures"',
+        "status: frog.png: frog",
+        'img "The picture as the network sees it"',
+        'checkbox "Hold every gate',
+    ):
+        assert part in said, part
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
