@@ -296,7 +296,7 @@ def test_what_a_screen_reader_hears(visit: Visit) -> None:
         'button "Choose a picture"',
         'button "Camera"',
         'list "Sample pictures"',
-        "status: frog.png: frog",
+        'status: "frog.png: frog',
         'img "The picture as the network sees it"',
         'checkbox "Hold every gate',
     ):
