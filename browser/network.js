@@ -1,9 +1,10 @@
 // A picture to what a network answers: decode, resize as Python does, run ONNX Runtime.
 
-import * as ort from "./ort/ort.wasm.min.mjs";
+import * as ort from "./ort/ort.wasm.min.js";
 import { coefficients, geometry, resizeColumns, resizeRows } from "./resize.js";
 
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+const runtime = (suffix) => new URL(`./ort/ort-wasm-simd-threaded.${suffix}`, import.meta.url).href;
+ort.env.wasm.wasmPaths = { mjs: runtime("js"), wasm: runtime("wasm") };
 ort.env.wasm.numThreads = 1; // more need headers that a plain file server does not send
 
 const STRIP = 2 ** 22; // pixels that are read back at once

@@ -27,7 +27,11 @@ from senet_zoo.prediction.exported_model import load_exported
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "browser"
 RUNTIME = PAGE / "node_modules" / "onnxruntime-web" / "dist"
-RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+RUNTIME_FILES = {  # many file servers do not know .mjs, and a browser runs no script of an unknown kind
+    "ort.wasm.min.mjs": "ort.wasm.min.js",
+    "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
+    "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+}
 PAGE_FILES = ("index.html", "style.css", "app.js", "network.js", "resize.js")
 NETWORKS = ("se_mobilenet.imagenette", "se_shufflenet.imagenette", "se_resnet20.cifar10")
 TWINS = {"se_resnet20.cifar10": "resnet20.cifar10"}
@@ -63,8 +67,8 @@ def build(output: Path) -> None:
     shutil.rmtree(output, ignore_errors=True)
     for folder in ("ort", "networks", "samples"):
         (output / folder).mkdir(parents=True)
-    for name in RUNTIME_FILES:
-        shutil.copy(RUNTIME / name, output / "ort" / name)
+    for name, served in RUNTIME_FILES.items():
+        shutil.copy(RUNTIME / name, output / "ort" / served)
     for name in PAGE_FILES:
         shutil.copy(PAGE / name, output / name)
     pictures = [ROOT / "docs" / "cat.jpg", *sorted((ROOT / "samples").glob("*.png"))]

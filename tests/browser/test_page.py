@@ -34,6 +34,12 @@ pytestmark = [
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """A server as plain as there are: it knows neither .mjs nor .wasm."""
+
+    def guess_type(self, path: str) -> str:
+        known = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+        return known.get(Path(path).suffix, "application/octet-stream")
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -140,6 +146,13 @@ PICTURES = {
     "see-through.gif": lambda: encoded(waves(120, 90).quantize(32), "GIF", transparency=3),
     "animated.png": lambda: encoded(waves(90, 120), "PNG", save_all=True, append_images=[waves(90, 120).rotate(180)]),
     "lossless.webp": lambda: encoded(waves(320, 200), "WEBP", lossless=True),
+    "two frames.webp": lambda: encoded(
+        waves(160, 120), "WEBP", lossless=True, save_all=True, append_images=[waves(160, 120).rotate(180)]
+    ),
+    "photo.avif": lambda: encoded(waves(160, 120), "AVIF", quality=90),
+    "bitmap.bmp": lambda: encoded(waves(50, 70), "BMP"),
+    "palette.png": lambda: encoded(waves(120, 90).quantize(64), "PNG", transparency=3),
+    "one bit.png": lambda: encoded(waves(120, 90, "L").convert("1")),
 }
 
 
@@ -192,8 +205,11 @@ def test_a_plain_twin_and_held_gates_stand_beside_it(visit: Visit, tmp_path: Pat
         (encoded(waves(64, 64), "TIFF"), "TIFF"),
         (encoded(Image.new("1", (30_000, 30_000))), "30000 x 30000 pixels"),
         (encoded(Image.new("RGB", (1, 60_000))), "too thin"),
+        (b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\2\2D\1\0;", "no picture"),
+        (b"\0\0\0\x18ftypmp42" + b"\1" * 1000, "no picture"),
+        (bytes(20_000_000), "no picture"),
     ],
-    ids=["text", "empty", "heic", "svg", "cut short", "tiff", "bomb", "thin"],
+    ids=["text", "empty", "heic", "svg", "cut short", "tiff", "bomb", "thin", "GIF bomb", "film", "zeros"],
 )
 def test_what_is_no_picture_gets_a_sentence(visit: Visit, data: bytes, sentence: str) -> None:
     said = visit.give(data, "odd.jpg")
