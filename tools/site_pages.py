@@ -339,7 +339,9 @@ def opened_elsewhere(path: Path) -> str:
     repository = os.environ.get("GITHUB_REPOSITORY")
     if repository is None:
         return f"This page is `{relative}` of the source."
-    return f"[Run it on Colab](https://colab.research.google.com/github/{repository}/blob/main/{relative})."
+    first = f"!git clone -q https://github.com/{repository} clone && pip install -q './clone[train]'\n%cd clone"
+    link = f"[Run it on Colab](https://colab.research.google.com/github/{repository}/blob/main/{relative})"
+    return f"{link}, with this as the first cell:\n\n```text\n{first}\n```"
 
 
 def cell_text(cell: dict[str, object]) -> Iterator[str]:
