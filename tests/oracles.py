@@ -205,6 +205,17 @@ def _move_last(module: nn.Module, name: str) -> None:
     module.add_module(name, part)
 
 
+def airbench(widths: tuple[int, ...] = (64, 192, 192), *, gated: bool) -> nn.Module:
+    """airbench94's layers in their order (KellerJordan/cifar10-airbench), with timm's gates behind the second norms."""
+    layers, before = [nn.Conv2d(3, 24, 2), nn.GELU()], 24
+    for width in widths:
+        layers += [nn.Conv2d(before, width, 3, padding="same", bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(width)]
+        layers += [nn.GELU(), nn.Conv2d(width, width, 3, padding="same", bias=False), nn.BatchNorm2d(width)]
+        layers += [*([SEModule(width, 16)] if gated else []), nn.GELU()]
+        before = width
+    return nn.Sequential(*layers, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(before, 10))
+
+
 def densenet264() -> nn.Module:
     return DenseNet(32, (6, 12, 64, 48), 64)
 

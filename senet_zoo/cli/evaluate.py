@@ -29,7 +29,9 @@ as ImageNet; hf:owner/name; or, with --labels, a flat folder of pictures or an
 uncompressed tar such as ILSVRC2012_img_val.tar. Classes are found among the
 network's by name or by WordNet synset; they may be some of them.
 
-Without --protocol the pictures are resized and cut as the weights ask; ten and
+Without --protocol the pictures are resized and cut as the weights ask: one view
+each. mirror adds its mirror image, and mirror6 both of the view moved up left
+and down right; a figure of several views is another figure. They, ten and
 multi144 follow the weights' size, and center224 and center320 refuse networks
 for pictures less than half as large. Under torchrun the processes share the
 pictures, each counted once.
@@ -46,7 +48,7 @@ senet-zoo evaluate photographs/val --model se_resnet50
   senet-zoo evaluate ILSVRC2012_img_val.tar --labels ground_truth.txt \\
       --classes map_clsloc.txt --model se_resnet50 --per-class classes.csv"""
 # As in senet_zoo.evaluation, which takes long to import; a test holds them equal.
-PROTOCOLS = ("own", "center224", "center320", "ten", "multi144")
+PROTOCOLS = ("own", "center224", "center320", "mirror", "mirror6", "ten", "multi144")
 COMBINE = ("mean", "vote")
 LABEL_ORDERS = ("usual", "ilsvrc2017")
 

@@ -9,6 +9,7 @@ from senet_zoo.evaluation.metrics import Unreadable as Unreadable
 from senet_zoo.evaluation.protocols import CentreCrop as CentreCrop
 from senet_zoo.evaluation.protocols import Combine as Combine
 from senet_zoo.evaluation.protocols import Crops as Crops
+from senet_zoo.evaluation.protocols import Mirrored as Mirrored
 from senet_zoo.evaluation.protocols import MultiScale as MultiScale
 from senet_zoo.evaluation.protocols import TenCrop as TenCrop
 from senet_zoo.evaluation.protocols import protocol as protocol

@@ -118,6 +118,7 @@ class Evaluation:
         confusion: number of pictures by true class (rows) and predicted class (columns): the classes of the data, then
             one column for all others if the network has any.
         unreadable: pictures that could not be read; no other figure counts them.
+        pictures: the score of each picture that was read, in the data's order.
     """
 
     count: int
@@ -128,6 +129,7 @@ class Evaluation:
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
     unreadable: tuple[Unreadable, ...]
+    pictures: tuple[PictureScore, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -168,6 +170,7 @@ def summarise(
         ),
         confusion=tuple(map(tuple, confusion)),
         unreadable=tuple(unreadable),
+        pictures=tuple(scores),
     )
 
 

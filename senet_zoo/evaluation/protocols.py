@@ -63,6 +63,48 @@ class CentreCrop:
 
 
 @dataclass(frozen=True)
+class Mirrored:
+    """The crop from the centre and its mirror image, and the same of the crop moved up left and down right.
+
+    What a moved crop sees beyond the picture's edge is the picture reflected there.
+
+    Args:
+        size: side of the square, in pixels.
+        resize: the picture's shorter side before the cut, in pixels; at least ``size``.
+        shift: pixels of a 32-pixel crop by which the moved ones are moved both ways, in proportion for others; 0 for
+            the two views of the centre alone.
+
+    Source: Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498, section 3.5.
+
+    Differs: there the centre weighs as much as both moved crops together; here all six views weigh the same.
+    """
+
+    size: int
+    resize: int
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        _require_fit(self.size, self.resize)
+        if self.shift < 0:
+            raise UsageError(f"a shift must be at least 0 pixels, got {self.shift}")
+
+    @property
+    def count(self) -> int:
+        """Views of a picture: 2, or 6 where there are moved ones."""
+        return 6 if self.shift else 2
+
+    def views(self, picture: "Image", interpolation: Interpolation) -> "list[Image]":
+        """The centre, its mirror image; then the same up left and down right."""
+        vision, size = _vision(), self.size
+        crops = [vision.center_crop(_resized(picture, self.resize, interpolation), [size, size])]
+        if self.shift:
+            by = max(1, round(self.shift * size / 32))
+            wide = vision.pad(crops[0], by, padding_mode="reflect")
+            crops += [vision.crop(wide, corner, corner, size, size) for corner in (0, 2 * by)]
+        return [view for crop in crops for view in (crop, vision.horizontal_flip(crop))]
+
+
+@dataclass(frozen=True)
 class TenCrop:
     """The four corners and the centre, and their mirror images.
 
@@ -146,11 +188,13 @@ PROTOCOLS: Mapping[str, Callable[[Preprocessing], Crops]] = MappingProxyType(
         "own": lambda own: CentreCrop(own.size, own.resize),
         "center224": lambda own: _fixed("center224", own, 224, 256),
         "center320": lambda own: _fixed("center320", own, 320, 320),
+        "mirror": lambda own: Mirrored(own.size, own.resize),
+        "mirror6": lambda own: Mirrored(own.size, own.resize, shift=1),
         "ten": _ten,
         "multi144": _multi_scale,
     }
 )
-"""By their names on the command line; ``own``, ``ten`` and ``multi144`` have the size of the weights' preprocessing.
+"""By their names on the command line; all but the centre crops of a fixed size have that of the weights' preprocessing.
 
 Source: Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, table 8, for both sizes of the centre crop; He et
 al., Identity Mappings in Deep Residual Networks, arXiv:1603.05027, table 5, for the shorter side of 320.
@@ -161,7 +205,7 @@ def _fixed(name: str, own: Preprocessing, size: int, resize: int) -> Crops:
     if size > 2 * own.size:
         raise UsageError(
             f"{name} shows crops of {size} pixels, more than twice the {own.size} that these weights are made for: "
-            "choose own, ten or multi144, which follow the weights' size"
+            "choose own, mirror, mirror6, ten or multi144, which follow the weights' size"
         )
     return CentreCrop(size, resize)
 

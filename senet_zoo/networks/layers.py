@@ -67,6 +67,11 @@ def identity() -> nn.Module:
     return nn.Identity()
 
 
+def gelu() -> nn.Module:
+    """``x * Phi(x)``, Phi being that of the normal distribution (Hendrycks and Gimpel, arXiv:1606.08415)."""
+    return nn.GELU()
+
+
 def drop_path(x: Tensor, rate: float) -> Tensor:
     """Zero whole samples of a residual branch with probability ``rate``, scaling the rest by 1 / (1 - rate).
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.training.optimizers import require
+from senet_zoo.training.randomness import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +80,25 @@ class Flip(Augmentation):
         from torchvision.transforms import v2
 
         return v2.RandomHorizontalFlip()
+
+
+@dataclass(frozen=True)
+class AlternatingFlip(Augmentation):
+    """Left and right exchanged in every second epoch of a picture; chance alone says which is its first.
+
+    Two epochs in a row then show every picture both ways, where `Flip` shows half of them twice alike.
+
+    Source: Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498, section 3.6.
+    """
+
+    def mirrors(self, seed: int, epoch: int, index: int) -> bool:
+        """Whether a picture is mirrored in an epoch."""
+        return (seed_of(seed, "first flip", index) + epoch) % 2 == 1
+
+    def build(self, side: int, preprocessing: Preprocessing) -> "Transform":
+        from torchvision.transforms import v2
+
+        return v2.Identity()  # the picture comes mirrored: only who reads it knows the epoch
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from senet_zoo.data.pictures import prepare_picture, require_resizable
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing
 from senet_zoo.errors import DataError, PictureError, TrainingError
-from senet_zoo.training.augmentation import Flip, pipeline
+from senet_zoo.training.augmentation import AlternatingFlip, Flip, pipeline
 from senet_zoo.training.randomness import order_of_epoch, seeded
 from senet_zoo.training.recipes import TrainRecipe
 
@@ -205,15 +205,20 @@ class TrainingPictures(Dataset[LabelledSample | DataError]):
 
     def __init__(self, data: Labelled, recipe: TrainRecipe, preprocessing: Preprocessing, seed: int) -> None:
         self.data, self.recipe, self.preprocessing, self.seed = data, recipe, preprocessing, seed
+        self._flips = [step for step in recipe.augmentation if isinstance(step, AlternatingFlip)]
         self._pipelines: dict[int, Transform] = {}  # by side; each process builds its own
 
     def __getitem__(self, key: Key) -> LabelledSample | DataError:
         """The picture, its label, and the indices of pictures that it stands for."""
+        from PIL import ImageOps
+
         epoch, index = key
         try:
             picture, index, unreadable = read_near(self._read, index, len(self.data))
         except DataError as error:
             return error
+        if any(flip.mirrors(self.seed, epoch, index) for flip in self._flips):
+            picture = ImageOps.mirror(picture)
         with seeded(self.seed, "augment", epoch, index):
             image: Tensor = self._pipeline(self.recipe.side(epoch, self.preprocessing.size))(picture)
         return image, self.data.labels[index], tuple(index for index, _ in unreadable)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from senet_zoo.data.labelled import Labelled, digest_of
+from senet_zoo.data.loader import load_batches
 from senet_zoo.data.picture_paths import decoded
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.data.volumes import VolumePreprocessing, chosen_preprocessing, first_shape
@@ -45,10 +46,11 @@ from senet_zoo.training.model import (
 from senet_zoo.training.moving_average import MovingAverage
 from senet_zoo.training.optimizers import groups_of
 from senet_zoo.training.progress import Progress
-from senet_zoo.training.randomness import seed_of, seeded
+from senet_zoo.training.randomness import generator_of, seed_of, seeded
 from senet_zoo.training.recipes import values_of
 from senet_zoo.training.result import TrainResult
 from senet_zoo.training.run import BEST, LAST, Task
+from senet_zoo.training.whitening import WhitenedStart
 from senet_zoo.weights.catalogue import split_name
 from senet_zoo.weights.rows import Metric
 from senet_zoo.weights.save import save_pretrained
@@ -180,11 +182,24 @@ class Classification(Task[LabelledBatch, TrainResult]):
             # In place, so that names stay. One graph a size: a recipe has few, and fixed shapes compile to faster code.
             self.model.compile(dynamic=False)
         if checkpoint is None:
+            if self.recipe.start is not None:
+                self._apply(self.recipe.start)
             return
         self.history = tuple(EpochRow(**row) for row in state["history"])
         self.loss_sum, self.right, self.seconds = state["sums"]
         self.unreadable = {index: self._skipped(self.train, index) for index in state["unreadable"]}
         self.progress.say(f"going on after step {checkpoint.step}, {len(self.history)} epochs done")
+
+    def _apply(self, start: WhitenedStart) -> None:
+        """Compute what the run starts with, from pictures as they are measured; all processes get the same."""
+        count = min(start.pictures, len(self.train))
+        chosen = torch.randperm(len(self.train), generator=generator_of(self.config.seed, "whitening"))[:count].tolist()
+        batches = load_batches(self.train, self.preprocessing.transforms(), 500, self.config.workers, chosen)
+        images = torch.cat([torch.stack(batch.tensors) for batch in batches if batch.tensors])
+        start.apply(self.model.network, images)
+        if self.average:
+            self.average.network.load_state_dict(self.model.network.state_dict())
+        self.progress.say(f"the stem whitens patches of {len(images)} training pictures")
 
     def state(self) -> dict[str, object]:
         return {
@@ -212,6 +227,8 @@ class Classification(Task[LabelledBatch, TrainResult]):
         network, recipe = self.model.network, self.recipe
         network.requires_grad_(phase == "all")
         network.classifier.requires_grad_(True)
+        if recipe.start is not None:
+            recipe.start.freeze(network)
         groups = groups_of(
             self.model,
             network,

@@ -21,6 +21,7 @@ from senet_zoo.errors import TrainingError, UsageError
 from senet_zoo.support.files import atomic_file, open_regular
 from senet_zoo.support.json_fields import shown
 from senet_zoo.training.augmentation import (
+    AlternatingFlip,
     AreaCrop,
     Augmentation,
     Cutout,
@@ -32,7 +33,18 @@ from senet_zoo.training.augmentation import (
     Rotate,
 )
 from senet_zoo.training.config import RunConfig, TrainConfig
-from senet_zoo.training.optimizers import SGD, AdamW, Cosine, OneCycle, OptimizerSpec, Plateau, Schedule, Steps
+from senet_zoo.training.optimizers import (
+    SGD,
+    AdamW,
+    Cosine,
+    Linear,
+    Muon,
+    OneCycle,
+    OptimizerSpec,
+    Plateau,
+    Schedule,
+    Steps,
+)
 from senet_zoo.training.recipes import RECIPES, TrainRecipe, find_recipe
 
 CONFIG_FILE = "run.yaml"
@@ -42,9 +54,9 @@ MOST_BYTES = 2**20
 
 # What a value that is named by its class may be.
 MEMBERS: Mapping[object, tuple[type, ...]] = {
-    Schedule: (Steps, Cosine, OneCycle, Plateau),
-    OptimizerSpec: (SGD, AdamW),
-    Augmentation: (AreaCrop, PadCrop, Flip, Rotate, RandAugment, PixelJitter, Erase, Cutout),
+    Schedule: (Steps, Cosine, Linear, OneCycle, Plateau),
+    OptimizerSpec: (SGD, AdamW, Muon),
+    Augmentation: (AreaCrop, PadCrop, Flip, AlternatingFlip, Rotate, RandAugment, PixelJitter, Erase, Cutout),
 }
 # As other trainers call them.
 SYNONYMS: Mapping[str, str] = {

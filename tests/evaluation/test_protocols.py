@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from senet_zoo.cli import evaluate as command
 from senet_zoo.data.preprocessing import Interpolation, Preprocessing
 from senet_zoo.errors import UsageError
-from senet_zoo.evaluation import CentreCrop, Crops, MultiScale, TenCrop, protocol, protocols
+from senet_zoo.evaluation import CentreCrop, Crops, Mirrored, MultiScale, TenCrop, protocol, protocols
 
 FILTERS = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
@@ -44,6 +44,13 @@ def naive_ten(picture: Image.Image, interpolation: Interpolation) -> list[Image.
     return [*crops, *map(ImageOps.mirror, crops)]
 
 
+def naive_mirror6(picture: Image.Image, interpolation: Interpolation) -> list[Image.Image]:
+    crop = np.asarray(naive_centre(picture, interpolation)[0])
+    wide = np.pad(crop, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    crops = [Image.fromarray(each) for each in (crop, wide[:32, :32], wide[2:, 2:])]
+    return [view for each in crops for view in (each, ImageOps.mirror(each))]
+
+
 def naive_multi(picture: Image.Image, interpolation: Interpolation) -> list[Image.Image]:
     views = []
     for scale in (256, 288, 320, 352):
@@ -64,7 +71,13 @@ def naive_multi(picture: Image.Image, interpolation: Interpolation) -> list[Imag
 @pytest.mark.parametrize("interpolation", Interpolation)
 @pytest.mark.parametrize(
     ("crops", "naive"),
-    [(CentreCrop(32, 40), naive_centre), (TenCrop(32, 40), naive_ten), (MultiScale(), naive_multi)],
+    [
+        (CentreCrop(32, 40), naive_centre),
+        (Mirrored(32, 40, shift=1), naive_mirror6),
+        (Mirrored(32, 40), lambda *given: naive_mirror6(*given)[:2]),
+        (TenCrop(32, 40), naive_ten),
+        (MultiScale(), naive_multi),
+    ],
 )
 def test_views_are_those_of_pillow(
     crops: Crops,
@@ -89,6 +102,8 @@ def test_names_mean_what_the_papers_did_and_the_weights_ask() -> None:
     assert protocol("center224", own) == CentreCrop(224, 256)
     assert protocol("center320", own) == CentreCrop(320, 320)
     assert protocol("ten", own) == TenCrop(299, 352)
+    assert protocol("mirror", own) == Mirrored(299, 352)
+    assert protocol("mirror6", own) == Mirrored(299, 352, shift=1)
     assert protocol("multi144", own) == MultiScale(299, (342, 384, 427, 470))
     assert protocol("multi144", Preprocessing(size=224, resize=256)) == MultiScale(224, (256, 288, 320, 352))
     assert tuple(protocols.PROTOCOLS) == command.PROTOCOLS
@@ -105,6 +120,8 @@ def test_squares_that_do_not_fit_are_refused() -> None:
         MultiScale(224, (256, 200))
     with pytest.raises(UsageError, match="at least one"):
         MultiScale(224, ())
+    with pytest.raises(UsageError, match="a shift must be at least 0"):
+        Mirrored(32, 32, shift=-1)
 
 
 def test_crops_follow_the_size_of_small_networks() -> None:

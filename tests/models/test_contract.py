@@ -49,7 +49,8 @@ def pictures(name: str, count: int = 2, *, more: tuple[int, int] = (0, 0)) -> to
 
 @cache
 def unpadded(spec: NetworkSpec) -> bool:
-    """Whether layers without padding shrink its maps: Inception v3, v4, Inception-ResNet, Xception and AlexNet."""
+    """Whether layers without padding shrink its maps: Inception v3, v4, Inception-ResNet, Xception, AlexNet
+    and CifarNet."""
     model = on_meta(spec)
     strides = tuple(model.feature_channels)
     maps = model.features(torch.empty(1, 3, spec.input_size, spec.input_size, device="meta"), strides)
@@ -108,7 +109,7 @@ def test_gates_add_one_multiply_add_for_each_of_their_weights(name: str) -> None
 @every_function
 def test_shapes_at_native_and_odd_sizes(name: str) -> None:
     model = on_meta(TINY[name])
-    least = 8 if model.spec.input_size == 32 else 75 if unpadded(model.spec) else 33
+    least = 75 if unpadded(model.spec) else 8 if model.spec.input_size == 32 else 33
     for height, width in [(model.spec.input_size,) * 2, (least, least), (least + 2, least + 37)]:
         x = torch.empty(2, 3, height, width, device="meta")
         maps = model.features(x, tuple(model.feature_channels))

@@ -201,6 +201,8 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
     **{ours: lambda name=name: oracles.gate_after_each_relu(ORACLES[name]()) for ours, name in CHAINS.items()},
     **{ours: lambda name=name: oracles.gate_in_each_dense_layer(ORACLES[name]()) for ours, name in DENSE.items()},
     "densenet264": oracles.densenet264,
+    "cifarnet": lambda: oracles.airbench(gated=False),
+    "se_cifarnet": lambda: oracles.airbench(gated=True),
     **INCEPTION,
     **{f"se_{name}": lambda make=make: oracles.gate_behind_each_inception(make()) for name, make in INCEPTION.items()},
     **INCEPTION_RESNET,

@@ -18,7 +18,12 @@ from senet_zoo.networks.registry import MODELS
 from senet_zoo.weights.load import first_convolution
 
 CHAINS = {"se_vgg16": "a plain convolution", "se_alexnet": "a plain convolution", "se_nin": "an mlpconv layer"}
-UNITS = {**CHAINS, "se_densenet121": "a dense layer", "se_mnasnet": "an inverted residual"}
+UNITS = {
+    **CHAINS,
+    "se_cifarnet": "a pair of plain convolutions",
+    "se_densenet121": "a dense layer",
+    "se_mnasnet": "an inverted residual",
+}
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -64,6 +69,7 @@ def test_a_stage_that_is_a_pool_has_nothing_to_gate(name: str) -> None:
         ("se_vgg16", (3, 5), [256] * 3 + [512] * 3),
         ("se_alexnet", (1, 4), [64, 256]),
         ("se_nin", (1, 3), [96, 192]),
+        ("se_cifarnet", (2, 4), [64, 192]),
         ("se_densenet121", (2,), [32] * 6),
         ("se_densenet121", (5,), [32] * 16),
     ],
@@ -120,6 +126,7 @@ def test_class_maps_are_averaged_after_their_relu() -> None:
     [
         ("se_vgg11", "stages.0.0.conv.weight"),
         ("se_nin", "stages.0.0.layers.0.weight"),
+        ("se_cifarnet", "stem.conv.weight"),
         ("se_densenet121", "stem.0.conv.weight"),
     ],
 )

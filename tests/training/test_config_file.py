@@ -110,7 +110,10 @@ def test_the_best_and_the_last_epoch_are_kept(patience: int | None, colours: Pat
         ("epochs: 1.5", "epochs must be a whole number"),
         ("seed: true", "seed must be a whole number"),
         ("weight_decay: -0.1", "weight_decay must be at least 0"),
-        ("schedule: cosin", "schedule must be a mapping whose name is one of steps, cosine, one_cycle, plateau"),
+        (
+            "schedule: cosin",
+            "schedule must be a mapping whose name is one of steps, cosine, linear, one_cycle, plateau",
+        ),
         ("schedule: {name: steps}", "schedule must be whole"),
         ("schedule: {name: steps, pieces: [[1, 1.0]]}", "begin at epoch 0"),
         ("optimizer: {name: sgd, momentun: 0.9}", "optimizer has no 'momentun'; did you mean momentum"),

@@ -2,20 +2,36 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from networks import tiny
+from PIL import Image
 from torch.optim.lr_scheduler import OneCycleLR
 
+from senet_zoo.data.labelled import Labelled
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.training.augmentation import blended
+from senet_zoo.training.augmentation import AlternatingFlip, PadCrop, blended
+from senet_zoo.training.batches import TrainingPictures
 from senet_zoo.training.model import TrainedModel, WithAuxiliary
 from senet_zoo.training.moving_average import MovingAverage
-from senet_zoo.training.optimizers import SGD, Cosine, OneCycle, Plateau, Steps, depths, groups_of
-from senet_zoo.training.recipes import FINETUNE, MODERN, PAPER, RECIPES, find_recipe, values_of
+from senet_zoo.training.optimizers import (
+    SGD,
+    Cosine,
+    Group,
+    Linear,
+    Muon,
+    OneCycle,
+    Plateau,
+    Steps,
+    depths,
+    groups_of,
+    orthogonal,
+)
+from senet_zoo.training.recipes import CIFAR_SPEED, FINETUNE, MODERN, PAPER, RECIPES, find_recipe, values_of
 
 
 @pytest.mark.parametrize(
@@ -91,6 +107,93 @@ def test_cosine_warms_up_and_ends_at_nothing() -> None:
     schedule = Cosine(warmup=2)
     assert [round(schedule.factor(epoch, 10, ()), 3) for epoch in (0, 1, 2, 6, 10)] == [0.01, 0.505, 1.0, 0.5, 0.0]
     assert Steps(((0, 1.0), (3, 0.5))).factor(3.0, 10, ()) == 0.5
+
+
+def test_a_triangle_rises_and_falls_straight() -> None:
+    schedule = Linear(rise=0.2)
+    assert [round(schedule.factor(epoch, 10, ()), 3) for epoch in (0, 1, 2, 6, 10)] == [0.2, 0.6, 1.0, 0.5, 0.0]
+    assert Linear().factor(0, 10, ()) == 1.0
+    with pytest.raises(UsageError, match="rise must be"):
+        Linear(rise=1.0)
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (64, 16), (24, 24)])
+def test_an_orthogonal_step_has_singular_values_near_one(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    step = orthogonal(matrix, steps=8)
+    assert step.shape == shape
+    values = torch.linalg.svdvals(step)
+    assert float(values.min()) > 0.5
+    assert float(values.max()) < 1.3
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inner = left.T @ step @ right.T
+    torch.testing.assert_close(inner, inner.diagonal().diag(), atol=1e-3, rtol=0)
+
+
+def test_muon_steps_each_kind_of_parameter_at_its_own_rate() -> None:
+    network = ConvNet(MODELS["se_cifarnet"].spec(), num_classes=3)
+    spec = Muon(momentum=0.5, others=0.0, vectors=7.0, gates=3.0, classifier=0.1)
+    groups = groups_of(network, network, layer_decay=1.0, weight_decay=0.0, vector_decay=0.0)
+    optimizer = spec.build(groups)
+    scale = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
+    kinds = {"stages.0.0.conv1.weight": 1.0, "stages.0.0.bn1.bias": 7.0, "stages.0.0.se.fc1.weight": 3.0}
+    kinds |= {"stages.0.0.se.fc1.bias": 7.0, "classifier.weight": 0.1, "classifier.bias": 7.0}
+    named = dict(network.named_parameters())
+    assert {name: scale[id(named[name])] for name in kinds} == kinds
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01 * group["scale"]
+    before = {name: parameter.detach().clone() for name, parameter in named.items()}
+    for parameter in named.values():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(named["classifier.weight"], before["classifier.weight"] - 0.001)
+    filters, old = named["stages.0.0.conv2.weight"].detach(), before["stages.0.0.conv2.weight"]
+    moved = filters - old * 8 / old.norm()  # 64 filters of a mean length of 1
+    assert 0.5 * 0.01 < float(torch.linalg.matrix_norm(moved.flatten(1), 2)) < 1.3 * 0.01
+
+
+def test_muon_minimises_what_it_is_shown() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 4, 3)
+    optimizer = Muon().build([Group((layer.weight,), 1.0, 0.0)])
+    x = torch.randn(16, 3, 5, 5)
+    wanted = torch.nn.functional.conv2d(x, layer.weight.detach().roll(1, 0) * 2 / layer.weight.detach().norm())
+    losses = []
+    for step in range(60):
+        optimizer.param_groups[0]["lr"] = 0.2 * (1 - step / 60)
+        loss = (layer(x) - layer.bias[:, None, None] - wanted).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.05 * losses[0]
+
+
+@pytest.mark.parametrize("value", [{"momentum": 1.0}, {"others": -0.1}, {"vectors": 0.0}, {"classifier": -1.0}])
+def test_muon_refuses_values_out_of_range(value: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(value))} must be"):
+        Muon(**value)
+
+
+def test_an_alternating_flip_shows_a_picture_both_ways_in_two_epochs() -> None:
+    flip = AlternatingFlip()
+    first = [flip.mirrors(5, 0, index) for index in range(200)]
+    assert 60 < sum(first) < 140
+    assert [flip.mirrors(5, 1, index) for index in range(200)] == [not each for each in first]
+    assert [flip.mirrors(5, 2, index) for index in range(200)] == first
+    assert [flip.mirrors(6, 0, index) for index in range(200)] != first
+
+
+def test_training_pictures_alternate() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), dtype=np.uint8)
+    data = Labelled(("a",), (0,) * 21, [str(index) for index in range(21)], lambda index: Image.fromarray(noise[index]))
+    recipe = dataclasses.replace(CIFAR_SPEED, augmentation=(AlternatingFlip(), PadCrop(pad=0)))
+    pictures = TrainingPictures(data, recipe, Preprocessing(32, 32), seed=1)
+    for index in (0, 7, 20):
+        even, odd, again = (pictures[epoch, index][0] for epoch in range(3))
+        assert torch.equal(even, again)
+        assert torch.equal(even.flip(-1), odd)
+        assert not torch.equal(even, odd)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from senet_zoo.training import TrainConfig, fit
 from senet_zoo.training.checkpoints import TrainingCheckpoint, last_good, newest_checkpoint, write_checkpoint
 from senet_zoo.training.optimizers import AdamW, Plateau
 from senet_zoo.training.progress import Progress
-from senet_zoo.training.recipes import FINETUNE, MODERN
+from senet_zoo.training.recipes import CIFAR_SPEED, FINETUNE, MODERN
 
 EVERYTHING = dataclasses.replace(  # chance wherever there can be any, and a state of every kind
     MODERN, epochs=3, batch=8, rate=0.05, ema=0.5, drop_path=0.2, head_epochs=1, frozen_norm_epochs=1
@@ -28,6 +28,7 @@ EVERYTHING = dataclasses.replace(  # chance wherever there can be any, and a sta
 ADAM = dataclasses.replace(
     FINETUNE, epochs=3, batch=12, rate=1e-3, optimizer=AdamW(), schedule=Plateau(patience=1), head_epochs=0
 )
+SPEED = dataclasses.replace(CIFAR_SPEED, epochs=3, batch=12, rate=0.05)
 
 SHORT = dataclasses.replace(FINETUNE, epochs=1, batch=6, head_epochs=0)
 pytestmark = pytest.mark.usefixtures("without_plots")
@@ -68,9 +69,10 @@ def tensors(folder: Path) -> bytes:
     [
         (EVERYTHING, {"checkpoint_steps": 2}, (1, 3, 2, 4)),
         (ADAM, {"checkpoint_steps": 1, "patience": 3, "class_weights": True, "pieces": 2}, (2, 3)),
+        (SPEED, {"model": "se_cifarnet", "size": 32, "checkpoint_steps": 1}, (1, 2, 3)),
         (SHORT, {"model": "se_googlenet", "size": 96, "checkpoint_steps": 1}, (3,)),
     ],
-    ids=["everything", "adam", "auxiliary classifiers"],
+    ids=["everything", "adam", "whitened", "auxiliary classifiers"],
 )
 def test_interrupted_at_any_steps_it_ends_with_the_same_bytes(
     recipe, options, interruptions, colours: Path, tmp_path: Path

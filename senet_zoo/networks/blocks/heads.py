@@ -35,6 +35,33 @@ class NoHead:
 
 
 @dataclass(frozen=True)
+class GlobalMax:
+    """Global maximum, dropout: the end of networks whose last pool takes the whole map."""
+
+    def num_features(self, channels: int) -> int:
+        return channels
+
+    def build(self, channels: int, dropout: float) -> nn.Module:
+        return MaxHead(dropout)
+
+    def build_classifier(self, num_features: int, num_classes: int) -> nn.Module:
+        return linear_classifier(num_features, num_classes)
+
+
+class MaxHead(nn.Module):
+    """``dropout(max over H, W)``, or over whatever axes the network has."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.axes = spatial_axes()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.dropout(x.amax(self.axes))
+        return y
+
+
+@dataclass(frozen=True)
 class NormMean:
     """Batch norm, ReLU, global mean, dropout: the end of networks whose units begin with the norm (pre-activation).
 

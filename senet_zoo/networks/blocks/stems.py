@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from senet_zoo.networks.dimensions import conv, first_conv_sides
-from senet_zoo.networks.layers import ConvNorm, relu
+from senet_zoo.networks.layers import ConvNorm, gelu, relu
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,30 @@ class BareStem:
     def build(self, in_channels: int) -> nn.Module:
         stem, (kernel, stride) = nn.Sequential(), first_conv_sides(3, self.stride)
         stem.add_module("conv", conv(in_channels, self.width, kernel, stride=stride))
+        return stem
+
+
+@dataclass(frozen=True)
+class PatchStem:
+    """One unpadded convolution with bias and GELU: what it makes of each small patch of the picture.
+
+    Without padding every patch lies inside the picture, so that filters can be computed from patches; the recipe
+    ``cifar-speed`` does so.
+
+    Args:
+        width: channels of its map.
+        kernel: side of the patches.
+    """
+
+    width: int
+    kernel: int = 2
+    stride: int = 1
+
+    def out_channels(self, in_channels: int) -> int:
+        return self.width
+
+    def build(self, in_channels: int) -> nn.Module:
+        stem = nn.Sequential()
+        stem.add_module("conv", conv(in_channels, self.width, self.kernel, padding=0, bias=True))
+        stem.add_module("act", gelu())
         return stem
