@@ -111,14 +111,15 @@ def print_plan(plan: "DryRun", *, as_json: bool) -> None:
         ("pictures", f"{plan.training_pictures} to learn from, {plan.validation_pictures} to measure on"),
         ("steps", f"{plan.steps} of {plan.batch} pictures, {plan.passes:.1f} passes"),
         ("parameters", f"{plan.parameters / 1e6:.1f} M, {plan.learnt / 1e6:.1f} M of them learn"),
-        ("weights, gradients, momentum", f"{plan.weights_bytes / 2**30:.2f} GiB"),
-        ("kept of the largest picture", f"{plan.picture_bytes / 2**30:.2f} GiB"),
-        (
-            "memory of a process",
-            f"at least {plan.memory_bytes / 2**30:.1f} GiB for {share} pictures a step, and CUDA's own",
-        ),
+        ("weights, gradients, momentum", _size(plan.weights_bytes)),
+        ("kept of the largest picture", _size(plan.picture_bytes)),
+        ("memory of a process", f"at least {_size(plan.memory_bytes)} for {share} pictures a step, and CUDA's own"),
     ]
     print_table(rows[0], rows[1:])
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def print_result(result: "DetectionResult") -> None:

@@ -41,8 +41,8 @@ from senet_zoo.support.files import expanded, is_folder, open_regular
 
 Part = Literal["train", "val"]
 PARTS: tuple[Part, ...] = ("train", "val")
-IMAGES = ("images", "image", "imgs", "img", "pictures", "jpegimages")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "segmentationclass")
+IMAGES = ("images", "image", "imgs", "img", "pictures", "jpegimages", "img_dir")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "segmentationclass", "ann_dir")
 ENDINGS = ("", "_mask", "_label", "_labels", "_gt", "_L")  # of a mask's name behind its picture's
 BESIDE = ("annot", "_masks", "_labels", "_annotations")  # of a folder's name behind its part's: trainannot
 MOST_SCANNED = 2000  # masks that are looked at before training; of more, so many spread over all

@@ -49,6 +49,7 @@ def recolour(folder: Path, ending: str = "") -> None:
     [
         {},
         {"images": "JPEGImages", "masks": "labels"},
+        {"images": "img_dir", "masks": "ann_dir"},
         {
             "images/train": "train/images",
             "masks/train": "train/masks",
