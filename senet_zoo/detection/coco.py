@@ -30,6 +30,8 @@ LEAST_SIDE = 0.1  # pixels of a box; in float32 and on a resized picture a thinn
 OTHER_LAYOUTS: Mapping[str, str] = {
     "data.yaml": ". It looks like YOLO's; its tools, or Roboflow, export COCO's format, too",
     "**/labels/*.txt": ". It looks like YOLO's; its tools, or Roboflow, export COCO's format, too",
+    "annotations/instances_default.json": ". It looks like CVAT's, undivided: export the subsets Train and Val",
+    "result.json": ". It looks like Label Studio's, undivided: divide its images into train and val, each with a file",
     "Annotations/*.xml": ". It looks like Pascal VOC's boxes; convert them to COCO's format first",
 }
 MOST_PIXELS = 10**6  # of a picture's side; JPEG has 65,535

@@ -242,7 +242,13 @@ def test_a_picture_that_its_exif_turns_is_named_with_the_cause(folder: Path) -> 
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("data.yaml", "looks like YOLO's"), ("train/labels/1.txt", "YOLO's"), ("Annotations/1.xml", "Pascal VOC's boxes")],
+    [
+        ("data.yaml", "looks like YOLO's"),
+        ("train/labels/1.txt", "YOLO's"),
+        ("Annotations/1.xml", "Pascal VOC's boxes"),
+        ("annotations/instances_default.json", "CVAT's, undivided"),
+        ("result.json", "Label Studio's, undivided"),
+    ],
 )
 def test_layouts_of_other_tools_are_named(file: str, message: str, tmp_path: Path) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
