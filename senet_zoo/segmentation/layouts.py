@@ -109,7 +109,10 @@ def read_masks(
             raise DataError(f"{root} must have pictures with masks for {part}, and has none")
         if data.classes != found[parts[0]].classes:
             raise DataError(f"the classes of train and val must be the same, and {part} has {data.classes[:9]}")
-        counts = _scan(data)
+        counts, wrong = _scan(data)
+        if wrong and "train" in parts:
+            told = f"masks that cannot be used, and are skipped, the first because: {wrong[0]}"
+            found[part] = data = replace(data, skipped={**data.skipped, told: len(wrong)})
         if sum(counts.values()) == 0:
             raise DataError(f"the masks of {root} for {part} must hold a class, and every pixel of them is left out")
         missing = [name for number, name in enumerate(data.classes) if not counts[number]]
@@ -158,8 +161,8 @@ def size_of(path: Path) -> tuple[int, int]:
     return (height, width) if isinstance(orientation, int) and 5 <= orientation <= 8 else (width, height)
 
 
-def _scan(data: MaskedPictures) -> Counter[int]:
-    """Pixels of each class in the masks, or in some of them where there are many."""
+def _scan(data: MaskedPictures) -> tuple[Counter[int], list[str]]:
+    """Pixels of each class in the masks, or in some of them where there are many; and why some cannot be used."""
     counts: Counter[int] = Counter()
     step = max(1, len(data.pictures) // MOST_SCANNED)
     wrong: list[str] = []
@@ -173,7 +176,7 @@ def _scan(data: MaskedPictures) -> Counter[int]:
         counts.update({int(v): int(n) for v, n in zip(values, numbers, strict=True) if v != IGNORED})
     if len(wrong) == len(looked):
         raise DataError(f"of {len(looked)} masks none can be used, the first because: {wrong[0]}")
-    return counts
+    return counts, wrong
 
 
 def _folders(

@@ -230,3 +230,13 @@ def test_a_picture_without_a_mask_is_counted(folder: Path) -> None:
     train, _ = read_masks(folder)
     assert len(train.pictures) == 11
     assert train.skipped == {"pictures without a mask": 1}
+
+
+def test_a_mask_of_another_size_is_told_before_training(folder: Path) -> None:
+    Image.new("L", (5, 5)).save(folder / "masks/train/005.png")
+    train, val = read_masks(folder)
+    ((reason, number),) = train.skipped.items()
+    assert number == 1
+    assert "80 x 64 pixels, and this one is 5 x 5" in reason
+    assert val.skipped == {}
+    assert read_masks(folder, ("val",))[0].skipped == {}
