@@ -67,7 +67,7 @@ class ConvNet(TimmInterface):
         drop_path: rate of stochastic depth in the last block; it grows linearly from 0 in the first.
 
     Shape:
-        (N, in_channels, H, W) -> (N, num_classes), or (N, num_features) without classifier.
+        (N, in_channels, H, W) -> (N, num_classes), or (N, head_hidden_size) without classifier.
 
     Raises:
         UsageError: an option outside its range.
@@ -95,7 +95,7 @@ class ConvNet(TimmInterface):
         self.spec = spec
         with layers_of(spec.dimensions):
             width = self._build(spec, in_channels, dropout, drop_path)
-        self.num_features = spec.head.num_features(width)
+        self.head_hidden_size = spec.head.num_features(width)  # what the classifier reads
         self.weights: LoadedWeights | None = None  # the record of the weights, set when they are loaded
         self.reset_classifier(num_classes)
         self._checkpointing = False
@@ -136,10 +136,10 @@ class ConvNet(TimmInterface):
 
         Args:
             x: the last map.
-            pre_logits: whether to stop at the features that a network without classifier gives, (N, num_features).
+            pre_logits: whether to stop at the features that a network without classifier gives, (N, head_hidden_size).
         """
         y: Tensor = self.head(x)
-        classifier = self._spec.head.build_classifier(self.num_features, 0) if pre_logits else self.classifier
+        classifier = self._spec.head.build_classifier(self.head_hidden_size, 0) if pre_logits else self.classifier
         logits: Tensor = classifier(y)
         return logits
 
@@ -213,10 +213,12 @@ class ConvNet(TimmInterface):
         if global_pool == "":
             self.spec = replace(self._spec, head=NoHead())
             self.head = nn.Identity()
-            self.num_features = [*self._feature_channels.values()][-1]
+            self.head_hidden_size = self.num_features
         like = next(self.stages.parameters())
         self.num_classes = num_classes
-        self.classifier = self.spec.head.build_classifier(self.num_features, num_classes).to(like.device, like.dtype)
+        self.classifier = self.spec.head.build_classifier(self.head_hidden_size, num_classes).to(
+            like.device, like.dtype
+        )
         if self.weights is not None:
             self.weights = self.weights.without_classes()
 

@@ -54,7 +54,7 @@ class TimmInterface(nn.Module):
     stages: nn.ModuleList
     classifier: nn.Module
     num_classes: int
-    num_features: int
+    head_hidden_size: int
     in_channels: int
     weights: "LoadedWeights | None"
     _spec: NetworkSpec
@@ -66,9 +66,9 @@ class TimmInterface(nn.Module):
         raise NotImplementedError
 
     @property
-    def head_hidden_size(self) -> int:
-        """Features of a picture: what the classifier reads."""
-        return self.num_features
+    def num_features(self) -> int:
+        """Channels of the last map; the classifier reads ``head_hidden_size``, which most heads leave the same."""
+        return list(self._feature_channels.values())[-1]
 
     def get_classifier(self) -> nn.Module:
         """The classifier; the identity, or for Network in Network a mean, where there are no logits."""
@@ -167,13 +167,13 @@ class TimmInterface(nn.Module):
 
 
 def one_of(ours: str, value: Value, theirs: str, other: Value) -> Value:
-    """The value of an argument that has two names; None is what was not given.
+    """The value of an argument that has another library's name as well; None is what was not given.
 
     Raises:
         UsageError: both are given.
     """
     if value is not None and other is not None:
-        raise UsageError(f"{theirs}=... is timm's word for {ours}=...; pass one of them")
+        raise UsageError(f"{theirs}=... is another word for {ours}=...; pass one of them")
     return other if value is None else value
 
 

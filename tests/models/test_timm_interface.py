@@ -96,6 +96,7 @@ def test_the_head_in_parts(name: str) -> None:
     logits, last = model(x), model.forward_features(x)
     features = model.forward_head(last, pre_logits=True)
     assert features.shape == (1, model.head_hidden_size)
+    assert last.shape[1] == model.num_features
     assert torch.equal(model.forward_head(last), logits)
     assert model.get_classifier() is model.classifier
     model.reset_classifier(0, "avg")
@@ -218,12 +219,15 @@ def test_a_dilated_network_has_maps_of_its_own() -> None:
         ({"in_chans": 1}, {"in_channels": 1}),
         ({"drop_rate": 0.3}, {"dropout": 0.3}),
         ({"drop_path_rate": 0.2}, {"drop_path": 0.2}),
+        ({"spatial_dims": 1}, {"dims": 1}),
+        ({"dropout_prob": 0.3}, {"dropout": 0.3}),
+        ({"classes": 4}, {"num_classes": 4}),
     ],
 )
 def test_two_words_for_one_argument(theirs: dict[str, object], ours: dict[str, object]) -> None:
     one, other = (senet_zoo.create_model("se_resnet20", **words) for words in (theirs, ours))
     assert str(one) == str(other)
-    with pytest.raises(UsageError, match=rf"{next(iter(theirs))}=... is timm's word for {next(iter(ours))}"):
+    with pytest.raises(UsageError, match=rf"{next(iter(theirs))}=... is another word for {next(iter(ours))}"):
         senet_zoo.create_model("se_resnet20", **theirs, **ours)
 
 

@@ -99,7 +99,7 @@ def cut_channels(model: ConvNet, activity: Sequence[GateActivity], share: float)
     x = torch.zeros(1, pruned.in_channels, _SIDE, _SIDE, dtype=like.dtype, device=like.device)
     _cut(pruned, x, {gate.module: gate.mean for gate in activity}, kept, se.reduction)
     pruned.spec = narrowed(replace(model.spec, se=replace(se, reduction=kept)), _widths(pruned, x))
-    pruned.num_features = pruned.spec.head.num_features(widths_of(pruned.spec)[-1])
+    pruned.head_hidden_size = pruned.spec.head.num_features(widths_of(pruned.spec)[-1])
     _require_rebuilt(pruned)
     for before, after in zip(model.parameters(), pruned.parameters(), strict=True):
         after.requires_grad_(before.requires_grad)
