@@ -30,7 +30,7 @@ ARROWS = {
     "detection": {"support", "data", "formats", "weights", "networks", "training"},
     "segmentation": {"support", "data", "weights", "networks", "training"},
     "tasks": {"support", "data", "weights", "networks", "detection", "segmentation"},
-    "integrations": {"support", "data", "weights", "networks"},
+    "integrations": {"support", "data", "weights", "networks", "analysis"},
     "demo": {"data", "networks", "prediction"},
     "inference": {"support", "data", "weights", "networks", "evaluation", "prediction", "detection"} | {"segmentation"},
     "analysis": {"support", "data", "formats", "weights", "networks", "evaluation"},

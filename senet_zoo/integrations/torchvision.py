@@ -3,15 +3,17 @@
 A name that torchvision has keeps the network that torchvision means by it.
 """
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from senet_zoo.analysis import cost
 from senet_zoo.errors import UnknownWeightsError
 from senet_zoo.networks import registry
-from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.weights.catalogue import Weights, get_weights, list_models, list_weights
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.rows import HubFile, PackageFile
@@ -83,10 +85,13 @@ def _base() -> "type[WeightsEnum]":
 
         def get_state_dict(self, progress: bool = True, check_hash: bool = True) -> dict[str, Any]:
             """The published tensors by name; the hash is checked whatever ``check_hash`` says."""
-            name = self.meta["senet_zoo"]
-            return dict(create_model(name, pretrained=True).state_dict())
+            return dict(create_model(_zoo_name(self), pretrained=True).state_dict())
 
     return ZooWeights
+
+
+def _zoo_name(weights: "WeightsEnum") -> str:
+    return f"{type(weights).__name__.removesuffix('_Weights')}.{weights.name}".lower()
 
 
 def _enum_name(model: str) -> str:
@@ -104,7 +109,7 @@ def _builder(name: str, enum: "type[WeightsEnum]") -> Callable[..., ConvNet]:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> ConvNet:
-        chosen = name if weights is None else _checked(enum, name, weights).meta["senet_zoo"]
+        chosen = name if weights is None else _zoo_name(_checked(enum, name, weights))
         return create_model(
             chosen,
             pretrained=weights is not None,
@@ -147,8 +152,7 @@ def _as_torchvision(weights: Weights) -> Any:
         std=p.std,
         interpolation=InterpolationMode(p.interpolation.value),
     )
-    meta = {
-        "senet_zoo": weights.name,
+    known: dict[str, Any] = {
         "num_params": row.parameters,
         "categories": list(weights.categories),
         "recipe": row.origin if row.training is None else row.training.command,
@@ -156,7 +160,61 @@ def _as_torchvision(weights: Weights) -> Any:
         "_metrics": _metrics(weights),
         "_docs": f"{weights.name} of senet_zoo: {row.citation}.",
     }
+    size = row.sources[0].size
+    known["_file_size"] = None if size is None else round(size / 1024**2, 3)
+    meta: Any = _Meta(known, weights)
     return TorchvisionWeights(url=_url(weights), transforms=transforms, meta=meta)
+
+
+class _Meta(Mapping[str, Any]):
+    """A dictionary that counts multiply-adds and looks for the smallest picture when it is asked."""
+
+    def __init__(self, known: Mapping[str, Any], weights: Weights) -> None:
+        self._known, self._weights = known, weights
+        self._counted: Mapping[str, Callable[[], Any]] = {
+            "_ops": partial(_operations, weights),
+            "min_size": partial(_least_size, weights.row.model),
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self._counted[key]() if key in self._counted else self._known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._known, *self._counted))
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._counted)
+
+    def __eq__(self, other: object) -> bool:  # torchvision compares members
+        return isinstance(other, _Meta) and self._weights.name == other._weights.name
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@cache
+def _operations(weights: Weights) -> float:
+    """Billions of multiply-adds for a picture of the preprocessing, as torchvision counts them."""
+    row = weights.row
+    network = on_meta(registry.find(row.model).spec(), num_classes=row.num_classes, in_channels=row.in_channels)
+    return round(cost.multiply_adds(network, row.preprocessing.size) / 1e9, 3)
+
+
+@cache
+def _least_size(model: str) -> tuple[int, int]:
+    """Height and width of the smallest square picture that the network takes."""
+    spec = registry.find(model).spec()
+    network = on_meta(spec)
+
+    def takes(side: int) -> bool:
+        try:
+            network(torch.empty(1, 3, side, side, device="meta"))
+        except RuntimeError:
+            return False
+        return True
+
+    side = 1 + bisect_left(range(1, spec.input_size), True, key=takes)
+    return side, side
 
 
 def _metrics(weights: Weights) -> Mapping[str, Mapping[str, float]]:

@@ -73,6 +73,24 @@ def test_weights_say_what_they_are() -> None:
     assert weights.meta["categories"] == list(senet_zoo.get_weights("se_resnet50").categories)
 
 
+@pytest.mark.parametrize(
+    ("name", "operations", "least", "megabytes"),
+    [("se_resnet20", 0.041, 1, 0.549), ("se_resnet50", 3.86, 3, None)],
+)
+def test_the_fields_that_torchvisions_own_tests_read(
+    name: str, operations: float, least: int, megabytes: float | None
+) -> None:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    required = {"_metrics", "min_size", "num_params", "recipe", "_docs", "_file_size", "_ops", "categories"}
+    assert set(weights.meta) == required | {"license"} == set(weights.meta.keys())
+    assert weights.meta["_ops"] == operations
+    assert weights.meta["min_size"] == (least, least)
+    assert weights.meta["_file_size"] == megabytes
+    assert weights.meta.get("backend") is None
+    with torch.no_grad():
+        torchvision.models.get_model(name).eval()(torch.zeros(1, 3, least, least))
+
+
 def test_every_model_has_an_enum_with_all_its_tags(registered: list[str]) -> None:
     for name in registered:
         tags = [weights.partition(".")[2].upper() for weights in senet_zoo.list_weights(name)]
