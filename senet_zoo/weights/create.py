@@ -32,7 +32,7 @@ _log = logging.getLogger("senet_zoo")
 class ModelOptions(TypedDict, total=False):
     """The options of `create_model` that do not change what kind of module it returns; it says what they mean."""
 
-    pretrained: bool
+    pretrained: bool | None
     weights: str | Path | None
     num_classes: int | None
     in_channels: int | None
@@ -49,6 +49,9 @@ class ModelOptions(TypedDict, total=False):
     global_pool: str | None
     dims: int | Dimensions | None
     inflation: Inflation | None
+    spatial_dims: int | None
+    dropout_prob: float | None
+    classes: int | None
 
 
 @overload
@@ -66,7 +69,7 @@ def create_model(
 def create_model(
     name: str,
     *,
-    pretrained: bool = False,
+    pretrained: bool | None = False,
     weights: str | Path | None = None,
     num_classes: int | None = None,
     in_channels: int | None = None,
@@ -85,6 +88,9 @@ def create_model(
     global_pool: str | None = None,
     dims: int | Dimensions | None = None,
     inflation: Inflation | None = None,
+    spatial_dims: int | None = None,
+    dropout_prob: float | None = None,
+    classes: int | None = None,
 ) -> ConvNet | FeatureListNet:
     """A network of the zoo: in eval mode with weights, ready to train without.
 
@@ -98,7 +104,7 @@ def create_model(
         pretrained: load the published weights, every tensor of them; the default tag where the name has none.
         weights: instead, a safetensors file, a folder with ``model.safetensors``, or ``hf://org/name@revision``. A
             folder's ``config.json``, where it has one, says which gate its network carries and, after pruning, how
-            wide its maps are.
+            wide its maps are. "DEFAULT", torchvision's word, is ``pretrained=True``.
         num_classes: logits; 0 for pooled features. A number other than the weights' own replaces the classifier by a
             fresh one. Default: the weights' number, or the network's.
         in_channels: channels of the pictures. Where the weights have another number, the stem's filters are adapted:
@@ -121,6 +127,9 @@ def create_model(
             Default: the weights' number, or 2.
         inflation: how filters that were learnt on pictures become those of volumes or signals; `Inflation` says which
             is exact where. Default: the middle plane for volumes, the sum of the rows for signals.
+        spatial_dims: MONAI's word for ``dims``.
+        dropout_prob: MONAI's word for ``dropout``.
+        classes: the word of segmentation_models.pytorch and Keras for ``num_classes``.
 
     Returns:
         The network; ``model.weights`` is the record of what was loaded, or None.
@@ -140,14 +149,19 @@ def create_model(
     device = find_device(device)
     _check_dtype(dtype)
     weights = one_of("weights", weights, "checkpoint_path", checkpoint_path)
+    if weights == "DEFAULT" and not os.path.lexists(weights):
+        pretrained, weights = True, None
+    num_classes = one_of("num_classes", num_classes, "classes", classes)
     in_channels = one_of("in_channels", in_channels, "in_chans", in_chans)
-    dropout = one_of("dropout", dropout, "drop_rate", drop_rate)
+    dropout = one_of("dropout", one_of("dropout", dropout, "drop_rate", drop_rate), "dropout_prob", dropout_prob)
     drop_path = one_of("drop_path", drop_path or None, "drop_path_rate", drop_path_rate) or 0.0
     if out_indices is not None and not features_only:
         raise UsageError("out_indices=... chooses among the maps of features_only=True; pass both, or call features()")
+    dims = one_of("dims", dims, "spatial_dims", spatial_dims)
     space = Dimensions(dims) if isinstance(dims, int) else dims
     if space is not None and not isinstance(space, Dimensions):
         raise UsageError(f"dims must be 1, 2, 3 or a senet_zoo.Dimensions, got {dims!r}")
+    pretrained = False if pretrained is None else pretrained
     network = _network(
         name, pretrained, weights, num_classes, in_channels, se, dropout, drop_path, device, dtype, space, inflation
     )

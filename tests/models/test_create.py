@@ -16,6 +16,7 @@ from torch import nn
 import senet_zoo
 from senet_zoo import SE
 from senet_zoo.errors import (
+    SenetZooError,
     SpecError,
     UnknownWeightsError,
     UsageError,
@@ -137,6 +138,18 @@ def test_stochastic_depth_keeps_the_mean_of_its_branch() -> None:
 def test_arguments_that_cannot_be_honoured(arguments: dict[str, object], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         senet_zoo.create_model("se_resnet20", **arguments)
+
+
+def test_words_of_other_libraries_for_published_weights() -> None:
+    assert senet_zoo.create_model("se_resnet20", weights="DEFAULT").weights.name == "se_resnet20.cifar10"
+    assert senet_zoo.create_model("se_resnet20", pretrained=None).weights is None
+    for words in ({"pretrained": "imagenet"}, {"weights": "IMAGENET1K_V1"}):
+        with pytest.raises(
+            SenetZooError, match=r"chosen by pretrained=True and the network's name \(se_resnet20.cifar10"
+        ):
+            senet_zoo.create_model("se_resnet20", **words)
+    with pytest.raises(UnknownWeightsError, match="resnet44"):
+        senet_zoo.create_model("resnet44", weights="DEFAULT")
 
 
 def test_a_misspelt_argument_is_refused() -> None:
