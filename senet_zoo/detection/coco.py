@@ -128,7 +128,7 @@ def holds_annotations(folder: str) -> bool:
     for split in SPLITS_FOR:
         try:
             find_annotations(root, split)
-        except DataError:
+        except (DataError, OSError):  # what may not be looked into is told by what opens it
             continue
         return True
     return False
@@ -151,7 +151,10 @@ def read_coco(folder: str | Path, split: Split, *, masks: bool = False) -> CocoD
             no box that can be used.
     """
     root = Path(folder).expanduser()
-    path, pictures = find_annotations(root, split)
+    try:
+        path, pictures = find_annotations(root, split)
+    except PermissionError as error:
+        raise DataError(f"{root} must be a folder that can be listed, and is not: {error.strerror}") from error
     try:
         with open_regular(path) as file:
             data = json.loads(file.read())

@@ -12,6 +12,7 @@ Four layouts are known, and found by themselves; parts may have any of their usu
 import csv
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from typing import Any, Literal
 
 import numpy
 
+from senet_zoo.data.folders import subfolders
 from senet_zoo.data.labels import numbered_classes
 from senet_zoo.data.picture_paths import picture_suffixes
 from senet_zoo.data.pictures import ORIENTATION
@@ -92,6 +94,7 @@ def read_masks(
     root = expanded(folder)
     if not is_folder(root):
         raise DataError(f"pictures with masks must lie in a folder, and {root} is none")
+    subfolders(root)  # where it may not be listed this says so
     inner = root / "VOCdevkit"
     voc = next(
         (path for path in (root, *sorted(root.glob("VOC*")), *sorted(inner.glob("VOC*"))) if _is_voc(path)), None
@@ -129,6 +132,8 @@ def holds_masks(folder: str) -> bool:
         if not is_folder(root):
             return False
     except (UsageError, WeightsUnavailable):  # a name that no folder can have
+        return False
+    if not os.access(root, os.R_OK | os.X_OK):  # which is told by what opens it
         return False
     coco = any(any((root / "annotations").glob(f"{kind}_*.json")) for kind in ("panoptic", "stuff"))
     voc = any(_is_voc(path) for path in (root, *root.glob("VOC*"), *root.glob("VOCdevkit/VOC*")))

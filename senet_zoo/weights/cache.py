@@ -8,7 +8,7 @@ from shutil import copyfile, copytree, rmtree
 
 from senet_zoo.errors import UsageError, WeightsUnavailable
 from senet_zoo.support import settings
-from senet_zoo.support.files import expanded, scratch_folder
+from senet_zoo.support.files import expanded, is_file, scratch_folder
 from senet_zoo.support.speeds import FILE as SPEEDS
 from senet_zoo.weights import huggingface, release
 from senet_zoo.weights.manifest import load_manifest
@@ -67,8 +67,11 @@ def cache_contents() -> CacheContents:
 
 
 def cached_size(source: Source) -> int | None:
-    """Bytes of a checkpoint's file, where it lies in the cache."""
-    path = _cached(source)
+    """Bytes of a checkpoint's file, where it lies in a cache that this user may read."""
+    try:
+        path = _cached(source)
+    except WeightsUnavailable:
+        return None
     return None if path is None else path.stat().st_size
 
 
@@ -173,7 +176,7 @@ def _cached(source: Source) -> Path | None:
         path = huggingface.cached_path(source)
     elif isinstance(source, ReleaseFile):
         path = release.converted_path(source)
-    return path if path is not None and path.is_file() else None
+    return path if path is not None and is_file(path) else None
 
 
 def _sizes(folder: Path) -> Iterator[int]:
