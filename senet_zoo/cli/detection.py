@@ -12,6 +12,7 @@ from senet_zoo.support.terminal import visible
 if TYPE_CHECKING:
     from senet_zoo.detection import DetectionConfig, DetectionResult, Scores
     from senet_zoo.training.dry_run import DryRun
+    from senet_zoo.training.progress import Progress
 
 TASKS = ("classification", "detection", "segmentation")
 NOTHING = "(nothing)"  # in a confusion matrix: what is found and is not there, what is there and is not found
@@ -84,11 +85,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fit(config: "DetectionConfig") -> "DetectionResult":
+def fit(config: "DetectionConfig", progress: "Progress") -> "DetectionResult":
     """Train a detector."""
     from senet_zoo.detection import fit_detector
 
-    return fit_detector(config)
+    return fit_detector(config, progress)
 
 
 def plan(config: "DetectionConfig") -> "DryRun":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from senet_zoo.segmentation import PixelScores, SegmentationConfig, SegmentationResult
     from senet_zoo.segmentation.layouts import Part
     from senet_zoo.training.dry_run import DryRun
+    from senet_zoo.training.progress import Progress
 
 SEGMENTERS = ("fcn", "deeplabv3", "unet")  # as in senet_zoo.segmentation, which takes long to import
 
@@ -31,11 +32,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fit(config: "SegmentationConfig") -> "SegmentationResult":
+def fit(config: "SegmentationConfig", progress: "Progress") -> "SegmentationResult":
     """Train a segmenter."""
     from senet_zoo.segmentation import fit_segmenter
 
-    return fit_segmenter(config)
+    return fit_segmenter(config, progress)
 
 
 def plan(config: "SegmentationConfig") -> "DryRun":

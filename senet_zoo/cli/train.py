@@ -59,6 +59,9 @@ one picture how much memory on each GPU.
 With --task segmentation, DATA has pictures in images/ and masks of the same
 names in masks/, or is laid out as Pascal VOC, COCO panoptic or COCO stuff.
 
+Options may be spelt as elsewhere: --batch-size, --wd, --num-workers, --imgsz,
+--arch, --output-dir.
+
 A picture that cannot be read is skipped and named on standard error; the exit
 status is then 1."""
 EXAMPLE = """\
@@ -162,6 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, or print a configuration; status 1 if a picture could not be read."""
     from senet_zoo.training.config_file import config_of
     from senet_zoo.training.fit import fit
+    from senet_zoo.training.progress import Progress
 
     values = _values(arguments)
     form = _form(values)
@@ -182,22 +186,23 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"a run's {name} must be a text, got {values[name]!r}")
     line = _choose_start(values, form)
     config: Any = config_of(values, form)
-    if os.environ.get("RANK", "0") == "0":  # the first process prints
-        print(line, file=sys.stderr)
+    first = os.environ.get("RANK", "0") == "0"  # the process that prints
     if dry:
         plan = detection.plan(config) if form.task == "detection" else segmentation.plan(config)
-        if os.environ.get("RANK", "0") == "0":
+        if first:
+            print(line, file=sys.stderr)
             detection.print_plan(plan, as_json=arguments.json)
         return 0
+    progress = Progress(silent=not first, first=line)
     of_classifier = form.task == "classification"
     with _interruptible(Path(config.output)):
         result: Any
         if form.task == "detection":
-            result = detection.fit(config)
+            result = detection.fit(config, progress)
         elif form.task == "segmentation":
-            result = segmentation.fit(config)
+            result = segmentation.fit(config, progress)
         else:
-            result = fit(config)
+            result = fit(config, progress)
     if os.environ.get("RANK", "0") != "0":
         return 0
     if arguments.json:
@@ -259,9 +264,13 @@ def _interrupted_run(folder: str | None) -> Path:
         raise UsageError("--resume must name the folder of a run, as in --resume run7")
     path = Path(folder).expanduser()
     file = path / "checkpoints" / CONFIG_FILE
-    if file.is_file():
+    try:
+        interrupted, finished = file.is_file(), (path / CONFIG_FILE).is_file()
+    except PermissionError as error:
+        raise TrainingError(f"a run must lie where this user may read it, and {folder} does not") from error
+    if interrupted:
         return file
-    if (path / CONFIG_FILE).is_file():
+    if finished:
         raise UsageError(f"{folder} is finished; --config {quote(str(path / CONFIG_FILE))} -o OTHER trains it again")
     raise TrainingError(f"an interrupted run must lie in {folder}, and there is no {file}")
 

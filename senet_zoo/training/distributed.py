@@ -116,7 +116,11 @@ def check_machine(config: RunConfig, trackers: tuple[str, ...] = ()) -> None:
     except ImportError as error:
         raise UsageError(f"training needs {error.name}: pip install 'senet-zoo[train]'") from error
     if device not in (None, "cpu", "cuda"):
-        raise UsageError(f"a run's device must be cpu, cuda or None for whatever there is, got {device!r}")
+        raise UsageError(
+            f"a run's device must be cpu or cuda, got {device!r}",
+            python="; None is whatever there is",
+            command_line="; leave it out for whatever there is",
+        )
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda was asked for, and torch sees no CUDA device: check the driver, or use cpu")
     if precision not in get_args(Precision):

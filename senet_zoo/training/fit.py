@@ -42,7 +42,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         >>> fit(TrainConfig("flowers", "se_resnet50", "run7", device="tpu"))
         Traceback (most recent call last):
         ...
-        senet_zoo.errors.UsageError: a run's device must be cpu, cuda or None for whatever there is, got 'tpu'
+        senet_zoo.errors.UsageError: a run's device must be cpu or cuda, got 'tpu'; None is whatever there is
     """
     check_start(config, EpochRow, config.trackers)
     check_options(config)

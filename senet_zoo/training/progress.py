@@ -16,20 +16,28 @@ class Progress:
     Args:
         stream: where it is written; standard error by default.
         silent: write nothing, as all processes of a run do except the first.
+        first: a line that stands above all others; a run that fails before it says anything leaves it out.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, silent: bool = False) -> None:
+    def __init__(self, stream: TextIO | None = None, *, silent: bool = False, first: str | None = None) -> None:
         self._stream = stream or sys.stderr
         self._silent = silent
+        self._first_line = first
         self._bar = None
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
+        self._begin_with_first_line()
         line = visible_lines(line)
         if self._bar is not None:
             self._bar.write(line, file=self._stream)
         elif not self._silent:
             print(line, file=self._stream, flush=True)
+
+    def _begin_with_first_line(self) -> None:
+        line, self._first_line = self._first_line, None
+        if line is not None:
+            self.say(line)
 
     def skip(self, known: dict[int, str], found: Mapping[int, str]) -> None:
         """Name each picture that cannot be read when it is first met, and add it, by its index, to ``known``."""
@@ -39,6 +47,7 @@ class Progress:
 
     def begin(self, title: str, total: int, done: int, unit: str = "pictures") -> None:
         """Start a bar over ``total`` units, ``done`` of them before an interruption."""
+        self._begin_with_first_line()
         self.close()
         self._title, self._total, self._unit = title, total, unit
         self._seen = self._first = done

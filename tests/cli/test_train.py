@@ -128,6 +128,24 @@ def test_wrong_words_are_status_2(words: list[str], message: str, capsys: pytest
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
+def test_an_error_of_the_data_stands_alone(task: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--model", "se_resnet18", "-o", str(tmp_path / "run"), "--task", task]
+    assert main(["train", str(tmp_path / "nothing"), *words]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("senet-zoo train: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_value_of_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("data: flowers\nmodel: se_resnet20\noutput: run\ndevice: tpu\n")
+    assert main(["train", "--config", str(file)]) == 2
+    message = "a run's device must be cpu or cuda, got 'tpu'; leave it out for whatever there is"
+    assert capsys.readouterr().err == f"senet-zoo train: {message}\n"
+
+
 def test_published_weights_of_the_same_size_are_the_start(
     short: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
