@@ -35,8 +35,8 @@ where the pictures are labelled. With -o FOLDER, write:
   spread.png, .svg    the same with the spread within the first two classes
   index.html          one page to look at every gate; it needs no network
 
-DATA is one picture, a folder of pictures, or labelled pictures as `senet-zoo
-evaluate` takes them; their classes need not be the network's.
+DATA is one picture, also by https:, a folder of pictures, or labelled pictures
+as `senet-zoo evaluate` takes them; their classes need not be the network's.
 
 With --map and one picture, maps.png in that folder (without -o, a file
 NAME.maps.png here) shows where the last stages look: class activation maps
@@ -158,6 +158,8 @@ def _print(arguments: argparse.Namespace, report: "Report", files: tuple[str, ..
         print(f"class activation maps: {visible(str(map_file))}")
     if arguments.output:
         print(f"look at {visible(str(arguments.output / 'index.html'))}")
+    else:
+        print("-o FOLDER draws them, and writes every channel as CSV")
 
 
 def _row(gate: "GateExcitations", found: "Measures") -> tuple[str, ...]:

@@ -8,9 +8,18 @@ from stat import S_ISDIR
 
 from senet_zoo.data.folders import class_folders, flat_folder, is_flat, tar_file
 from senet_zoo.data.huggingface_datasets import PREFIX, huggingface_dataset
-from senet_zoo.data.labelled import DataSource, FileReader, Labelled, Unlabelled, relabelled, stratified_split
+from senet_zoo.data.labelled import (
+    DataSource,
+    FetchedReader,
+    FileReader,
+    Labelled,
+    Unlabelled,
+    relabelled,
+    stratified_split,
+)
 from senet_zoo.data.npz import npz_files
 from senet_zoo.data.picture_paths import HEIF_SUFFIXES, SUFFIXES, decoded, find_pictures
+from senet_zoo.data.remote_pictures import fetch_picture, is_remote
 from senet_zoo.data.splits import Split
 from senet_zoo.data.torchvision_datasets import DATASETS, torchvision_dataset
 from senet_zoo.data.volumes import volume_source
@@ -98,12 +107,15 @@ def unlabelled_pictures(address: str) -> Unlabelled | None:
     """One picture, or those of a folder without subfolders; None where the address is data of another kind.
 
     Args:
-        address: a file, a folder, or a ``file:`` URL of either, as `find_pictures` reads them.
+        address: a file, a folder, a ``file:`` URL of either, as `find_pictures` reads them, or the address of a picture
+            in the web, which is fetched.
 
     Raises:
         DataError: this user may not look there.
-        PictureError: a ``file:`` URL leads nowhere.
+        PictureError: a URL leads nowhere.
     """
+    if is_remote(address):
+        return Unlabelled((decoded(address),), FetchedReader(address, fetch_picture(address)))
     if not address.startswith("file:"):
         path, kind = _at(address)
         one = kind is PathKind.FILE and path.suffix.lower() in SUFFIXES | HEIF_SUFFIXES | {""}
@@ -187,7 +199,8 @@ def _find(address: str, labels: Path | None, classes: Path | None, root: Path | 
     elif path.suffix.lower() == ".tar" and kind is PathKind.FILE:
         if labels is None:
             raise DataError(
-                f"{address} does not say what its pictures show: name a file of labels (--labels, or labels=), such as "
+                f"{address} does not say what its pictures show: name a file of labels (labels=, or --labels of "
+                "evaluate, excite and prune), such as "
                 "the ground truth of the ILSVRC development kit with its synsets (--classes, or classes=)"
             )
         return tar_file(path, labels, classes)

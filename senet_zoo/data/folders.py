@@ -122,7 +122,8 @@ def parts_of_folder(folder: Path) -> dict[Split, Path]:
         if len(set(called.values())) > 1 or (called and len(called) == len(inside)):
             raise DataError(
                 f"{_names(called)} in {folder} are called as parts of a data set are, not as classes, and hold no "
-                "subfolder for each class: sort their pictures into subfolders, or name a file of labels (--labels)"
+                "subfolder for each class: sort their pictures into subfolders, or name a file of "
+                "labels (--labels of evaluate, excite and prune)"
             )
         words = {path: split for path in inside if (split := split_in(path.name)) and subfolders(path)}
         if not called and len(words) == len(inside) and len(set(words.values())) > 1:
@@ -163,7 +164,7 @@ def _open(folder: Path, parts: dict[Split, Path], split: Split | None) -> Labell
     if not classes:
         raise DataError(
             f"a folder of labelled pictures holds a subfolder for each class, and {root} holds none: sort the pictures "
-            "into subfolders, or name a file of labels (--labels, or labels=)"
+            "into subfolders, or name a file of labels (labels=, or --labels of evaluate, excite and prune)"
         )
     _say_one_class(root, classes)
     files: list[Path] = []

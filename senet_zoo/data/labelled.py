@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from senet_zoo.data.pictures import read_picture
+from senet_zoo.data.pictures import decode_picture, read_picture
 from senet_zoo.data.splits import Split
 from senet_zoo.errors import DataError, PictureError, UsageError
 
@@ -220,6 +220,17 @@ class FileReader:
 
     def __call__(self, index: int) -> "Image":
         return read_picture(self.paths[index])
+
+
+@dataclass(frozen=True)
+class FetchedReader:
+    """Reads one picture whose bytes were fetched."""
+
+    name: str
+    content: bytes
+
+    def __call__(self, index: int) -> "Image":
+        return decode_picture(self.content, self.name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import senet_zoo
+from senet_zoo.cli import main
 from senet_zoo.data import remote_pictures
 from senet_zoo.data.remote_pictures import fetch_picture
 from senet_zoo.errors import PictureError, UsageError
@@ -122,6 +123,19 @@ def test_predict_takes_addresses_among_files(plain: str, tmp_path: Path) -> None
     assert there.classes == here.classes
     assert there.path == f"{plain}/red.png"
     assert "404" in str(missing.error)
+
+
+def test_the_gates_of_a_picture_at_an_address(
+    plain: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["excite", f"{plain}/red.png"]) == 0
+    out = capsys.readouterr().out
+    assert f"se_resnet20.cifar10 on {plain}/red.png, 1 picture" in out
+    assert out.endswith("-o FOLDER draws them, and writes every channel as CSV\n")
+    assert main(["excite", f"{plain}/none", "-o", "gates"]) == 1
+    assert "the server says 404" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
