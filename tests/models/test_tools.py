@@ -1,13 +1,14 @@
 """Tools that work on any network of PyTorch work on these: tracers, quantisers, adapters, pruners, sharding."""
 
 import copy
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torchvision
-from networks import distinct_tiny, randomise
+from networks import distinct_tiny, picked, randomise
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, prune
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -248,9 +249,27 @@ def test_function_transforms(name: str) -> None:
     torch.testing.assert_close(torch.func.vmap(lambda p: model(p[None])[0])(X), logits)
 
 
-def test_data_parallel_on_a_cpu_is_the_network_itself() -> None:
-    model = network()
-    assert torch.equal(nn.DataParallel(model)(X), model(X))
+@pytest.mark.parametrize("name", picked(TINY))
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_copies_wrappers_and_parametrised_layers_are_the_same_function(name: str) -> None:
+    model, x = network(name), torch.randn(2, 3, 75, 75, generator=torch.Generator().manual_seed(1))
+    rounded = {"rtol": 1e-4, "atol": 1e-4}
+    with torch.no_grad():
+        expected = model(x)
+        for other in (
+            copy.copy(model),
+            copy.deepcopy(model),
+            pickle.loads(pickle.dumps(model)),
+            nn.DataParallel(model),
+        ):
+            assert torch.equal(other(x), expected)
+        logits, slope = torch.func.jvp(model, (x,), (torch.ones_like(x),))
+        torch.testing.assert_close(logits, expected, **rounded)
+        assert torch.isfinite(slope).all()
+        torch.testing.assert_close(torch.func.vmap(lambda picture: model(picture[None])[0])(x), expected, **rounded)
+    for layer in [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]:
+        parametrizations.weight_norm(layer)
+    torch.testing.assert_close(model(x), expected, **rounded)
 
 
 def test_converted_norms_keep_their_statistics_under_checkpointing() -> None:
