@@ -117,8 +117,7 @@ def _status(words: list[str]) -> int:
     command = "senet-zoo"
     try:
         parser = _parser(words)
-        parser.refuse_unknown(words)
-        arguments, unknown = parser.parse_known_args(words)
+        arguments, unknown = parser.parse_known_args(parser.understood(words))
         command += f" {arguments.command}"
         if unknown:
             arguments.parser.refuse(unknown[0])

@@ -20,20 +20,25 @@ if TYPE_CHECKING:
 MODEL = "a model, model.tag or a saved folder"
 WEIGHTS = "a folder, a file or hf://org/name; --model may then be left out"
 
-# As other trainers and libraries call these options.
+# Other libraries' spellings of options that take the same values: they are understood.
+SPELLINGS: Mapping[str, str] = {
+    "--wd": "--weight-decay", "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs",
+    "--max-epochs": "--epochs", "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size",
+    "--input-size": "--size", "--resolution": "--size", "--num-workers": "--workers", "--jobs": "--workers",
+    "-j": "--workers", "--arch": "--model", "--architecture": "--model", "--network": "--model", "-m": "--model",
+    "-a": "--model", "--checkpoint": "--weights", "--ckpt": "--weights", "--model-path": "--weights",
+    "-w": "--weights", "--topk": "--top", "--top-k": "--top", "-k": "--top", "--out": "--output",
+    "--out-dir": "--output", "--output-dir": "--output", "--save-dir": "--output", "--licence": "--license",
+    "--drop-path-rate": "--drop-path",
+}  # fmt: skip
+# What other trainers and libraries call options that mean it in another way: a rate is scaled to the batch there, a
+# GPU has a number, half precision is a flag.
 SYNONYMS: Mapping[str, str] = {
     "--lr": "--rate", "-lr": "--rate", "--lr0": "--rate", "--learning-rate": "--rate", "--base-lr": "--rate",
-    "--wd": "--weight-decay", "--decay": "--weight-decay",
-    "--batch-size": "--batch", "--bs": "--batch", "-b": "--batch", "--num-epochs": "--epochs", "-e": "--epochs",
-    "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--input-size": "--size",
-    "--resolution": "--size", "--num-workers": "--workers", "--jobs": "--workers", "-j": "--workers",
-    "--arch": "--model", "--architecture": "--model", "--network": "--model", "-m": "--model", "-a": "--model",
-    "--checkpoint": "--weights", "--ckpt": "--weights", "--model-path": "--weights", "-w": "--weights",
-    "--topk": "--top", "--top-k": "--top", "-k": "--top", "--gpu": "--device", "--gpus": "--device",
-    "--cuda": "--device", "--cpu": "--device", "--amp": "--precision", "--half": "--precision",
-    "--fp16": "--precision", "--bf16": "--precision", "--dtype": "--precision", "--out": "--output",
-    "--out-dir": "--output", "--output-dir": "--output", "--save-dir": "--output", "--project": "--output",
-    "--num-classes": "--classes", "--licence": "--license", "--filter": "--pretrained",
+    "--decay": "--weight-decay", "-e": "--epochs", "--gpu": "--device", "--gpus": "--device", "--cuda": "--device",
+    "--cpu": "--device", "--amp": "--precision", "--half": "--precision", "--fp16": "--precision",
+    "--bf16": "--precision", "--dtype": "--precision", "--project": "--output", "--num-classes": "--classes",
+    "--filter": "--pretrained",
 }  # fmt: skip
 # What a recipe holds and no option changes, as other trainers call it.
 OF_RECIPES = (
@@ -55,17 +60,26 @@ class Parser(argparse.ArgumentParser):
         """End with status 2, naming a word that was not understood and what it may have meant."""
         self.error(f"{word!r} is not understood{self._meant(word.partition('=')[0])}")
 
-    def refuse_unknown(self, words: Sequence[str]) -> None:
-        """Refuse the first option that no command of these words has, before argparse complains of what is missing."""
-        parser = self
-        for word in words:
+    def understood(self, words: Sequence[str]) -> list[str]:
+        """The words with other libraries' `SPELLINGS` of options as this program spells them.
+
+        The first option that no command of these words has ends it, before argparse complains of what is missing.
+        """
+        parser, found = self, list[str]()
+        for number, word in enumerate(words):
             for action in parser._actions:
                 if isinstance(action, argparse._SubParsersAction) and word in action.choices:
                     parser = action.choices[word]
             if word == "--":
-                return
-            if re.match(r"--[a-z]", word) and word.partition("=")[0] not in parser._option_string_actions:
+                return [*found, *words[number:]]
+            option, equals, value = word.partition("=")
+            known = parser._option_string_actions
+            if option not in known and SPELLINGS.get(option) in known:
+                option = SPELLINGS[option]
+            if re.match(r"--[a-z]", word) and option not in known:
                 parser.refuse(word)
+            found.append(option + equals + value)
+        return found
 
     def _meant(self, word: str) -> str:
         """``; did you mean ...?`` with an option of this command, or where else the word belongs."""

@@ -1,5 +1,6 @@
 """Every command explains itself, and a misspelt word gets its near misses and status 2."""
 
+import argparse
 import pickle
 import re
 import subprocess
@@ -7,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from senet_zoo import SenetZooError, create_model
-from senet_zoo.cli import COMMANDS, main
+from senet_zoo.cli import COMMANDS, _parser, main
+from senet_zoo.cli.parser import SPELLINGS, SYNONYMS
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,9 +67,14 @@ def test_every_word_of_an_example_is_understood(command: str, capsys: pytest.Cap
         (["train", "photos", "--lr", "0.1"], "'--lr' is not understood; did you mean --rate?"),
         (["train", "photos", "--learning-rate=0.1"], "did you mean --rate?"),
         (["train", "photos", "--val", "0.2"], "did you mean --val-share?"),
-        (["train", "photos", "--batch-size", "8"], "did you mean --batch?"),
-        (["train", "photos", "--num-workers", "8"], "did you mean --workers?"),
-        (["train", "photos", "--wd", "0.1"], "did you mean --weight-decay?"),
+        (
+            ["train", "photos", "--batch-size", "none"],
+            "argument --batch: must be a whole number, at least 1, got 'none'",
+        ),
+        (["train", "photos", "--wd=much"], "argument --weight-decay: must be a number, at least 0, got 'much'"),
+        (["list", "--batch-size", "8"], "'--batch-size' is not understood"),
+        (["train", "photos", "--gpu", "0"], "did you mean --device?"),
+        (["train", "photos", "--amp"], "did you mean --precision?"),
         (["train", "photos", "--momentum", "0.1"], "a recipe sets it, and a file of --config changes it"),
         (["export", "--modle", "se_resnet20"], "'--modle' is not understood; did you mean --model?"),
         (["manifest", "pin", "--onlin"], "'--onlin' is not understood"),
@@ -102,6 +110,23 @@ def test_wrong_usage_is_status_2_and_names_the_way_out(
     assert out == ""
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_usual_spellings_of_options_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--arch", "resnet44", "--batch-size=8", "--wd", "1e-4", "-j", "0", "--imgsz", "32", "--show"]
+    assert main([*words, "--num-epochs", "3", "--output-dir", "out", "--", "flowers"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    expected = {"model": "resnet44", "batch": 8, "weight_decay": 1e-4, "workers": 0, "size": 32, "epochs": 3}
+    assert {name: shown[name] for name in expected} == expected
+    assert (shown["output"], shown["data"]) == ("out", "flowers")
+
+
+def test_spellings_name_options_of_some_command_and_are_none_themselves() -> None:
+    parser = _parser([])
+    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    options = {option for command in commands.values() for option in command._option_string_actions}
+    assert set(SPELLINGS.values()) | set(SYNONYMS.values()) <= options
+    assert not SPELLINGS.keys() & SYNONYMS.keys()
 
 
 @pytest.mark.parametrize(
