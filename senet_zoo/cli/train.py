@@ -203,7 +203,7 @@ def run(arguments: argparse.Namespace) -> int:
             result = segmentation.fit(config, progress)
         else:
             result = fit(config, progress)
-    if os.environ.get("RANK", "0") != "0":
+    if not first:
         return 0
     if arguments.json:
         print_json(result)
