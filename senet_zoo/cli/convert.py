@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--to",
-        choices=("timm", "cadene", "monai", "torchvision"),
+        choices=("timm", "cadene", "monai", "insightface", "torchvision"),
         help="write that library's names instead of the zoo's",
     )
 

@@ -17,6 +17,7 @@ from senet_zoo.networks.families import (
     cifarnet,
     densenet,
     dpn,
+    face,
     googlenet,
     inception,
     mnasnet,
@@ -67,6 +68,7 @@ FAMILIES = (
     attention.FAMILY,
     xception.FAMILY,
     resnet_depths.FAMILY,
+    face.FAMILY,
 )
 
 

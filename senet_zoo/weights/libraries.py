@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from senet_zoo.formats.dialects import DIALECTS, MONAI, Dialect, translate_back
+from senet_zoo.formats.dialects import DIALECTS, INSIGHTFACE, MONAI, Dialect, translate_back
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 from senet_zoo.networks.network import ConvNet
@@ -40,6 +40,7 @@ TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "cadene": {name: name for name in _CADENE},
         "monai": dict(zip(_CADENE, _MONAI, strict=True)),
+        INSIGHTFACE.name: {f"ir{se}{depth}": f"ir{se} {depth}" for se in ("", "_se") for depth in (50, 100, 152)},
         "torchvision": {
             **_SHARED,
             **{name: name for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "alexnet")},
@@ -72,7 +73,7 @@ def target_of(library: str, entry: Model, se: SE | None) -> Target | None:
     """
     theirs = TARGETS[library].get(entry.name)
     writable = [DIALECTS[name] for name in entry.published_as if DIALECTS[name].foreign is not None]
-    dialects = [dialect for dialect in writable if (dialect is MONAI) == (library == MONAI.name)]
+    dialects = [each for each in writable if each.name == library] or [each for each in writable if each is not MONAI]
     return Target(theirs, dialects[0]) if theirs is not None and se == entry.se and dialects else None
 
 

@@ -249,7 +249,11 @@ def read_checkpoint(file: str | Path, prefix: str | None = None) -> Checkpoint:
     if auxiliary:
         _log.info("%s: %d tensors beside the function are left out, such as %s", path, len(auxiliary), auxiliary[0])
     infos = {name: TensorInfo(str(tensor.dtype), tuple(tensor.shape)) for name, tensor in contents.tensors.items()}
-    return Checkpoint(path, dialect, Header(infos, contents.metadata, contents.state), contents.tensors)
+    if dialect.caution:
+        _log.warning("%s: %s", path, dialect.caution)
+    header = Header(infos, contents.metadata, contents.state)
+    told = FileMetadata(dialect.preprocessing(header.shapes)).texts()
+    return Checkpoint(path, dialect, replace(header, metadata={**told, **contents.metadata}), contents.tensors)
 
 
 def spec_of(entry: Model, file: Checkpoint) -> NetworkSpec:

@@ -47,6 +47,11 @@ def pictures(name: str, count: int = 2, *, more: tuple[int, int] = (0, 0)) -> to
     return torch.randn(count, 3, side + more[0], side + more[1], generator=torch.Generator().manual_seed(1))
 
 
+def constant_bias(layer: nn.Linear, value: float) -> nn.Parameter:
+    """A bias for a layer of a gate, also for one that has none."""
+    return nn.Parameter(torch.full((layer.out_features,), value))
+
+
 @cache
 def unpadded(spec: NetworkSpec) -> bool:
     """Whether layers without padding shrink its maps: Inception v3, v4, Inception-ResNet, Xception, AlexNet
@@ -138,7 +143,7 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
     model = network(name)
     for gate in cost.gates(model).values():
         nn.init.zeros_(gate.fc2.weight)
-        nn.init.constant_(gate.fc2.bias, 40.0)  # sigmoid(40) is 1 in float32
+        gate.fc2.bias = constant_bias(gate.fc2, 40.0)  # sigmoid(40) is 1 in float32
     for block in model.modules():  # the ReLU of timm's legacy 18 and 34 belongs to the gate, and goes with it
         if isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3"):
             block.branch.conv2.act = nn.Identity()
@@ -163,7 +168,9 @@ def test_every_gate_is_the_shared_one(name: str) -> None:
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = network(name).train()
     for gate in cost.gates(model).values():
-        nn.init.constant_(gate.fc1.bias, 3.0)  # a gate of 16 channels has one hidden unit; its ReLU must not be shut
+        gate.fc1.bias = constant_bias(
+            gate.fc1, 3.0
+        )  # a gate of 16 channels has one hidden unit; its ReLU must not be shut
     model(pictures(name, count=3)).square().mean().backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key

@@ -16,6 +16,7 @@ from torch import Tensor
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.formats.dialects.dialect import Dialect, Names, Shape
+from senet_zoo.formats.dialects.face import INSIGHTFACE, VGGFACE2
 from senet_zoo.formats.dialects.inception import TIMM_INCEPTION_RESNET, TIMM_INCEPTION_V4, TORCHVISION_INCEPTION
 from senet_zoo.formats.dialects.paddle import PADDLE
 from senet_zoo.formats.dialects.pytorchcv import PYTORCHCV
@@ -35,6 +36,7 @@ from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, 
 __all__ = [
     "CADENE",
     "DIALECTS",
+    "INSIGHTFACE",
     "MONAI",
     "NATIVE",
     "TIMM_RESNET",
@@ -89,6 +91,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             TIMM_DPN,
             TIMM_XCEPTION,
             TIMM_BYOBNET,
+            INSIGHTFACE,
+            VGGFACE2,
             CAFFE,
             PADDLE,
         )

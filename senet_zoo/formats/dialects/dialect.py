@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
 
+from senet_zoo.data.preprocessing import Preprocessing
+
 Shape = tuple[int, ...]
 Names = dict[str, str]
 
@@ -15,6 +17,10 @@ _PLACEHOLDER = re.compile(r"\{(?P<field>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 
 def _unambiguous(shapes: Mapping[str, Shape]) -> str | None:
+    return None
+
+
+def _untold(shapes: Mapping[str, Shape]) -> Preprocessing | None:
     return None
 
 
@@ -36,6 +42,8 @@ class Dialect:
             is another function, in words; None where there is none.
         auxiliary: whether a tensor belongs to an auxiliary classifier, which only training has; those are left out.
         linear_gates: whether it keeps a gate's layers as matrices where it is written; most have 1x1 convolutions.
+        preprocessing: from a file's shapes to how pictures become its network's input; None where names do not tell.
+        caution: what whoever reads such a file must know, in words; empty where there is nothing.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Dialect:
     ambiguity: Callable[[Mapping[str, Shape]], str | None] = _unambiguous
     auxiliary: Callable[[str], bool] = _none
     linear_gates: bool = False
+    preprocessing: Callable[[Mapping[str, Shape]], Preprocessing | None] = _untold
+    caution: str = ""
 
     def names(self, keys: Collection[str]) -> Mapping[str, str]:
         """From all names in a file to those of the zoo, ``{foreign: native}``, without those that it does not know."""
