@@ -1,16 +1,18 @@
 """``senet-zoo convert``: another library's checkpoint as a safetensors file."""
 
 import argparse
+import textwrap
 
 from senet_zoo.cli.output import print_json
+from senet_zoo.formats.libraries import READ, WRITTEN
 from senet_zoo.support.terminal import visible
 
 SUMMARY = "turn any library's checkpoint into safetensors"
-DESCRIPTION = """\
-Read a checkpoint of any library that the zoo knows (timm, Cadene, torchvision,
-pytorchcv, transformers, MONAI, mmpretrain, moskomule, NVIDIA,
-segmentation_models.pytorch, PaddleClas, and the authors' own Caffe), check that
-its tensors are exactly a network's, and write them as safetensors.
+DESCRIPTION = f"""\
+Read a checkpoint of another library, check that its tensors are exactly a
+network's, and write them as safetensors. The libraries are:
+
+{textwrap.fill(", ".join(READ), 80)}.
 
 The network is found by the tensors' names and shapes. Where they fit several,
 the message names them: choose one with --model. Reduction and biases of gates
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--to",
-        choices=("timm", "cadene", "monai", "insightface", "torchvision"),
+        choices=WRITTEN,
         help="write that library's names instead of the zoo's",
     )
 

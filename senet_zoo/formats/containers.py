@@ -14,11 +14,13 @@ from types import MappingProxyType
 from torch import Tensor
 
 from senet_zoo.errors import WeightsCorrupted, WeightsMismatch, WeightsNotFound, WeightsUnavailable, WeightsUnsafe
-from senet_zoo.formats import safetensors, shards
+from senet_zoo.formats import keras, mxnet, safetensors, shards
 from senet_zoo.formats.caffe import read_caffe
 from senet_zoo.formats.dialects import Dialect
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.formats.dialects.paddle import PADDLE
+from senet_zoo.formats.keras import read_keras
+from senet_zoo.formats.mxnet import read_params
 from senet_zoo.formats.paddle import read_paddle
 from senet_zoo.formats.pickles import Bystander
 from senet_zoo.formats.prefixes import select
@@ -31,9 +33,8 @@ __all__ = ["MOST_BYTES", "Contents", "read_container"]
 _MOST_DEPTH = 4
 _MASKED = ("_orig", "_mask")  # of torch.nn.utils.prune
 _OTHERS = {
-    "an HDF5 file, as Keras writes it": (b"\x89HDF", (".h5", ".hdf5", ".keras")),
+    "a model of Keras 3": (b"", (".keras",)),
     "an ONNX graph": (b"", (".onnx",)),
-    "a file of MXNet or Gluon": (b"\x12\x01\0\0\0\0\0\0", (".params",)),
     "a TensorFlow Lite model": (b"", (".tflite",)),
     "a file of msgpack, as Flax writes it": (b"", (".msgpack",)),
     "a file of Lua Torch": (b"", (".t7",)),
@@ -48,7 +49,8 @@ _OTHERS = {
 }
 """Kinds that are not read, by first bytes and suffixes; the first bytes are asked first."""
 _READ = (
-    "safetensors, an index of shards, torch.save (.pth, .pt, .bin, .ckpt, .pkl, .tar, .pth.zip), .pdparams, .caffemodel"
+    "safetensors, an index of shards, torch.save (.pth, .pt, .bin, .ckpt, .pkl, .tar, .pth.zip), "
+    ".pdparams, .params, .h5, .caffemodel"
 )
 
 
@@ -70,7 +72,7 @@ class Contents:
 
 
 def read_container(path: Path, prefix: str | None = None) -> Contents:
-    """The network's tensors in a file of safetensors, ``torch.save`` (plain, wrapped or zipped), Caffe or Paddle.
+    """The network's tensors in a file of safetensors, ``torch.save`` (plain, wrapped, zipped) or another framework.
 
     An index of shards (``model.safetensors.index.json``) stands for all of them.
 
@@ -94,6 +96,9 @@ def read_container(path: Path, prefix: str | None = None) -> Contents:
     by_suffix = SUFFIXES.get(path.suffix.lower())
     if by_suffix is not None:
         return by_suffix(path)
+    by_start = next((read for magic, read in _MAGICS.items() if start.startswith(magic)), None)
+    if by_start is not None:
+        return by_start(path)
     if start[:2] == b"PK" or (start[:1] == b"\x80" and not _is_safetensors(start)):
         with read_torch(path) as saved:
             return _of_saved(saved, _by_name(saved.content, path), prefix)
@@ -205,8 +210,21 @@ def _paddle(path: Path) -> Contents:
     return Contents(read_paddle(path), dialect=PADDLE)
 
 
-SUFFIXES: Mapping[str, Callable[[Path], Contents]] = MappingProxyType({".caffemodel": _caffe, ".pdparams": _paddle})
+def _mxnet(path: Path) -> Contents:
+    return Contents(read_params(path))
+
+
+def _keras(path: Path) -> Contents:
+    return Contents(read_keras(path))
+
+
+SUFFIXES: Mapping[str, Callable[[Path], Contents]] = MappingProxyType(
+    {".caffemodel": _caffe, ".pdparams": _paddle, ".params": _mxnet, ".h5": _keras, ".hdf5": _keras}
+)
 """Readers of kinds of file that the first bytes do not tell apart, by lower-case suffix."""
+
+
+_MAGICS: Mapping[bytes, Callable[[Path], Contents]] = MappingProxyType({mxnet.MAGIC: _mxnet, keras.MAGIC: _keras})
 
 
 def _of_saved(saved: SavedFile, stored: Mapping[str, StoredTensor], prefix: str | None) -> Contents:

@@ -11,6 +11,7 @@ from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.errors import UsageError
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.dialects import MONAI, NATIVE, match
+from senet_zoo.formats.libraries import WRITTEN
 from senet_zoo.formats.metadata import Fingerprint
 from senet_zoo.networks import registry
 from senet_zoo.networks.dimensions import PLANE
@@ -19,7 +20,7 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.specs import SE, NetworkSpec
 from senet_zoo.weights.config import TENSORS, FolderConfig, config_beside, config_inside, require_saved
 from senet_zoo.weights.fingerprint import fingerprint_if_any
-from senet_zoo.weights.libraries import TARGETS, Target, target_of
+from senet_zoo.weights.libraries import Target, target_of
 from senet_zoo.weights.load import Checkpoint, identify, read_checkpoint, shapes_of, spec_of
 from senet_zoo.weights.save import architecture_of
 from senet_zoo.weights.variant import to_text
@@ -67,8 +68,9 @@ class Conversion:
 def load_checkpoint(model_or_name: ConvNet | str, file: str | Path, *, prefix: str | None = None) -> ConvNet:
     """Weights from a file of any library that the zoo can read.
 
-    That is safetensors, also in shards, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams`` and the
-    ``.caffemodel`` of the authors, which takes RGB pictures and has its classes in the usual order once it is loaded.
+    That is safetensors, also in shards, ``.pth``, ``.pt``, ``.pkl``, ``.pth.zip``, Paddle's ``.pdparams``, Gluon's
+    ``.params``, Keras' ``.h5`` and the ``.caffemodel`` of the authors, which takes RGB pictures and has its classes in
+    the usual order once it is loaded.
 
     Every tensor is loaded, or none: names and shapes are compared before the first is copied. Only a classifier of
     another size, or one that the file lacks, is left as the given network has it; that is logged. Pickles are read
@@ -140,7 +142,7 @@ def convert(
         file: to read.
         out: to write, ending in ``.safetensors``; one that is there is replaced, whole or not at all.
         model: the network's name, needed only where names and shapes of the tensors fit several.
-        to: ``timm``, ``cadene``, ``monai`` or ``torchvision`` for the names of that library; by default the zoo's own.
+        to: one of `senet_zoo.formats.libraries.WRITTEN`, such as ``timm``, for its names; by default the zoo's own.
         se: the gate of ``model``, where shapes do not tell it; None for the reduction and biases that they show.
         prefix: as in `load_checkpoint`.
 
@@ -154,8 +156,8 @@ def convert(
         raise UsageError(f"weights are converted to a .safetensors file, got {str(out)!r}; end its name so")
     if target.exists() and target.samefile(Path(file).expanduser()):
         raise UsageError(f"{file} is not converted onto itself; name another file")
-    if to is not None and to not in TARGETS:
-        raise UsageError(f"to=... takes {', '.join(TARGETS)}, or nothing for the zoo's own names, got {to!r}")
+    if to is not None and to not in WRITTEN:
+        raise UsageError(f"to=... takes {', '.join(WRITTEN)}, or nothing for the zoo's own names, got {to!r}")
     if se is not None and model is None:
         raise UsageError(
             f"a gate ({to_text(se)}) is that of a network; name it",

@@ -299,3 +299,16 @@ def test_every_target_is_a_network_of_that_library_and_of_ours() -> None:
     for library, names in TARGETS.items():
         assert set(names) <= set(MODELS)
         assert set(names.values()) <= set(known[library])
+
+
+def test_one_list_of_libraries_is_that_of_the_dialects_of_help_and_of_the_pages() -> None:
+    from senet_zoo.cli import convert
+    from senet_zoo.formats.dialects import DIALECTS
+    from senet_zoo.formats.libraries import READ, WRITTEN
+    from senet_zoo.weights.libraries import TARGETS
+
+    assert {name for names in READ.values() for name in names} == DIALECTS.keys() - {"native"}
+    assert set(WRITTEN) == set(TARGETS)
+    page = " ".join((Path(__file__).parents[2] / "docs" / "weights.md").read_text().split())
+    help_text = " ".join(convert.DESCRIPTION.split())
+    assert all(library in page and library in help_text for library in READ)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import partial
 
+from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, Shape, backward, forward, two_way
 
 _PLAIN_STEM = [Rule("conv1.weight", "stem.0.conv.weight"), Rule("bn1.{bn}", "stem.0.bn.{bn}")]
@@ -148,6 +149,16 @@ TIMM_RESNET = Dialect(
 )
 MONAI = Dialect("monai", "MONAI SENet154, SEResNet*, SEResNext*", *two_way(_MONAI_RULES), linear_gates=True)
 """Source: https://github.com/Project-MONAI/MONAI, monai/networks/nets/senet.py and blocks/squeeze_and_excitation.py."""
+KERAS_RESNET, KERAS_RESNEXT = (
+    Dialect(
+        f"keras_{kind}",
+        f"qubvel's classification_models in Keras, {kind}*",
+        partial(forward, [Rule(f"{kind}.{rule.foreign}", rule.native) for rule in _CADENE_RULES]),
+        preprocessing=lambda shapes: Preprocessing(size=224, resize=256),
+    )
+    for kind in ("seresnet", "seresnext")
+)
+"""Named by `senet_zoo.formats.keras`. Its pools are padded, so that these are the A form and the B form."""
 TRANSFORMERS = Dialect("transformers", "transformers ResNet", partial(forward, _TRANSFORMERS_RULES))
 """Source: https://github.com/huggingface/transformers, src/transformers/models/resnet/modeling_resnet.py."""
 MMPRETRAIN = Dialect("mmpretrain", "mmpretrain resnet, se-resnet", partial(forward, _MMPRETRAIN_RULES))

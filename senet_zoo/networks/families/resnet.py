@@ -46,10 +46,13 @@ from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
 RELEASED = Family(published_as=("cadene", "caffe", "monai", "vggface2"), dimensions=ANY)
 B_FORM = Family(
-    published_as=("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers"),
+    published_as=(
+        *("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers"),
+        *("gluon", "keras_seresnext"),
+    ),
     dimensions=ANY,
 )
-D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle"), dimensions=ANY)
+D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle", "gluon"), dimensions=ANY)
 
 _PROJECTION = Projection()
 _D_STEM = DeepStem((32, 32, 64))

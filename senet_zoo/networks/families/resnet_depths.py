@@ -47,7 +47,7 @@ from senet_zoo.networks.blocks.stems import ConvStem, DeepStem
 from senet_zoo.networks.families.family import ANY, Build, Depths, Family, four_stages, three_stages
 from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
-FAMILY = Family(published_as=("pytorchcv",), dimensions=ANY)
+FAMILY = Family(published_as=("pytorchcv", "keras_seresnet"), dimensions=ANY)
 
 
 def _imagenet(stages: tuple[StageSpec, ...]) -> Build:
