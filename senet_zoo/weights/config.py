@@ -36,7 +36,7 @@ from senet_zoo.support.json_fields import (
 )
 from senet_zoo.weights.file_hashes import verify
 from senet_zoo.weights.rows import MODEL_NAME, SHA256, TAG, Metric, split_revision
-from senet_zoo.weights.timm_config import OURS, PRETRAINED, TimmConfig, names_ours, read_timm, timm_json
+from senet_zoo.weights.timm_config import OURS, PRETRAINED, TIMM_WRAPPER, TimmConfig, names_ours, read_timm, timm_json
 from senet_zoo.weights.variant import from_json, to_json
 
 if TYPE_CHECKING:
@@ -373,7 +373,7 @@ def config_at(repo: str, commit: str) -> FolderConfig | None:
 
 
 def _is_timms(data: object) -> TypeGuard[Mapping[str, object]]:
-    return isinstance(data, Mapping) and PRETRAINED in data
+    return isinstance(data, Mapping) and (PRETRAINED in data or data.get("model_type") == TIMM_WRAPPER)
 
 
 def _is_known(data: object) -> bool:

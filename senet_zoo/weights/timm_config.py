@@ -19,6 +19,8 @@ from senet_zoo.weights.libraries import named_by, target_of
 from senet_zoo.weights.load import CLASSIFIER, first_convolution
 
 OURS, PRETRAINED = "senet_zoo", "pretrained_cfg"
+TIMM_WRAPPER = "timm_wrapper"
+"""The ``model_type`` of what transformers saves of timm's networks, with or without ``pretrained_cfg``."""
 
 _OVERRIDES = ("num_classes", "label_names", "label_descriptions")  # of pretrained_cfg, by fields of the whole
 _DEFAULTS = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}

@@ -267,7 +267,7 @@ def test_a_bad_file_is_refused_and_nothing_is_written(
     ("suffix", "error", "message"),
     [
         (".onnx", WeightsMismatch, "is an ONNX graph, which is not read"),
-        (".h5", WeightsMismatch, "is an HDF5 file, as Keras writes it, which is not read"),
+        (".h5", WeightsCorrupted, "must be a whole HDF5 file"),
         (".prototxt", WeightsCorrupted, r"starts with b'.*Name the right file"),
         ("", WeightsCorrupted, r"starts with b'.*Name the right file"),
     ],

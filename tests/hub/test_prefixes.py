@@ -187,10 +187,10 @@ def test_an_index_that_is_none_is_refused(content: str, error: type[SenetZooErro
 
 
 KINDS = {
-    "seresnet50.h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5 file, as Keras"),
-    "renamed.pth": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5 file, as Keras"),
+    "seresnet50.h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "whole HDF5 file"),
+    "renamed.pth": (b"\x89HDF\r\n\x1a\n" + bytes(99), "whole HDF5 file"),
     "net.onnx": (b"\x08\x08\x12\x07pytorch" + bytes(99), "ONNX"),
-    "net.params": (b"\x12\x01" + bytes(99), "Gluon"),
+    "net.params": (b"\x12\x01" + bytes(99), "file of MXNet"),
     "net.tflite": (b"\x1c\0\0\0TFL3" + bytes(99), "TensorFlow Lite"),
     "net.ckpt": (b"\n\x1e\n\x0cconv1.weight" + bytes(99), "MindSpore"),
     "net.pth.gz": (b"\x1f\x8b\x08" + bytes(99), "gzip"),
@@ -208,7 +208,9 @@ def test_a_kind_that_is_not_read_is_named(name: str, tmp_path: Path) -> None:
         load_checkpoint(NAME, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.caffemodel", "a.pdparams", "a.index.json"])
+@pytest.mark.parametrize(
+    "name", ["a.pth", "a.safetensors", "a.caffemodel", "a.pdparams", "a.params", "a.h5", "a.index.json"]
+)
 def test_pipes_and_devices_are_not_opened(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(WeightsUnsafe, match="a pipe or a device; it is not opened"):

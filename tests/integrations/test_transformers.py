@@ -69,6 +69,25 @@ def test_a_folder_of_a_network_that_timm_has_stays_timms(tmp_path: Path) -> None
     assert type(transformers.AutoImageProcessor.from_pretrained(tmp_path)).__name__ == "TimmWrapperImageProcessor"
 
 
+@pytest.mark.parametrize("pretrained", [None, {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3}])
+def test_what_transformers_saves_of_timms_network_is_read_here(
+    pretrained: dict[str, object] | None, tmp_path: Path
+) -> None:
+    extra = {} if pretrained is None else {"pretrained_cfg": pretrained}
+    config = transformers.TimmWrapperConfig(architecture="legacy_seresnet18", num_labels=3, **extra)
+    theirs = transformers.TimmWrapperForImageClassification(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ours, x = senet_zoo.from_pretrained(tmp_path), torch.rand(1, 3, 64, 64)
+    assert torch.equal(ours(x), theirs(x).logits)
+    assert ours.spec.name == "se_resnet18"
+    assert senet_zoo.verify(tmp_path).ok
+    if pretrained is not None:
+        assert ours.weights.preprocessing.mean == (0.5, 0.5, 0.5)
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace("legacy_seresnet18", "vit"))
+    with pytest.raises(senet_zoo.SenetZooError):
+        senet_zoo.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     "labels", [{"num_labels": 3}, {"num_labels": 2}, {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}}]
 )

@@ -6,6 +6,7 @@ the first batch norm of a plain stem and the last of a deep one.
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from math import prod
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -156,6 +157,8 @@ def recognise(keys: Collection[str]) -> Dialect:
     found = next((dialect for dialect in DIALECTS.values() if keys and not dialect.unknown(keys)), None)
     if found is not None:
         return found
+    if keys and all(key.startswith(_WRAPPER) for key in keys):
+        return _wrapped(recognise([key.removeprefix(_WRAPPER) for key in keys]))
     other = _other_network(keys)
     if other is not None:
         raise WeightsMismatch(
@@ -171,6 +174,27 @@ def recognise(keys: Collection[str]) -> Dialect:
     raise WeightsMismatch(
         f"tensor names must all be of one dialect; of these {len(keys)} are known: {counts}. {best.name} does not know "
         f"{_few(unknown)}.{hint}"
+    )
+
+
+_WRAPPER = "timm_model."
+
+
+def _wrapped(inner: Dialect) -> Dialect:
+    """The dialect of a network that transformers' TimmWrapper saved: timm's names behind a prefix."""
+
+    def bare(key: str) -> str:
+        return key.removeprefix(_WRAPPER)
+
+    def read(keys: Collection[str]) -> Names:
+        return {f"{_WRAPPER}{key}": native for key, native in inner.names([bare(key) for key in keys]).items()}
+
+    return replace(
+        inner,
+        reader=read,
+        foreign=None,
+        ambiguity=lambda shapes: inner.ambiguity({bare(key): shape for key, shape in shapes.items()}),
+        auxiliary=lambda key: inner.auxiliary(bare(key)),
     )
 
 
