@@ -91,7 +91,7 @@ class ExportError(SenetZooError, RuntimeError):
 
 
 class PublishError(SenetZooError, RuntimeError):
-    """A model that a hub does not take as it is, or a hub that stands otherwise than was seen."""
+    """A model that a hub does not take as it is, or a hub that has changed since it was looked at."""
 
 
 class WeightsError(SenetZooError, RuntimeError):

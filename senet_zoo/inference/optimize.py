@@ -148,7 +148,7 @@ def optimize(
     the benchmarks do so.
 
     Args:
-        model: in eval mode, on the device that it shall run on; it is not changed. It turns pictures (N, C, H, W),
+        model: in eval mode, on the device that it is to run on; it is not changed. It turns pictures (N, C, H, W),
             signals or volumes into one tensor.
         dtype: of the arithmetic; None for the model's own. bfloat16 pays on CPUs with AMX or AVX512-BF16; gates stay in
             float32. float16 is for CUDA alone.

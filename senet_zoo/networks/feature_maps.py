@@ -45,7 +45,7 @@ class FeatureListNet(nn.Module):
     """The maps of a network without its head: what ``create_model(..., features_only=True)`` returns.
 
     Args:
-        network: is taken apart: the head goes, and the stages behind the last map.
+        network: the network, which is taken apart: the head and the stages behind the last map go.
         indices: numbers of the maps in `feature_info`, or how many of the last ones; all by default.
         output_stride: strides above it become dilations, by `senet_zoo.dilate`; the maps are as many as before.
 

@@ -40,7 +40,7 @@ LEAST_CORES = 4  # for Ray, whose stages need one each, on a small machine as we
 
 
 class EmbeddingKind(Enum):
-    """What is kept of a picture."""
+    """What `embed` keeps of a picture."""
 
     FEATURES = "features"
     """What the classifier reads: the pooled map of most networks."""
@@ -52,7 +52,7 @@ class EmbeddingKind(Enum):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Where the rows are, and how many.
+    """What `embed` wrote: where the rows are, and how many.
 
     Args:
         folder: holds ``failed=false`` and ``failed=true``, each Parquet.

@@ -94,7 +94,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """Of the likeliest class.
+        """The probability of the likeliest class.
 
         Raises:
             UsageError: a detector found nothing.

@@ -260,7 +260,7 @@ class Predictor:
         workers: int = 4,
         threshold: float | None = None,
     ) -> Iterator[Prediction | Failure]:
-        """The same one by one in flat memory; a picture that cannot be read is a `Failure`, and the others go on."""
+        """`predict` one by one, in flat memory; a picture that cannot be read is a `Failure`, and the others go on."""
         if not isinstance(self.model, ConvNet):
             from senet_zoo.detection.design import DetectorConfig
 

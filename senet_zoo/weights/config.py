@@ -138,7 +138,7 @@ class _TimmAdditions:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    """What ``config.json`` says.
+    """What the ``config.json`` of a saved folder says of its network.
 
     Args:
         architecture: name of the model.

@@ -117,7 +117,7 @@ def create_model(
         features_only: leave out the head and return maps, as in timm; `senet_zoo.ConvNet.features` gives them by
             stride.
         out_indices: numbers of these maps in ``model.feature_info``, or how many of the last ones. Default: all.
-        output_stride: 8 or 16 where the last map shall be finer than 1 / 32 of a side; see `senet_zoo.dilate`.
+        output_stride: 8 or 16 where the last map is to be finer than 1 / 32 of a side; see `senet_zoo.dilate`.
         in_chans: timm's word for ``in_channels``.
         drop_rate: timm's word for ``dropout``.
         drop_path_rate: timm's word for ``drop_path``.
