@@ -10,8 +10,8 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families import inception, xception
 from senet_zoo.networks.feature_maps import FeatureListNet
 from senet_zoo.networks.network import ConvNet
-from senet_zoo.weights.catalogue import list_weights
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.manifest import load_manifest
 
 PREFIX = "senet_zoo/"
 STRIDES = (2, 4, 8, 16, 32)
@@ -33,7 +33,8 @@ def register() -> list[str]:
         UsageError: segmentation_models_pytorch is not installed.
     """
     encoders = import_client("segmentation_models_pytorch.encoders", "segmentation-models-pytorch").encoders
-    names = [name for model in encoder_models() for name in (model, *list_weights(model))]
+    manifest = load_manifest()
+    names = [name for model in encoder_models() for name in (model, *(row.name for row in manifest.rows(model)))]
     for name in names:
         params = {"name": name}
         encoders[PREFIX + name] = {"encoder": Encoder, "pretrained_settings": _NoSettings(), "params": params}

@@ -18,10 +18,11 @@ from senet_zoo.errors import UsageError
 from senet_zoo.integrations import import_client
 from senet_zoo.networks import registry
 from senet_zoo.networks.timm_interface import last_side
-from senet_zoo.weights.catalogue import Weights, default_preprocessing, get_weights, list_weights
+from senet_zoo.weights.catalogue import Weights, default_preprocessing
 from senet_zoo.weights.config import HUB
 from senet_zoo.weights.create import ModelOptions, create_model
 from senet_zoo.weights.load import CLASSIFIER
+from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import HubFile, PackageFile
 from senet_zoo.weights.timm_config import crop_pct
 
@@ -142,7 +143,7 @@ def _chosen(name: str, config: Any) -> tuple[str, str | None]:
 
 def _configs(name: str) -> dict[str, dict[str, object]]:
     """The fields of a PretrainedCfg for each of a model's weights, by ``model.tag``; by ``model`` where it has none."""
-    published = [get_weights(weights) for weights in list_weights(name)]
+    published = [Weights(row) for row in load_manifest().rows(name)]
     if not published:
         classes = registry.find(name).spec().num_classes
         return {name: _data_config(default_preprocessing(name), in_channels=3, num_classes=classes)}

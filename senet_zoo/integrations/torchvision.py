@@ -14,8 +14,9 @@ from senet_zoo.analysis import cost
 from senet_zoo.errors import UnknownWeightsError
 from senet_zoo.networks import registry
 from senet_zoo.networks.network import ConvNet, on_meta
-from senet_zoo.weights.catalogue import Weights, get_weights, list_models, list_weights
+from senet_zoo.weights.catalogue import Weights, list_models
 from senet_zoo.weights.create import create_model
+from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.rows import HubFile, PackageFile
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def weights_enum(name: str) -> "type[WeightsEnum]":
         UnknownModelError: no such model.
     """
     model = registry.find(name).name
-    tags = [weights.partition(".")[2] for weights in list_weights(model)]
-    members = {tag.upper(): _as_torchvision(get_weights(f"{model}.{tag}")) for tag in tags}
-    if tags:
-        members["DEFAULT"] = members[tags[0].upper()]
+    rows = load_manifest().rows(model)
+    members = {row.tag.upper(): _as_torchvision(Weights(row)) for row in rows}
+    if rows:
+        members["DEFAULT"] = members[rows[0].tag.upper()]
     make: Any = _base()  # an enum without members makes enums
     enum: type[WeightsEnum] = make(_enum_name(model), members, module=__name__)
     return enum
