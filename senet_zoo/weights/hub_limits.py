@@ -24,6 +24,8 @@ MOST_ANSWER_BYTES = 2**24
 """Of JSON and other answers that are no files; a repository of ten thousand files is described in four megabytes."""
 LEAST_RATE = 16_000
 """Bytes a second below which a download is given up."""
+GRACE = 4.0
+"""Seconds of an answer besides twice the client's own timeout."""
 QUICK = 3.0
 """Seconds to connect, after which a server counts as unreachable."""
 
@@ -63,7 +65,7 @@ _current: ContextVar[_Limits | None] = ContextVar("_current", default=None)
 def limited(ask: Callable[[], _Answer], *, what: str, most: int, size: int = 0) -> _Answer:
     """What a call of the client gives, if every answer that it gets keeps the limits.
 
-    The time is twice HF_HUB_DOWNLOAD_TIMEOUT, four seconds, and what a download at `LEAST_RATE` takes, all tries
+    The time is twice HF_HUB_DOWNLOAD_TIMEOUT, `GRACE`, and what a download at `LEAST_RATE` takes, all tries
     together; each byte starts the client's own timeout anew.
 
     Args:
@@ -79,7 +81,7 @@ def limited(ask: Callable[[], _Answer], *, what: str, most: int, size: int = 0) 
     from huggingface_hub import constants
 
     watch(utilities().get_session())
-    limits = _Limits(what, most, 2 * constants.HF_HUB_DOWNLOAD_TIMEOUT + 4 + size / LEAST_RATE)
+    limits = _Limits(what, most, 2 * constants.HF_HUB_DOWNLOAD_TIMEOUT + GRACE + size / LEAST_RATE)
     _current.set(limits)
     context = copy_context()
     _current.set(None)

@@ -197,6 +197,7 @@ def questions(row):
 @pytest.mark.parametrize("body", [endless, drip])
 def test_an_answer_without_end_ends(hostile, row, question, body, monkeypatch):
     monkeypatch.setattr(hub_limits, "MOST_ANSWER_BYTES", 2**22)
+    monkeypatch.setattr(hub_limits, "GRACE", 0.5)
     json = {"Content-Type": "application/json"}
     hostile.answers |= {
         "/e/small/resolve/": (200, headers_of("b" * 40), BODY),  # no sha256 stands here; it has to be asked for
