@@ -1,5 +1,6 @@
 """What a person sees on a terminal: colours where they are wanted, and lines that fit."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -8,36 +9,56 @@ import struct
 import subprocess
 import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from senet_zoo.cli import main
 
 COLUMNS = 100
 CODE = re.compile(r"\x1b\[\d*m")
 
 
-def seen(*words: str, **environment: str) -> tuple[int, str]:
-    """Status and all output of a command on a terminal of `COLUMNS`."""
+def terminal() -> tuple[int, int]:
+    """Our end and theirs of a terminal of `COLUMNS`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "senet_zoo", *words],
-        stdout=theirs,
-        stderr=theirs,
-        env={**known, "TERM": "xterm", **environment},
-    )
-    os.close(theirs)
+    return ours, theirs
+
+
+def read_to_end(end: int) -> str:
     text = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        text += part
-    os.close(ours)
-    return process.wait(), text.decode().replace("\r\n", "\n")
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(end, 65536):
+            text += part
+    os.close(end)
+    return text.decode().replace("\r\n", "\n")
+
+
+def seen(*words: str, **environment: str) -> tuple[int, str]:
+    """Status and all output of a command on a terminal."""
+    ours, theirs = terminal()
+    with ThreadPoolExecutor(1) as reader, pytest.MonkeyPatch.context() as patch:
+        text = reader.submit(read_to_end, ours)
+        with os.fdopen(theirs, "w") as stream:
+            for name in ("COLUMNS", "NO_COLOR"):
+                patch.delenv(name, raising=False)
+            for name, value in {"TERM": "xterm", **environment}.items():
+                patch.setenv(name, value)
+            for name in ("stdout", "__stdout__", "stderr"):
+                patch.setattr(sys, name, stream)
+            status = main(words)
+        return status, text.result()
+
+
+def seen_of_a_process(*words: str, **environment: str) -> str:
+    """All output of the program itself on a terminal."""
+    ours, theirs = terminal()
+    known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    command = [sys.executable, "-m", "senet_zoo", *words]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**known, "TERM": "xterm", **environment}):
+        os.close(theirs)
+        return read_to_end(ours)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +89,6 @@ def test_colours_are_there_unless_they_are_not_wanted() -> None:
 
 
 def test_a_name_brings_no_colour_of_its_own() -> None:
-    _, text = seen("info", "\x1b[35mpink", NO_COLOR="1")
+    text = seen_of_a_process("info", "\x1b[35mpink", NO_COLOR="1")
     assert "\x1b" not in text
     assert "\\x1b[35mpink" in text
