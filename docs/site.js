@@ -3,6 +3,15 @@
 
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
 
+// The theme wraps wide tables and buttons of code blocks when they are met: the first scroll by keyboard, too, and the
+// others are no landmarks.
+function reachable() {
+  document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])").forEach((wrap) => (wrap.tabIndex = 0));
+  document.querySelectorAll("nav.md-code__nav:not([role])").forEach((nav) => nav.setAttribute("role", "none"));
+}
+new MutationObserver(reachable).observe(document.body, { childList: true, subtree: true });
+reachable();
+
 function value(cell) {
   const text = cell.textContent.trim();
   const number = parseFloat(text.replace(/,/g, ""));

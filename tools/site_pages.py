@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -28,6 +29,9 @@ from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+from counterparts import counterparts  # noqa: E402  the names that the tests compare with
+
 # Files beside docs/ that are pages of the site as well.
 TEXTS = {
     "README.md": "index.md",
@@ -146,8 +150,11 @@ class FamilyPage:
     def text(self) -> str:
         """The page."""
         gated = [model for model in self.models if model.se is not None]
-        parts = [f"# {self.title}", markdown(self.doc), stages(gated[0]), "## Networks", networks(self.models)]
-        parts += ["", "## Checkpoints", self.checkpoints(), "## Where the networks differ from their papers"]
+        first, _, rest = self.doc.strip().partition("\n\n")
+        said = markdown(rest if first.replace("\n", " ").rstrip(".") == self.title else self.doc)
+        parts = [f"# {self.title}", said, stages(gated[0]), "## Networks", networks(self.models)]
+        parts += ["## How exact", exact(self.models), "## Checkpoints", self.checkpoints()]
+        parts += ["## Where the networks differ from their papers"]
         parts += [f"**`{model.name}`**: {markdown(model.doc)}\n" for model in gated]
         parts += [f"## Layers of `{gated[0].name}`", f"```text\n{printed('info', gated[0].name, '--layers')}```"]
         parts += [f"Defined in `{self.defined_in}`."]
@@ -194,6 +201,24 @@ def networks(models: list[Model]) -> str:
         figures = f"{row.parameters:,} | {row.multiply_adds:,} | {row.picture} px"
         lines.append(f"| `{model.name}` | `{model.twin}` | {known} | {figures} |")
     return "\n".join(lines)
+
+
+def exact(models: list[Model]) -> str:
+    """With which networks of other libraries the tests compare the logits of these."""
+    pairs = {model.name: " and ".join(counterparts(model.name)) for model in models}
+    lines = [
+        "The tests copy weights between these networks; their logits agree to 1e-5 of their scale in float32.",
+        "",
+        "| here | there |",
+        "|---|---|",
+        *(f"| `{ours}` | {theirs} |" for ours, theirs in pairs.items() if theirs),
+    ]
+    others = [f"`{name}`" for name, theirs in pairs.items() if not theirs]
+    rest = (
+        f"The tests compare {', '.join(others)} with networks put together from the parts of timm, torchvision and "
+        "pytorchcv, or with the same parts in a network above or in its twin."
+    )
+    return "\n".join(lines if len(others) < len(pairs) else []) + (f"\n\n{rest}" if others else "")
 
 
 def measured(name: str) -> tuple[str, str, str]:
@@ -363,9 +388,23 @@ def markdown(doc: str) -> str:
     """A docstring's prose and tables as Markdown."""
     parts = []
     for part in doc.strip().split("\n\n"):
-        text = part.replace("``", "`")
-        parts.append(f"```text\n{part}\n```" if part.lstrip().startswith("====") else escape(text, quote=False))
+        text = escape(part.replace("``", "`"), quote=False)
+        parts.append(table(text.splitlines()) if part.lstrip().startswith("====") else text)
     return "\n\n".join(parts)
+
+
+def table(lines: list[str]) -> str:
+    """A table of a docstring; a line whose first cell is empty goes on with the one above."""
+    columns = [found.span() for found in re.finditer("=+", lines[0])]
+    rows: list[list[str]] = []
+    for line in (line for line in lines if not line.startswith("==")):
+        cells = [line[start : end if end < columns[-1][1] else None].strip() for start, end in columns]
+        if cells[0] or not rows:
+            rows.append(cells)
+        else:
+            rows[-1] = [f"{above} {cell}".strip() for above, cell in zip(rows[-1], cells, strict=True)]
+    rows.insert(1, ["---"] * len(columns))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def printed(*words: str) -> str:
