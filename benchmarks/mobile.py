@@ -18,7 +18,7 @@ from bfloat16 import report
 from torch import Tensor
 
 from senet_zoo.inference.passes.gates import MeanGate
-from senet_zoo.inference.passes.in_place import InPlaceGate
+from senet_zoo.inference.passes.in_place import InPlaceGate, sums_of
 from senet_zoo.inference.passes.onednn import LEAST_SCALE
 from senet_zoo.support.machine import describe_machine, format_machine
 
@@ -114,7 +114,7 @@ def excitations_of(batch: int, channels: int, side: int, dtype: torch.dtype) -> 
     linear = torch.ops.mkldnn._linear_pointwise
 
     def sums() -> Tensor:
-        return x.sum((2, 3), dtype=torch.float32)
+        return sums_of(x, torch.float32)
 
     def spread(s: Tensor) -> Tensor:
         return s.to(dtype)[:, :, None, None]

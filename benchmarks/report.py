@@ -45,7 +45,8 @@ print(fast.report.gain)
 ![Accuracy against the time of one core, networks with gates and plain ones](accuracy_latency.png)
 
 Each point is a network with published weights: its top-1 on ImageNet, and one picture on one core, optimised, in
-float32. Up and to the left is better. `python benchmarks/latency.py` measures and draws it.
+float32, on an AMD EPYC with AVX512 on 2026-11-30. Up and to the left is better. `python benchmarks/latency.py` measures
+and draws it.
 
 ## Which call for which machine
 """
@@ -53,6 +54,11 @@ MEASURED = """\
 Medians and quartiles of runs with all candidates in turns; the gate's cost is the time over that of the same network
 without gates, treated alike. [Every run](speed-tables.md) stands with its machine, its command and all candidates, and
 `senet-zoo optimize --model NAME` measures yours. [Eight bits](deploy.md#eight-bits) have a table of their own.
+
+Runs with processor time had other programs beside them: it counts what their own thread computed. Forms of a gate in
+bfloat16 and in mobile networks are timed by `python benchmarks/bfloat16.py` and `python benchmarks/mobile.py`
+(`benchmarks/results/forms`), and `benchmarks/NOTES.md` says which pay and which do not. Gates that see a tile of the
+map and not all of it save no time on a CPU (`python benchmarks/tiles.py`): `optimize` has none.
 
 Open, because no run on such a machine is kept: bfloat16 (`dtype=torch.bfloat16`) on processors with AMX, and every
 figure on CUDA. There `optimize` uses PyTorch's own operations: channels last, folded norms, early gates and, for one
@@ -102,6 +108,9 @@ class Answer:
 ONNX_RUNTIME, OPENVINO = 'optimize(model, backend="onnxruntime")', 'optimize(model, backend="openvino")'
 COMPILED, BATCH = 'optimize(model, backend="compiled")', 'optimize(model, batch=16, backend="openvino")'
 MOBILE = "inference-se_mobilenet"
+HALF, HALF_BATCH = "optimize(model, dtype=torch.bfloat16)", "optimize(model, dtype=torch.bfloat16, batch=16)"
+HALF_BATCH_OPENVINO = 'optimize(model, dtype=torch.bfloat16, batch=16, backend="openvino")'
+HALF_OPENVINO, AVX512 = 'optimize(model, dtype=torch.bfloat16, backend="openvino")', "avx512-inference"
 ANSWERS = (
     Answer("`se_resnet50`, one picture, only PyTorch", "optimize(model)", "inference", "optimize"),
     Answer("the same, and a minute to compile", COMPILED, "inference", "optimize compiled"),
@@ -112,6 +121,10 @@ ANSWERS = (
     Answer("`senet154`, one picture, ONNX Runtime", ONNX_RUNTIME, "inference-senet154", "optimize ONNX Runtime"),
     Answer("`se_mobilenet`, one picture, only PyTorch", "optimize(model)", MOBILE, "optimize"),
     Answer("the same, and ONNX Runtime", ONNX_RUNTIME, MOBILE, "optimize ONNX Runtime"),
+    Answer("`se_resnet50`, batches of 16, AVX512-BF16", HALF_BATCH, f"{AVX512}-16", "optimize bf16"),
+    Answer("the same, and OpenVINO", HALF_BATCH_OPENVINO, f"{AVX512}-16", "optimize OpenVINO bf16"),
+    Answer("`se_mobilenet`, one picture, AVX512-BF16", HALF, f"{AVX512}-se_mobilenet", "optimize bf16"),
+    Answer("the same, and OpenVINO", HALF_OPENVINO, f"{AVX512}-se_mobilenet", "optimize OpenVINO bf16"),
     Answer("`se_resnet50` to train", "senet-zoo train ... --fused auto", "fused", "senet_zoo, fused"),
 )
 """What is not known beforehand, `backend="auto"` measures."""
@@ -163,22 +176,33 @@ def read(path: Path) -> Result:
 
 def front(results: list[Result]) -> str:
     """The page with the answers, and the figures of those that results are kept of."""
-    lines = ["| you have a CPU and | call | times as fast | as | gate's cost |", "|---|---|---|---|---|"]
+    lines = ["| you have a CPU and | call | times as fast | as | gate's cost | measured |", "|---|---|---|---|---|---|"]
     rows = {
-        (result.name, row.candidate): (report.base, row)
+        (result.name, row.candidate): (report, result.date, row)
         for result in results
         for report in result.reports
         for row in reversed(report.rows)  # the first of a name counts: the network with gates
     }
     for answer in ANSWERS:
         if (answer.results, answer.candidate) in rows:
-            base, row = rows[answer.results, answer.candidate]
+            report, date, row = rows[answer.results, answer.candidate]
             gate = format(row.gate, ".2f") if row.gate else "-"
-            lines.append(f"| {answer.need} | `{answer.call}` | {row.ratio:.2f} | {label(base)} | {gate} |")
-    lines.append('| anything else | `optimize(model, backend="auto")`, which measures all once | | | |')
-    machines = dict.fromkeys(format_machine(report.machine) for result in results for report in result.reports)
-    on = f"On {next(iter(machines))}.\n" if machines else "No results are kept yet.\n"
-    return "\n".join([FRONT, *lines, "", on, MEASURED])
+            cells = [answer.need, f"`{answer.call}`", format(row.ratio, ".2f"), label(report.base), gate]
+            lines.append(f"| {' | '.join([*cells, f'{date}, {short(report)}'])} |")
+    lines.append('| anything else | `optimize(model, backend="auto")`, which measures all once | | | | |')
+    machines: dict[str, str] = {}
+    for result in results:
+        for report in result.reports:
+            machines.setdefault(short(report), format_machine(report.machine))
+    on = [f"On {name}: {machine}.\n" for name, machine in machines.items()] or ["No results are kept yet.\n"]
+    return "\n".join([FRONT, *lines, "", *on, MEASURED])
+
+
+def short(report: BenchmarkReport) -> str:
+    """A machine in a few words, and whose time was counted."""
+    clock = ", processor time" if report.title.endswith("clock: cpu") else ""
+    threads = report.machine["threads"]
+    return f"{report.machine['capability']}, {threads} thread{'' if threads == 1 else 's'}{clock}"
 
 
 def tables(results: list[Result]) -> str:

@@ -71,13 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
         print_folded(line.lstrip(), start=" " * (len(line) - len(line.lstrip())))
     print()
     print_folded(format_machine(machine))
-    print_folded(
-        "In a program: senet_zoo.inference.keep_freed_memory(); " + _call(name, tagged, weights, fast.report.call)
-    )
+    made = _network(name, tagged, weights, arguments.device)
+    print_folded(f"In a program: senet_zoo.inference.keep_freed_memory(); model = {made}; fast = {fast.report.call}")
     return 0
 
 
-def _call(name: str, pretrained: bool, weights: str | None, call: str) -> str:
+def _network(name: str, pretrained: bool, weights: str | None, device: str) -> str:
     """Python that makes the network that was measured."""
     options = ", pretrained=True" if pretrained else f", weights={weights!r}" if weights else ""
-    return f"model = senet_zoo.create_model({name!r}{options}).eval(); fast = {call}"
+    options += f", device={device!r}" if device != "cpu" else ""
+    return f"senet_zoo.create_model({name!r}{options}).eval()"
