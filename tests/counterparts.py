@@ -34,6 +34,10 @@ TIMM = {
     "se_resnet34b_round8": "seresnet34",
     "se_resnext26ts": "seresnext26ts",
     "se_resnet33ts": "seresnet33ts",
+    "se_cs3darknet_l": "cs3sedarknet_l",
+    "se_cs3darknet_x": "cs3sedarknet_x",
+    "se_cs3edgenet_x": "cs3se_edgenet_x",
+    **{name: name for name in ("cs3darknet_l", "cs3darknet_x", "cs3edgenet_x")},
     "inception_v4": "inception_v4",
     "inception_resnet_v2": "inception_resnet_v2",
 }

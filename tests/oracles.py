@@ -289,3 +289,37 @@ def gate_on_each_widened_branch(model: nn.Module) -> nn.Module:
         conv = getattr(block, name)
         setattr(block, name, nn.Sequential(conv, SEModule(conv.out_channels, 16)))
     return model
+
+
+class CaffeHighway(nn.Module):
+    """``CuDNNHighway`` of the authors' Caffe, with timm's gate behind its ReLU where there is one."""
+
+    def __init__(self, width: int, gate: nn.Module) -> None:
+        super().__init__()
+        self.cell = nn.Conv2d(width, width, 3, padding=1)
+        self.gate = gate
+        self.transform_gate = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        cell, transform = self.gate(self.cell(x).clamp(min=0)), self.transform_gate(x).sigmoid()
+        return cell * transform + x * (1 - transform)
+
+
+def highway19(*, gated: bool) -> nn.Module:
+    """The layers of the authors' ``cifar10_network.prototxt`` (flukeskywalker/highway-networks at 246c720)."""
+
+    def gate(width: int) -> nn.Module:
+        return SEModule(width, 16) if gated else nn.Identity()
+
+    layers: list[nn.Module] = []
+    channels = 3
+    for number in range(1, 18):
+        width = 32 if number <= 5 else 80 if number <= 11 else 128
+        if number in (1, 6, 12):  # "Convolution" and "ReLU"; "CuDNNHighway" elsewhere
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), gate(width)]
+        else:
+            layers.append(CaffeHighway(width, gate(width)))
+        layers += [nn.MaxPool2d(2, 2)] if number in (5, 11) else []
+        channels = width
+    last = [nn.Conv2d(128, 100, 1), nn.ReLU(), nn.AvgPool2d(8, 8), nn.Flatten(), nn.Linear(100, 10)]
+    return nn.Sequential(*layers, *last)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet_zoo.errors import SpecError, UsageError
+from senet_zoo.networks.blocks.cross_stage import CrossStageBlock
 from senet_zoo.networks.blocks.dual_path import DualPathBlock
 from senet_zoo.networks.blocks.mobile import (
     DepthwiseSeparableBlock,
@@ -167,6 +168,8 @@ def _paths(block: nn.Module) -> list[list[nn.Module]]:
             return [list(block.branch), [block.shortcut]]
         case DualPathBlock():
             return [[block.branch], [block.projection]]
+        case CrossStageBlock():
+            return [[block.down, block.units]]  # its other layers are 1x1
         case DepthwiseSeparableBlock():
             return [[block.depthwise, block.pointwise]]
         case LinearSum():

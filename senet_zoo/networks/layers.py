@@ -6,7 +6,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from senet_zoo.networks.dimensions import Side, batch_norm, conv
 from senet_zoo.networks.layer_function import LayerFunction
-from senet_zoo.networks.squeeze_excite import SqueezeExcite, widened
+from senet_zoo.networks.squeeze_excite import widened
 
 
 class ConvNorm(nn.Module):
@@ -141,17 +141,16 @@ def initialise(module: nn.Module) -> None:
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852; the paper, section 5.1.
     """
-    if isinstance(module, SqueezeExcite):
-        module.reset_parameters()  # its own layers included
-        return
     if isinstance(module, _ConvNd):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
-        reset = getattr(module, "reset_parameters", None)  # of batch norms and fully connected layers
-        if reset is None:
-            raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
-        reset()
+        return
+    reset = getattr(module, "reset_parameters", None)  # of batch norms, fully connected layers and gates
+    if reset is not None:
+        reset()  # its own layers included
+        return
+    if [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+        raise TypeError(f"initialise() does not know how {type(module).__name__} starts")
     for child in module.children():
         initialise(child)

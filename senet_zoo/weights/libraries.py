@@ -36,7 +36,7 @@ TARGETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             **{name: name for name in ("resnet50d", "resnet101d", "resnet152d", "resnext50d_32x4d")},
             **{name: name for name in ("inception_v4", "inception_resnet_v2")},
             "xception": "legacy_xception",
-            **{name: name for name in ("resnext26ts", "resnet33ts")},
+            **{name: name for name in ("resnext26ts", "resnet33ts", "cs3darknet_l", "cs3darknet_x", "cs3edgenet_x")},
         },
         "cadene": {name: name for name in _CADENE},
         "monai": dict(zip(_CADENE, _MONAI, strict=True)),

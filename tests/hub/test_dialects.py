@@ -89,6 +89,10 @@ FOREIGN = {
     "seresnext26ts": ("timm_byobnet", "se_resnext26ts"),
     "seresnet33ts": ("timm_byobnet", "se_resnet33ts"),
     "resnet33ts": ("timm_byobnet", "resnet33ts"),
+    "cs3sedarknet_l": ("timm_cspnet", "se_cs3darknet_l"),
+    "cs3sedarknet_x": ("timm_cspnet", "se_cs3darknet_x"),
+    "cs3se_edgenet_x": ("timm_cspnet", "se_cs3edgenet_x"),
+    "cs3edgenet_x": ("timm_cspnet", "cs3edgenet_x"),
 }
 # Their parts are defined in another order; tests/zoo/test_libraries.py compares their logits.
 REORDERED = ("pytorchcv resattnet92", "pytorchcv xception", "legacy_xception", "seresnext26ts", "seresnet33ts",

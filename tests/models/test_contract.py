@@ -145,7 +145,10 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
         nn.init.zeros_(gate.fc2.weight)
         gate.fc2.bias = constant_bias(gate.fc2, 40.0)  # sigmoid(40) is 1 in float32
     for block in model.modules():  # the ReLU of timm's legacy 18 and 34 belongs to the gate, and goes with it
-        if isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3"):
+        legacy = (
+            isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3")
+        )
+        if legacy and isinstance(block.branch.conv2.act, nn.ReLU):
             block.branch.conv2.act = nn.Identity()
     twin = ConvNet(tiny(MODELS[MODELS[name].twin].spec())).eval()
     twin.load_state_dict({key: tensor for key, tensor in model.state_dict().items() if ".se." not in key})

@@ -132,6 +132,8 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
     },
     "xception": oracles.xception,
     "se_xception": lambda: oracles.gate_on_each_xception_branch(oracles.xception()),
+    "highway19": lambda: oracles.highway19(gated=False),
+    "se_highway19": lambda: oracles.highway19(gated=True),
 }
 
 

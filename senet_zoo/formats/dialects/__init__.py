@@ -34,7 +34,7 @@ from senet_zoo.formats.dialects.residual import (
     TIMM_RESNET,
     TRANSFORMERS,
 )
-from senet_zoo.formats.dialects.timm import TIMM_BYOBNET, TIMM_DPN, TIMM_XCEPTION
+from senet_zoo.formats.dialects.timm import TIMM_BYOBNET, TIMM_CSPNET, TIMM_DPN, TIMM_XCEPTION
 from senet_zoo.formats.dialects.torchvision import TIMM_VGG, TORCHVISION_CHAIN, TORCHVISION_DENSENET
 
 __all__ = [
@@ -100,6 +100,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             KERAS_RESNEXT,
             INSIGHTFACE,
             VGGFACE2,
+            TIMM_CSPNET,
             CAFFE,
             PADDLE,
         )

@@ -1,4 +1,4 @@
-"""timm's dual path networks, ``features.conv2_1``, its port of Xception, ``block1.rep.0``, and its ByobNets."""
+"""timm's dual path networks, ``features.conv2_1``, its Xception, ``block1.rep.0``, its ByobNets and CspNets."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -69,6 +69,17 @@ _BYOBNET = [
 ]
 
 
+_CSPNET = [
+    conv_bn("stem.conv{n+1}", "stem.{n}"),
+    conv_bn("stages.{s}.conv_down", "stages.{s}.0.down"),
+    conv_bn("stages.{s}.conv_exp", "stages.{s}.0.expand"),
+    conv_bn("stages.{s}.blocks.{b}.conv{n}", "stages.{s}.0.units.{b}.branch.conv{n}"),
+    Rule("stages.{s}.blocks.{b}.attn.fc{n}.{wb}", "stages.{s}.0.units.{b}.branch.se.fc{n}.{wb}"),
+    conv_bn("stages.{s}.conv_transition", "stages.{s}.0.transition"),
+    Rule("head.fc.{wb}", "classifier.{wb}"),
+]
+
+
 def _dpn_ambiguity(shapes: Mapping[str, Shape]) -> str | None:
     return (
         "timm's dpn* end in an ELU, and their authors' and this zoo's in a ReLU; timm's mx_in1k files are the authors' "
@@ -79,3 +90,4 @@ def _dpn_ambiguity(shapes: Mapping[str, Shape]) -> str | None:
 TIMM_DPN = Dialect("timm_dpn", "timm dpn*", partial(forward, _DPN), ambiguity=_dpn_ambiguity)
 TIMM_XCEPTION = Dialect("timm_xception", "timm legacy_xception", *two_way(_XCEPTION))
 TIMM_BYOBNET = Dialect("timm_byobnet", "timm's resnet33ts, resnext26ts and their SE forms", *two_way(_BYOBNET))
+TIMM_CSPNET = Dialect("timm_cspnet", "timm's cs3darknet*, cs3edgenet* and their SE forms", *two_way(_CSPNET))

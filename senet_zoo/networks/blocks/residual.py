@@ -187,12 +187,19 @@ class RoundedGate:
         return self.unit.out_channels(in_channels)
 
     def build(self, in_channels: int, se: SE | None, drop_path: float) -> "ResidualBlock":
-        if se is not None and se.hidden is None:
+        if se is not None:
             out = self.unit.out_channels(in_channels)
             channels = {Placement.PRE: in_channels, Placement.INNER: self.unit.width}.get(se.placement, out)
-            hidden = max(8, int(channels / se.reduction + 4) // 8 * 8)
-            se = replace(se, reduction=SE.reduction, hidden=hidden)
+            se = rounded(se, channels)
         return self.unit.build(in_channels, se, drop_path)
+
+
+def rounded(se: SE | None, channels: int) -> SE | None:
+    """The gate over so many channels with its hidden units rounded by timm's rule; one with ``hidden`` as it is."""
+    if se is None or se.hidden is not None:
+        return se
+    hidden = max(8, int(channels / se.reduction + 4) // 8 * 8)
+    return replace(se, reduction=SE.reduction, hidden=hidden)
 
 
 class ResidualBlock(nn.Module):
