@@ -16,11 +16,11 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
 from senet_zoo.weights import publish, save
 from senet_zoo.weights import verify as verification
-from senet_zoo.weights.card import CARD
+from senet_zoo.weights.card import CARD, with_address
 from senet_zoo.weights.config import CONFIG, TENSORS, SavedTask
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import TOLERANCE
-from senet_zoo.weights.foreign_files import PICTURES
+from senet_zoo.weights.foreign_files import PICTURES, is_own_picture
 from senet_zoo.weights.hub_commit import Plan, check_names
 from senet_zoo.weights.publish import Publication
 from senet_zoo.weights.rows import Metric
@@ -272,11 +272,11 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, s
         raise PublishError(wrong)
     publish.licence_of(path, config.provenance, sha256)
     parameters = save.parameters_of(network)
-    card = (path / CARD).read_bytes()
-    if card.decode(errors="replace") == format.card(config, parameters).text(None):  # nobody wrote in it
-        card = format.card(config, parameters).text(repo).encode(errors="backslashreplace")
+    own, text = format.card(config, parameters), (path / CARD).read_bytes().decode(errors="replace")
+    text = own.text(repo, tag) if text == own.text() else with_address(text, repo)  # where nobody wrote in it, anew
+    card = text.encode(errors="backslashreplace")
     sent: dict[str, Path | bytes] = {TENSORS: files.tensors, CONFIG: path / CONFIG, CARD: card}
-    sent |= {name: path / name for name in PICTURES if (path / name).is_file()}
+    sent |= {name: path / name for name in PICTURES if is_own_picture(path / name)}
     why = "the manifest lists classifiers; this address is read by from_pretrained and --weights"
     return publish.signed(Plan(repo, tag, MappingProxyType(sent), sha256, None, why), path, sign)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 
 from senet_zoo.errors import UnknownModelError, UnknownWeightsError
 from senet_zoo.networks import registry
@@ -15,10 +16,19 @@ PLACE = "PATH/TO/THIS/FOLDER"
 """The address in the card of a folder that is not published; publishing puts the repository's in its stead."""
 MOST_NAMES = 40  # of classes, in the card itself
 PAPER = "arXiv:1709.01507"
+FIGURES = {"curves.png": "loss and accuracy by epoch", "confusion.png": "which classes are taken for which"}
+"""Pictures that a run draws, and what they show."""
 _DATASETS = {"imagenet-1k": "ILSVRC/imagenet-1k", "cifar10": "uoft-cs/cifar10"}
 
 
-def model_card(config: FolderConfig, *, parameters: int, repo: str | None = None) -> str:
+def model_card(
+    config: FolderConfig,
+    *,
+    parameters: int,
+    repo: str | None = None,
+    tag: str | None = None,
+    figures: Collection[str] = (),
+) -> str:
     """The card of a saved folder; the same text for the same arguments every time.
 
     Every figure in it belongs to the very tensors whose sha256 it names: those of the weights that a model was trained
@@ -28,9 +38,23 @@ def model_card(config: FolderConfig, *, parameters: int, repo: str | None = None
         config: what the folder's ``config.json`` says.
         parameters: learnt values of the network, classifier included.
         repo: ``organisation/name`` on a hub, for the line that loads it; None for a folder on disk.
+        tag: of the commit there; None for a folder on disk.
+        figures: those of `FIGURES` that lie beside it.
     """
     row = base_row(config)
-    return "\n".join([*_front_matter(config, row), *_body(config, row, parameters, repo), ""])
+    return "\n".join([*_front_matter(config, row), *_body(config, row, parameters, repo, tag, figures), ""])
+
+
+def with_address(card: str, repo: str) -> str:
+    """A card that a person wrote in, with the repository's address where the folder's stood."""
+    return card.replace(f"local-dir:{PLACE}", f"hf-hub:{repo}").replace(PLACE, f"{HUB}{repo}")
+
+
+def address_lines(repo: str | None, tag: str | None) -> list[str]:
+    """What a published card says of its tag; nothing in a folder on disk."""
+    if repo is None or tag is None:
+        return []
+    return [f"`{HUB}{repo}@{tag}` is this very commit; a commit's 40 hex digits in the tag's place never move.", ""]
 
 
 def base_row(config: FolderConfig) -> WeightsRow | None:
@@ -81,7 +105,14 @@ def _model_index(name: str, metrics: list[Metric]) -> list[str]:
     return lines
 
 
-def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: str | None) -> list[str]:
+def _body(
+    config: FolderConfig,
+    row: WeightsRow | None,
+    parameters: int,
+    repo: str | None,
+    tag: str | None,
+    figures: Collection[str],
+) -> list[str]:
     model = registry.find(config.architecture)
     # A path that json.dumps spells is spelt the same in Python.
     address = json.dumps(f"{HUB}{repo}" if repo else PLACE)
@@ -90,8 +121,7 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
     if config.timm:
         there = json.dumps(f"hf-hub:{repo}" if repo else f"local-dir:{PLACE}")
         lines += [f"timm, where it is `{config.timm}`: `timm.create_model({there}, pretrained=True)`.", ""]
-    if repo:
-        lines += [f"`{HUB}{repo}@COMMIT`, with the 40 hex digits of a commit, loads the same bytes for good.", ""]
+    lines += address_lines(repo, tag)
     lines += ["## Network", "", "| | |", "|---|---|"]
     lines += [
         f"| architecture | `{config.architecture}`, `{model.defined_in}` |",
@@ -108,7 +138,10 @@ def _body(config: FolderConfig, row: WeightsRow | None, parameters: int, repo: s
         f"| class names | {_class_names(config.categories)} |",
         "",
     ]
-    lines += [*_evaluation(config, row), *_preprocessing(config), *_file(config, row)]
+    lines += _evaluation(config, row)
+    for name in (name for name in FIGURES if name in figures):
+        lines += [f"![{FIGURES[name]}]({name})", ""]
+    lines += [*_preprocessing(config), *_file(config, row)]
     return [*lines, "## Citation", "", *(f"- {cell(paper)}" for paper in _papers(row))]
 
 

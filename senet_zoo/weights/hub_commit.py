@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,9 +18,8 @@ from senet_zoo.errors import (
     WeightsUnavailable,
 )
 from senet_zoo.support import settings
-from senet_zoo.weights.config import (
-    TENSORS,
-)
+from senet_zoo.weights.card import CARD
+from senet_zoo.weights.config import HUB, TENSORS
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.hub_errors import http_library, utilities
 from senet_zoo.weights.hub_repository import git_hash
@@ -141,7 +140,10 @@ class RemoteRepository:
                 f"its settings, or choose another name"
             )
         tags = {ref.name: ref.target_commit for ref in self._ask(lambda: api.list_repo_refs(self.repo)).tags}
-        same = all(_has_hash(content, self._hash(head, name)) for name, content in plan.files.items())
+        same = all(
+            any(_has_hash(form, self._hash(head, name)) for form in _forms(plan, name, content, tags, head))
+            for name, content in plan.files.items()
+        )
         if plan.tag in tags and not (same and tags[plan.tag] == head):
             raise PublishError(
                 f"the tag {plan.tag!r} of {self._address} stands at commit {tags[plan.tag]}, which is not what would "
@@ -253,6 +255,15 @@ class RemoteRepository:
         return PublishError(
             f"{self._address} does not take this (HTTP {status}: {reason}); correct it and publish again"
         )
+
+
+def _forms(plan: Plan, name: str, content: Path | bytes, tags: Mapping[str, str], head: str) -> Iterator[Path | bytes]:
+    """A file as it would be sent now, and a card as it was sent under each other tag of that commit."""
+    yield content
+    if name == CARD and isinstance(content, bytes):
+        address = f"{HUB}{plan.repo}@"
+        for tag in (tag for tag, commit in tags.items() if commit == head):
+            yield content.replace(f"`{address}{plan.tag}`".encode(), f"`{address}{tag}`".encode())
 
 
 def _has_hash(content: Path | bytes, announced: str | None) -> bool:

@@ -5,6 +5,7 @@ Whatever goes wrong before the commit leaves the repository as it was, except th
 
 import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from senet_zoo.errors import (
 )
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.support.files import expanded
-from senet_zoo.weights.card import CARD, PLACE, model_card
+from senet_zoo.weights.card import CARD, FIGURES, model_card, with_address
 from senet_zoo.weights.config import (
     CONFIG,
     HUB,
@@ -32,6 +33,7 @@ from senet_zoo.weights.config import (
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
+from senet_zoo.weights.foreign_files import is_own_picture
 from senet_zoo.weights.hub_commit import Plan, check_names, remote_repository
 from senet_zoo.weights.load import Checkpoint, open_checkpoint
 from senet_zoo.weights.manifest_edit import credit_of, row_of, tag_from
@@ -91,9 +93,10 @@ def plan_publication(folder: str | Path, repo: str, *, tag: str | None = None, s
         _require_own_tensors(path, config.provenance, sha256)
         raise
     licence = licence_of(path, config.provenance, sha256)
-    card = _card(path, config, model, repo)
+    figures = {name: path / name for name in FIGURES if is_own_picture(path / name)}
+    card = _card(path, config, model, repo, tag, figures)
     _check_fingerprint(path, config, model)
-    files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card}
+    files: dict[str, Path | bytes] = {TENSORS: path / TENSORS, CONFIG: path / CONFIG, CARD: card, **figures}
     processor = processor_json(config)
     if processor is not None:
         files[PROCESSOR] = processor
@@ -189,14 +192,12 @@ def licence_of(path: Path, provenance: Provenance | None, sha256: str) -> str:
     return licence
 
 
-def _card(path: Path, config: FolderConfig, model: ConvNet, repo: str) -> bytes:
+def _card(path: Path, config: FolderConfig, model: ConvNet, repo: str, tag: str, figures: Collection[str]) -> bytes:
     """The card to send: the folder's own where a person wrote in it, with its address, otherwise one made anew."""
-    file = path / CARD
-    parameters = parameters_of(model)
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text, parameters = (path / CARD).read_text(encoding="utf-8", errors="replace"), parameters_of(model)
     if text != model_card(config, parameters=parameters):
-        return text.replace(f"local-dir:{PLACE}", f"hf-hub:{repo}").replace(PLACE, f"{HUB}{repo}").encode()
-    return model_card(config, parameters=parameters, repo=repo).encode()
+        return with_address(text, repo).encode()
+    return model_card(config, parameters=parameters, repo=repo, tag=tag, figures=figures).encode()
 
 
 def _row(

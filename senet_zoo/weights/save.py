@@ -21,7 +21,7 @@ from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.networks.widths import Widths
 from senet_zoo.support.files import disk_error, expanded, folder_lock, scratch_folder
-from senet_zoo.weights.card import CARD, model_card
+from senet_zoo.weights.card import CARD, FIGURES, model_card
 from senet_zoo.weights.catalogue import Weights
 from senet_zoo.weights.config import (
     CONFIG,
@@ -38,8 +38,9 @@ from senet_zoo.weights.config import (
 )
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.download import locate
+from senet_zoo.weights.file_hashes import digest
 from senet_zoo.weights.fingerprint import UNSAID, compare, fingerprint_if_any
-from senet_zoo.weights.foreign_files import refuse_foreign
+from senet_zoo.weights.foreign_files import is_own_picture, refuse_foreign
 from senet_zoo.weights.libraries import target_of
 from senet_zoo.weights.load import open_checkpoint, shapes_of
 from senet_zoo.weights.rows import Metric
@@ -105,13 +106,23 @@ def save_pretrained(
             write_config(made, config)
             (made / CARD).write_text(model_card(config, parameters=parameters_of(model)), encoding="utf-8")
             _read_back(made, config)
+            stale = _stale_figures(target, sha256)
             # The config last: until then the one that is there names other tensors, which is noticed.
             for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
                 path.replace(target / path.name)
+            for path in stale:  # they show how other tensors were trained
+                path.unlink(missing_ok=True)
             if config.preprocessing is None or config.timm is not None:
                 (target / PROCESSOR).unlink(missing_ok=True)  # of an earlier save
     except OSError as e:
         raise disk_error(e, target, "the path") from e
+
+
+def _stale_figures(folder: Path, sha256: str) -> list[Path]:
+    """A run's pictures, where the tensors beside them are not those that are saved now."""
+    figures, tensors = [folder / name for name in FIGURES if is_own_picture(folder / name)], folder / TENSORS
+    same = bool(figures) and tensors.is_file() and digest(tensors) == sha256
+    return [] if same else figures
 
 
 def _preparation(

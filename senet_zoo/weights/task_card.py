@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from senet_zoo.errors import UnknownModelError, UnknownWeightsError
 from senet_zoo.networks.specs import SE
 from senet_zoo.networks.widths import Widths
-from senet_zoo.weights.card import PAPER, cell, quoted
+from senet_zoo.weights.card import PAPER, PLACE, address_lines, cell, quoted
 from senet_zoo.weights.catalogue import get_weights
 from senet_zoo.weights.config import HUB, TENSORS, Provenance, SavedTask
 from senet_zoo.weights.rows import HubFile, WeightsRow
@@ -53,10 +53,10 @@ class TaskCard:
     papers: tuple[str, ...]
     provenance: Provenance | None
 
-    def text(self, repo: str | None) -> str:
-        """The card, for a repository of a hub or, without one, for a folder."""
+    def text(self, repo: str | None = None, tag: str | None = None) -> str:
+        """The card, for a tag in a repository of a hub or, without one, for a folder."""
         row = _base_row(self.provenance)
-        return "\n".join([*self._front_matter(row), *self._body(row, repo), ""])
+        return "\n".join([*self._front_matter(row), *self._body(row, repo, tag), ""])
 
     def _front_matter(self, row: WeightsRow | None) -> list[str]:
         lines, tag = ["---"], HUB_WORDS[self.task]
@@ -75,16 +75,15 @@ class TaskCard:
                 lines += [f"    - type: {quoted(kind)}", f"      value: {value:.2f}"]
         return [*lines, "---"]
 
-    def _body(self, row: WeightsRow | None, repo: str | None) -> list[str]:
-        address = json.dumps(f"{HUB}{repo}" if repo else "PATH/TO/THIS/FOLDER")
+    def _body(self, row: WeightsRow | None, repo: str | None, tag: str | None) -> list[str]:
+        address = json.dumps(f"{HUB}{repo}" if repo else PLACE)
         lines = ["", f"# {repo or self.title}", "", f"{self.title}: {len(self.classes)} classes.", ""]
         if self.measured is not None:  # by the run that drew it
             lines += [f"![what it finds in pictures that it was not trained on]({PREDICTIONS})", ""]
         lines += ["```python", "import senet_zoo", ""]
         lines += [f"predictor = senet_zoo.Predictor({address})"]
         lines += ['(found,) = predictor.predict("picture.jpg")', 'found.drawn().save("drawn.png")', "```", ""]
-        if repo:
-            lines += [f"`{HUB}{repo}@COMMIT`, with the 40 hex digits of a commit, loads the same bytes for good.", ""]
+        lines += address_lines(repo, tag)
         gate = "none" if self.se is None else f"`{json.dumps(to_json(self.se))}`"
         rows: list[tuple[str, str]] = [("backbone", f"`{self.backbone}`"), ("gate", gate)]
         if self.widths is not None:

@@ -361,7 +361,7 @@ def write_task_folder(
             (made / CONFIG).write_bytes(_encoded(values))
             parameters = sum(parameter.numel() for parameter in network.parameters())
             (made / CARD).write_text(
-                format.card(config, parameters).text(None), encoding="utf-8", errors="backslashreplace"
+                format.card(config, parameters).text(), encoding="utf-8", errors="backslashreplace"
             )
             # The config last: until then the one that is there names other tensors, which is noticed.
             for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
