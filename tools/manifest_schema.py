@@ -9,10 +9,12 @@ import inspect
 import json
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from senet_zoo.formats.metadata import INDEX, LABELS, Logits
+from senet_zoo.networks.specs import SE
 from senet_zoo.support.json_fields import (
     NOT_BLANK,
     FieldRule,
@@ -29,7 +31,7 @@ from senet_zoo.support.json_fields import (
     rules_of,
 )
 from senet_zoo.weights.manifest import ManifestFile
-from senet_zoo.weights.rows import HashOf, LabelCount
+from senet_zoo.weights.rows import Gate, HashOf, LabelCount
 
 ROOT = Path(__file__).parents[1]
 Schema = dict[str, Any]
@@ -76,6 +78,8 @@ def schema_of(rule: FieldRule, definitions: Schema) -> Schema:
             return {"type": "integer", "minimum": rule.low, "maximum": rule.high}
         case Number():
             return {"type": "number", "minimum": rule.low, "maximum": rule.high}
+        case Gate():
+            return {"type": "object", "propertyNames": {"enum": [each.name for each in fields(SE)]}}
         case Flag():
             return {"type": "boolean"}
         case Nullable():

@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 
 import timm
 import torch
+import torchvision
 from pytorchcv.model_provider import get_model
 from pytorchcv.models.common import model_store
 from timm.models import get_pretrained_cfg
@@ -39,6 +41,12 @@ ORIGINS = {
     "tv": "https://github.com/pytorch/vision",
     "mx": "https://github.com/cypw/DPNs",
 }
+PAGE = Path(__file__).parents[1] / "docs" / "from-other-libraries.md"
+ELSEWHERE = {
+    "mmpretrain, gated": {"se_resnet50b.mm_in1k", "se_resnet101b.mm_in1k"},
+    "moskomule, gated": {"se_resnet50b.moskomule_in1k"},
+}
+"""Rows of libraries whose lists of checkpoints no package holds."""
 TIMM = "https://github.com/huggingface/pytorch-image-models"
 OF_TIMM = {theirs: ours for ours, theirs in TARGETS["timm"].items()} | {
     name: name
@@ -74,7 +82,7 @@ OF_OSMR_CIFAR = {
     **{f"pyramidnet{d}": f"pyramidnet{d}" for d in ("110_a48", "110_a84", "110_a270")},
     **{f"pyramidnet{d}_bn": f"pyramidnet{d}" for d in ("164_a270", "200_a240", "236_a220", "272_a200")},
 }  # fmt: skip
-DATA = {"cifar10": "cifar10 test", "cifar100": "cifar100 test", "svhn": "svhn test"}
+DATA = {"cifar10": "cifar10 test", "cifar100": "cifar100 test", "svhn": "svhn test", "cub": "cub-200-2011 test"}
 
 
 @dataclass(frozen=True)
@@ -111,16 +119,38 @@ def main() -> int:
         for row in rows
         for source in row.sources
     }
+    found += _of_torchvision()
     missing = [each for each in found if each.address not in have]
     gated = {name for name, model in registry.MODELS.items() if model.se is not None}
-    for library in ("timm", "pytorchcv"):
+    for library in ("timm", "torchvision", "pytorchcv"):
         for what, names in (("gated", gated), ("plain", registry.MODELS.keys() - gated)):
             all_ = [each for each in found if each.library == library and each.model in names]
             left = sum(each in missing for each in all_)
             print(f"{library}, {what}: {len(all_)} public checkpoints of functions here, {left} without a row")
+    names = {row.name for rows in load_manifest().models.values() for row in rows}
+    for library, rows in ELSEWHERE.items():
+        print(f"{library}: {len(rows)} public checkpoints of functions here, {len(rows - names)} without a row")
+    for library, checkpoints in _without_row():
+        print(f"{library}: without a row, for the reason in {PAGE.name}: {', '.join(checkpoints)}")
     if args.write:
-        _write(missing)
+        _write([each for each in missing if each.row])
     return int(bool(missing) and not args.write)
+
+
+def _without_row() -> Iterator[tuple[str, list[str]]]:
+    """Publisher and checkpoints of each line of the page's table."""
+    table = PAGE.read_text().partition("| published by | checkpoint | why there is no row |")[2]
+    for line in table.strip().splitlines()[1:]:
+        if not line.startswith("|"):
+            return
+        publisher, checkpoints = (cell.strip() for cell in line.split("|")[1:3])
+        yield publisher, re.findall("`([^`]+)`", checkpoints) or [checkpoints]
+
+
+def _of_torchvision() -> Iterator[Found]:
+    for ours, theirs in TARGETS["torchvision"].items():
+        for weights in torchvision.models.get_model_weights(theirs):
+            yield Found("torchvision", ours, weights.url, tag_from(weights.name), {})
 
 
 def _results(path: Path | None) -> dict[tuple[str, int], tuple[float, float]]:
@@ -193,13 +223,13 @@ def _of_pytorchcv() -> Iterator[Found]:
     who = "pytorchcv 0.0.74, model_metainfos.csv"
     for line in model_store.load_csv(model_store.get_model_metainfos_file_path())[1:]:
         name, _, error, sha1, release, _, paper, dataset, size, scale, *_ = line
-        if error == "NA" or dataset not in ("in1k", "cf"):
+        if error == "NA" or dataset not in ("in1k", "cf", "cub"):
             continue
         base, _, labels = name.rpartition("_")
-        ours = OF_OSMR.get(name) if dataset == "in1k" else OF_OSMR_CIFAR.get(base)
+        ours = {"in1k": OF_OSMR.get(name), "cf": OF_OSMR_CIFAR.get(base), "cub": OF_OSMR.get(base)}[dataset]
         if ours is None:
             continue
-        labels = labels if dataset == "cf" else "imagenet-1k"
+        labels = "imagenet-1k" if dataset == "in1k" else labels
         accuracy = round(100.0 - int(error) / 100.0, 2)
         if dataset == "cf":
             seen = {"size": 32, "resize": 32, "interpolation": "bilinear",
@@ -209,7 +239,8 @@ def _of_pytorchcv() -> Iterator[Found]:
             pixels = registry.find(ours).spec().input_size if size == "NA" else int(size)
             resize = math.ceil(pixels / (0.875 if scale == "NA" else float(scale)))
             seen = {"size": pixels, "resize": resize, "interpolation": "bilinear", **IMAGENET}
-            metric = _metric("top5", accuracy, "imagenet-1k val", pixels, who)
+            of_cub, of_imagenet = ("top1", accuracy, DATA["cub"]), ("top5", accuracy, "imagenet-1k val")
+            metric = _metric(*(of_cub if dataset == "cub" else of_imagenet), pixels, who)
         url = f"{OSMR}/releases/download/{release}/{name}-{error}-{sha1[:8]}.pth.zip"
         with torch.device("meta"):
             dialect = recognise(get_model(name).state_dict().keys()).name
@@ -255,7 +286,13 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float]:
 
 
 def _citation(model: str) -> str:
-    papers = {"dpn": "1707.01629", "xception": "1610.02357", "pyramid": "1610.02915", "resnext": "1611.05431"}
+    papers = {
+        "dpn": "1707.01629",
+        "xception": "1610.02357",
+        "pyramid": "1610.02915",
+        "cs3": "1911.11929",
+        "resnext": "1611.05431",
+    }
     paper = "1709.01507" if model.startswith("se") else "1512.03385"
     return "arXiv:" + next((paper for start, paper in papers.items() if model.startswith(start)), paper)
 

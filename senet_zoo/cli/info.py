@@ -70,15 +70,17 @@ def run(arguments: argparse.Namespace) -> int:
     model, _, tag = arguments.name.partition(".")
     if tag and arguments.se is not None:
         raise UsageError(f"weights have the gate that they were trained with; drop --se, or the tag {tag!r}")
-    info = model_info(model, None if arguments.se is None else variant.parse(arguments.se), arguments.dims or 2)
-    rows = (get_weights(arguments.name).row,) if tag else info.weights
+    row = get_weights(arguments.name).row if tag else None
+    gate = None if arguments.se is None else variant.parse(arguments.se)
+    info = model_info(model, gate if row is None else row.se, arguments.dims or 2)
+    rows = info.weights if row is None else (row,)
     if arguments.json:
         print_json(dataclasses.replace(info, weights=rows))
         return 0
     print(f"{info.name}\n{textwrap.indent(_first_line(info.doc), '  ')}\n")
     _print_facts(_model_facts(info), indent="  ")
     for row in rows:
-        default = " (default)" if row == info.weights[0] else ""
+        default = " (default)" if (row,) == info.weights[:1] else ""
         print(f"\nweights {row.name}{default}")
         _print_facts(_weights_facts(row), indent="  ")
     if not rows:
@@ -231,7 +233,10 @@ def _weights_of_gates(info: "ModelInfo") -> str:
 
 
 def _weights_facts(row: "WeightsRow") -> list[tuple[str, str]]:
+    from senet_zoo.weights import variant
+
     return [
+        *((("gate", variant.to_text(row.se)),) if row.se else ()),
         ("labels", f"{row.labels}, {row.num_classes} classes"),
         ("pictures", _pictures(row.preprocessing)),
         *((metric.name, _metric(metric)) for metric in row.metrics),

@@ -29,13 +29,13 @@ print the manifest's row that follows: for repositories that senet-zoo publish
 made, and for timm's. What nobody says is null, and is named."""
 _CHECK = """\
 Check every row of a manifest: the rules of its fields, that its model exists
-and has as many parameters, that no file stands twice, that its licence is
-known, that no figure is null which an installed torchvision or timm publishes,
-and that files on this machine hold exactly the network's tensors. With --online
-the hubs are asked for each file too. Every problem is listed; one is exit
-status 1. Rows are counted
-by what they know of their files: pinned (commit, whole sha256 and size), hashed
-(digits of a hash), unpinned."""
+and has as many parameters, that no file stands twice or is named after another
+hash, that its licence is known, that no figure is null which an installed
+torchvision or timm publishes, and that files on this machine hold exactly the
+network's tensors. With --online the hubs are asked for each file too. Every
+problem is listed; one is exit status 1. Rows are counted by what they know of
+their files: pinned (commit, whole sha256 and size), hashed (digits of a hash),
+unpinned."""
 _PIN = """\
 Ask the hubs for what is null in a manifest's sources (revision, sha256 and
 size) and write it there; nothing else is changed. What could not be had is

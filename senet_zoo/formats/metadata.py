@@ -37,7 +37,15 @@ from senet_zoo.support.json_fields import (
 
 INDEX = r"0|[1-9][0-9]{0,5}"
 LEAST_SCALE, MOST_LOGIT, MOST_LOGITS, MOST_SUMS = 1e-9, 1e9, 64, 64  # in a fingerprint
-LABELS = {"imagenet-1k": 1000, "imagenet-12k": 11821, "cifar10": 10, "imagenette": 10, "cifar100": 100, "svhn": 10}
+LABELS = {
+    "imagenet-1k": 1000,
+    "imagenet-12k": 11821,
+    "cifar10": 10,
+    "imagenette": 10,
+    "cifar100": 100,
+    "svhn": 10,
+    "cub": 200,
+}
 _PREFIX = "senet_zoo"
 _LOGIT = Number(-MOST_LOGIT, MOST_LOGIT)
 

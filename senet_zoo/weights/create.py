@@ -207,18 +207,18 @@ def _network(
             "loaded here; pass pretrained=True or weights=..., or leave inflation out"
         )
     spec = model.spec(se, None, dims or PLANE)
-    if se is not None and se != model.se and pretrained:
-        raise UsageError(
-            f"the published weights of {model.name} were trained with {model.se}, not {se}; drop one of them"
-        )
+    record = get_weights(f"{model.name}.{tag}" if tag else model.name) if pretrained else None
+    if record is not None:
+        own = record.row.se or model.se
+        if se not in (None, own):
+            raise UsageError(f"the published weights {record.name} were trained with {own}, not {se}; drop one of them")
+        spec = model.spec(record.row.se, None, dims or PLANE)
     config = None if weights is None else config_beside(weights)
     if config is not None:
         _agree(config, model, se)
         spec = config.spec if dims is None else replace(config.spec, dimensions=dims)
 
-    record = None
-    if pretrained:
-        record = get_weights(f"{model.name}.{tag}" if tag else model.name)
+    if record is not None:
         own_spec = replace(spec, dimensions=PLANE)
         checkpoint, net = _published(record, model, own_spec, dropout, drop_path)
     elif weights is not None:

@@ -1,10 +1,11 @@
 """Every problem of a manifest: its form, what the zoo and files on this machine say, and hubs, where they are asked."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from senet_zoo.errors import ManifestError, WeightsError
+from senet_zoo.errors import ManifestError, SpecError, UsageError, WeightsError
 from senet_zoo.formats.dialects import DIALECTS, NATIVE
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
@@ -27,9 +28,10 @@ def check_manifest(path: Path, servers: Servers | None = None) -> Verification:
     """Check every row, and list every problem.
 
     Of each row: that its fields keep their rules, its model is one of the zoo's and has as many parameters, whoever
-    publishes its files publishes that function, nothing of it stands twice, its licence is known, every metric has its
-    figure, and none is missing that torchvision or timm, where they are installed, publish. Of each of its files that
-    is on this machine: the bytes, and that its tensors are exactly the network's.
+    publishes its files publishes that function, no hash is another than the file's name ends in, its gate is one that
+    the model can have, nothing of it stands twice, its licence is known, every metric has its figure, and none is
+    missing that torchvision or timm, where they are installed, publish. Of each of its files that is on this machine:
+    the bytes, and that its tensors are exactly the network's.
 
     Args:
         path: the manifest.
@@ -106,7 +108,14 @@ def _row_problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
                 f"figure from there, or remove the metric"
             )
     yield from installed_figures.problems(row)
-    parameters = parameters_of_spec(model.spec(), row.num_classes, row.in_channels)
+    if row.se is not None and row.se == model.se:
+        yield "its gate is the model's own; leave se out"
+    try:
+        spec = model.spec(row.se)
+    except (SpecError, UsageError) as e:
+        yield f"its gate is none of {model.name}: {e}"
+        return
+    parameters = parameters_of_spec(spec, row.num_classes, row.in_channels)
     if parameters != row.parameters:
         yield f"the network has {parameters} parameters, but the row says {row.parameters}"
     for source in row.sources:
@@ -122,10 +131,22 @@ def _row_problems(row: WeightsRow, servers: Servers | None) -> Iterator[str]:
 def _file_problems(row: WeightsRow, model: Model, source: Source, found: VerifiedFile | None) -> Iterator[str]:
     """What is wrong with a source as far as this machine can tell."""
     dialect = DIALECTS[source.dialect]
+    if isinstance(source, ReleaseFile) and not _agrees_with_its_name(source):
+        stated = "sha1" if source.sha256_prefix is None else "sha256"
+        yield f"{source.url}: its {stated} must start with the digits that end the file's name; correct one of them"
     if dialect is not NATIVE and dialect.name not in model.published_as:
         yield f"{_address(source)}: nobody publishes {model.name} under the names of {dialect.used_by} ({dialect.name})"
     elif found is not None:
         yield from _tensor_problems(row, model, open_checkpoint(found.path, dialect))
+
+
+def _agrees_with_its_name(source: ReleaseFile) -> bool:
+    """Whether the first digits of a hash, with which libraries end a file's name, are those of the row."""
+    named = re.search(r"-([0-9a-f]{8,64})(\.[A-Za-z0-9]+)+$", source.filename)
+    if named is None or re.fullmatch(r"20\d{6}", named[1]):  # a day
+        return True
+    known = source.sha256_prefix or source.sha1 or ""
+    return known.startswith(named[1]) or named[1].startswith(known)
 
 
 def _answer_problems(
@@ -145,7 +166,7 @@ def _answer_problems(
 
 def _tensor_problems(row: WeightsRow, model: Model, file: Checkpoint) -> Iterator[str]:
     """What is wrong with the names and shapes of a file."""
-    spec = model.spec()
+    spec = model.spec(row.se)
     file.check(model, spec, row.num_classes)
     if file.in_channels(spec) != row.in_channels:
         yield f"{file.path}: it takes {file.in_channels(spec)} channels, but the row says {row.in_channels}"

@@ -88,8 +88,6 @@ def row_of(config: FolderConfig, source: HubFile, *, tag: str, parameters: int, 
     Raises:
         ManifestError: a row has no place for such a network; the message says why.
     """
-    if config.se != registry.find(config.architecture).se:
-        raise ManifestError(f"a row has no place for another gate than that of {config.architecture}")
     if config.widths is not None:
         raise ManifestError(f"a row has no place for other widths than those of {config.architecture}")
     labels = [name for name, count in LABELS.items() if config.categories == categories(name, count)]
@@ -112,6 +110,7 @@ def row_of(config: FolderConfig, source: HubFile, *, tag: str, parameters: int, 
         training=None,
         fingerprint=config.fingerprint,
         categories=None if labels else config.categories,
+        se=None if config.se == registry.find(config.architecture).se else config.se,
     )
     return parse_manifest(json.loads(json.dumps(document([row]))), "manifest").row(row.model, row.tag)
 

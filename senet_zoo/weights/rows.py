@@ -7,11 +7,26 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from senet_zoo.data.preprocessing import Preprocessing
-from senet_zoo.errors import UsageError
+from senet_zoo.errors import SenetZooError, UsageError
 from senet_zoo.formats.containers import MOST_BYTES
 from senet_zoo.formats.dialects import DIALECTS
 from senet_zoo.formats.metadata import LABELS, Fingerprint
-from senet_zoo.support.json_fields import BAD, Cursor, Flag, Items, Member, Nullable, Number, OneOf, Record, Text, Whole
+from senet_zoo.networks.specs import SE
+from senet_zoo.support.json_fields import (
+    BAD,
+    Cursor,
+    FieldRule,
+    Flag,
+    Items,
+    Member,
+    Nullable,
+    Number,
+    OneOf,
+    Record,
+    Text,
+    Whole,
+)
+from senet_zoo.weights.variant import from_json, to_json
 
 MODEL_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 TAG = r"[a-z0-9]+(_[a-z0-9]+)*"
@@ -264,6 +279,22 @@ class OwnNames(Nullable):
 
 
 @dataclass(frozen=True)
+class Gate(FieldRule):
+    """A gate, as ``config.json`` of a saved folder spells it."""
+
+    def read(self, value: Any, cursor: Cursor) -> Any:
+        """The `SE`."""
+        try:
+            return from_json(value)
+        except SenetZooError as error:
+            return cursor.refuse(f"a gate ({error})", value)
+
+    def write(self, value: Any) -> object:
+        """The JSON object from which `read` makes it."""
+        return to_json(value)
+
+
+@dataclass(frozen=True)
 class WeightsRow:
     """One checkpoint: what it is, where it lies, how to feed it, how good it is, and whose it is.
 
@@ -272,7 +303,7 @@ class WeightsRow:
         tag: tells this checkpoint from the model's others.
         num_classes: logits of the classifier.
         labels: the list of class names: ``imagenet-1k``, ``imagenet-12k``, ``cifar10``, ``cifar100``, ``svhn``,
-            ``imagenette``, or ``own`` for names that stand in ``categories``.
+            ``cub``, ``imagenette``, or ``own`` for names that stand in ``categories``.
         in_channels: channels of its pictures.
         parameters: number of learnt values, classifier included.
         preprocessing: how a picture becomes its input.
@@ -285,6 +316,7 @@ class WeightsRow:
         training: how it was made, for the checkpoints of this zoo; None for all others.
         fingerprint: what the function answers to a fixed picture, or None where nobody has run it yet.
         categories: class names of the row's own, in the order of the logits; None where ``labels`` names them.
+        se: the gate, where it is another than the model's own, such as one without biases; None for that.
     """
 
     model: str
@@ -303,6 +335,7 @@ class WeightsRow:
     training: Annotated[Training | None, Nullable(Record(Training))]
     fingerprint: Annotated[Fingerprint | None, Nullable(Record(Fingerprint), may_lack=True)] = None
     categories: Annotated[tuple[str, ...] | None, OwnNames(Items(Text(), least=1), may_lack=True)] = None
+    se: Annotated[SE | None, Nullable(Gate(), may_lack=True)] = None
 
     @property
     def name(self) -> str:

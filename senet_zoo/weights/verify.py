@@ -180,7 +180,9 @@ def _check_tensors(request: _Request) -> tuple[Verification, _Network | None]:
         if name:
             entry = registry.find(name)
             config = request.config if request.config and request.config.architecture == entry.name else None
-            spec = config.spec if config else spec_of(entry, checkpoint)
+            gate = None if request.row is None else request.row.se
+            known = config.spec if config else None if gate is None else entry.spec(gate)
+            spec = known or spec_of(entry, checkpoint)
             checkpoint.check(entry, spec, request.row.num_classes if request.row else None)
         checks.append(
             Finding("tensors", True, f"exactly those of {name}" if name else "not compared: no model was named")

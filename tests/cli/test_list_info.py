@@ -1,6 +1,7 @@
 """``list`` and ``info`` print what the zoo knows."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,14 @@ def test_info_of_weights_prints_that_checkpoint_only(capsys: pytest.CaptureFixtu
     for metric in row.metrics:
         assert f"{metric.value:.2f}% on {metric.dataset}" in out
         assert metric.who in out
+
+
+def test_info_of_weights_with_a_gate_of_their_own_is_of_that_network(capsys: pytest.CaptureFixture[str]) -> None:
+    out = out_of(capsys, "info", "se_resnet50b.moskomule_in1k")
+    assert re.search(r"variant +bias=false\n", out)
+    assert re.search(r"parameters +28,071,976\n", out)
+    assert re.search(r"gate +bias=false\n", out)
+    assert re.search(r"files +hashed\n", out)
 
 
 @pytest.mark.parametrize("name", ["se_resnet18.timm_in1k", "se_resnet50.caffe_in1k", "se_resnet50b.ra2_in1k"])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from copy import deepcopy
 
 import jsonschema
@@ -12,7 +13,7 @@ from hub.places import TREE
 from pytorchcv.models.common import model_store
 from timm.models import get_pretrained_cfg
 
-from senet_zoo import get_weights
+from senet_zoo import SE, get_weights
 from senet_zoo.errors import ManifestError, UnknownWeightsError
 from senet_zoo.networks.registry import ALIASES, MODELS
 from senet_zoo.weights.manifest import load_manifest
@@ -53,7 +54,29 @@ TORCHVISIONS = [
 ]
 OSMRS = [row for row in PUBLIC if row.origin == "https://github.com/osmr/imgclsmob"]
 MMS = [row for row in PUBLIC if row.origin == "https://github.com/open-mmlab/mmpretrain"]
-TIMMS = [row for row in PUBLIC if not any(row in others for others in (TORCHVISIONS, OSMRS, MMS))]
+MOSKOMULES = [row for row in PUBLIC if row.origin == "https://github.com/moskomule/senet.pytorch"]
+TIMMS = [row for row in PUBLIC if not any(row in others for others in (TORCHVISIONS, OSMRS, MMS, MOSKOMULES))]
+
+
+def test_moskomules_row_names_its_gate_without_biases():
+    (row,) = MOSKOMULES
+    assert (row.name, row.se, row.parameters) == ("se_resnet50b.moskomule_in1k", SE(bias=False), 28_071_976)
+    (source,) = row.sources
+    assert source.url.endswith(f"-{source.sha256_prefix}.pkl")
+
+
+def test_the_page_counts_the_rows_and_what_they_know_of_their_files():
+    page = (TREE / "docs" / "from-other-libraries.md").read_text()
+    states = Counter(row.pin_state.value for row in ROWS)
+    assert f"prints the rows, {len(ROWS)} of them" in page
+    assert f"{states['pinned']} are pinned, {states['hashed']} hashed, {states['unpinned']} unpinned" in page
+
+
+def test_a_row_of_cub_names_its_birds():
+    rows = [row for row in ROWS if row.labels == "cub"]
+    assert len(rows) == 13
+    names = get_weights("se_resnet18b.osmr_cub").categories
+    assert (len(set(names)), names[0], names[199]) == (200, "Black_footed_Albatross", "Common_Yellowthroat")
 
 
 def test_a_row_of_pytorchcv_says_what_its_package_says():

@@ -25,6 +25,8 @@ from senet_zoo.errors import (
 )
 from senet_zoo.formats import safetensors as tensor_files
 from senet_zoo.formats.metadata import FileMetadata
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.weights.manifest import load_manifest
 from senet_zoo.weights.manifest_edit import add_row, row_of_repository
 from senet_zoo.weights.publish import plan_publication
@@ -176,15 +178,26 @@ def test_what_nobody_says_is_null_and_named(hub, folder, card):
     assert [said.split()[1] for said in made.unknown] == ["licence:", "address", "accuracy:", "fingerprint,"]
 
 
+def test_a_network_with_another_gate_has_a_row_that_names_the_gate(hub, folder):
+    save(senet_zoo.create_model("se_resnet20", se=SE(reduction=4, bias=False), num_classes=10).eval(), folder)
+    publish(hub, folder)
+    row = row_of_repository(REPO).row
+    assert row.se == SE(reduction=4, bias=False)
+    assert row.parameters == sum(each.numel() for each in senet_zoo.from_pretrained(folder).parameters())
+
+
 def no_config(hub, folder):
     (folder / "config.json").unlink()
 
 
-def other_gate(hub, folder):
-    model = senet_zoo.create_model("se_resnet20", se=SE(reduction=4), num_classes=10).eval()
-    randomise(model)
+def save(model, folder):
     weights = senet_zoo.get_weights("se_resnet20")
+    randomise(model)
     senet_zoo.save_pretrained(model, folder, preprocessing=weights.preprocessing, categories=weights.categories)
+
+
+def fewer_channels(hub, folder):
+    save(ConvNet(replace(MODELS["se_resnet20"].spec(None, (16, 16, 24, 48)), name=None)).eval(), folder)
 
 
 def other_tensors(hub, folder):
@@ -206,7 +219,7 @@ def long_header(hub, folder):
 
 
 REFUSED = {
-    "another gate": (other_gate, {}, ManifestError, "no place for another gate"),
+    "other widths": (fewer_channels, {}, ManifestError, "no place for other widths"),
     "no config": (no_config, {}, ManifestError, "needs preprocessing and class names"),
     "other tensors than the config's": (other_tensors, {}, WeightsMismatch, "speaks of tensors of sha256"),
     "another network's tensors": (other_network, {}, WeightsMismatch, "must be exactly the network's"),

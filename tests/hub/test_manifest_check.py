@@ -274,6 +274,21 @@ SPOILT = {
         "se_resnet50.mine",
         "nobody publishes se_resnet50 under the names of",
     ),
+    "a hash that the file's name denies": (
+        lambda rows, _: rows["se_resnet50"]["sources"][-1].update(sha256_prefix="0123abcd"),
+        "se_resnet50.mine",
+        "must start with the digits that end the file's name",
+    ),
+    "the model's own gate": (
+        lambda rows, _: rows["se_resnet50"].update(se={"reduction": 16}),
+        "se_resnet50.mine",
+        "its gate is the model's own",
+    ),
+    "a gate that the model cannot have": (
+        lambda rows, _: rows["se_resnet50"].update(se={"stages": [9]}),
+        "se_resnet50.mine",
+        "its gate is none of se_resnet50: this network has stages 2 to 5",
+    ),
     "twice in a row": (twice_in_a_row, "se_resnet50.mine", "stands twice in this row"),
     "in two rows": (in_two_rows, "se_resnet50.copy", "is a file of se_resnet50.mine"),
     "another network's tensors": (the_twins_file, "se_resnet20.mine", "says it holds resnet20|missing"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,7 +25,11 @@ from senet_zoo.errors import (
     WeightsUnavailable,
     WeightsUnsafe,
 )
+from senet_zoo.evaluation.tables import plot_confusion
+from senet_zoo.networks.network import ConvNet
+from senet_zoo.networks.registry import MODELS
 from senet_zoo.tasks import push_to_hub
+from senet_zoo.training.metrics import EpochRow, plot_curves
 from senet_zoo.weights.manifest import document, load_manifest
 from senet_zoo.weights.publish import plan_publication
 
@@ -119,10 +124,28 @@ def test_a_licence_that_stands_in_the_card_alone_comes_into_the_row(open_hub, tm
     assert (row.license, row.license_source) == ("mit", f"the model card of {REPO}")
 
 
-def test_what_a_row_cannot_say_is_said(open_hub, folder):
-    done = push_to_hub(folder, REPO)
+def test_the_row_of_another_gate_makes_it_pretrained_elsewhere(open_hub, variant, folder, tmp_path, monkeypatch):
+    done = push_to_hub(folder, REPO, tag="v1")
+    assert done.row.se == VARIANT
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(document([done.row])))
+    monkeypatch.setenv("SENET_ZOO_MANIFEST", str(file))
+    x = torch.randn(2, 2, 32, 32)
+    for se in (None, VARIANT):
+        again = senet_zoo.create_model("se_resnet20.v1", pretrained=True, se=se)
+        assert again.spec == variant.spec
+        assert torch.equal(again(x), variant(x))
+    assert senet_zoo.verify_deep("se_resnet20.v1").ok
+    with pytest.raises(UsageError, match=r"se_resnet20.v1 were trained with SE\(reduction=8.*not SE\(reduction=4"):
+        senet_zoo.create_model("se_resnet20.v1", pretrained=True, se=SE(reduction=4))
+
+
+def test_what_a_row_cannot_say_is_said(open_hub, tmp_path):
+    narrow = ConvNet(replace(MODELS["se_resnet20"].spec(None, (16, 16, 24, 48)), name=None)).eval()
+    senet_zoo.save_pretrained(randomise(narrow), tmp_path / "run", license="mit")
+    done = push_to_hub(tmp_path / "run", REPO)
     assert done.row is None
-    assert "no place for another gate than that of se_resnet20" in done.no_row
+    assert "no place for other widths than those of se_resnet20" in done.no_row
 
 
 def test_publishing_the_same_again_sends_nothing(open_hub, folder):
@@ -151,6 +174,45 @@ def test_the_card_on_the_hub_says_how_to_load_it_and_a_card_by_hand_is_sent_as_i
     (folder / "README.md").write_text(own)
     done = push_to_hub(folder, REPO, tag="mine")
     assert open_hub.repos[REPO][done.commit]["README.md"].decode() == own
+
+
+def figures(folder):
+    """What a run draws into its folder."""
+    plot_confusion(folder / "confusion.png", torch.eye(3, dtype=torch.long), ("ant", "bee", "wasp"))
+    plot_curves(folder / "curves.png", [EpochRow(1, 10, 0.1, 2.0, 30.0, 2.1, 31.0, 100.0, 1.0)], 1)
+
+
+def test_a_published_card_names_address_and_tag_and_shows_the_figures_of_the_run(open_hub, folder):
+    figures(folder)
+    done = push_to_hub(folder, REPO, tag="v1.0")
+    files = open_hub.repos[REPO][done.commit]
+    card = files["README.md"].decode()
+    assert f'senet_zoo.from_pretrained("hf://{REPO}")' in card
+    assert f"`hf://{REPO}@v1.0` is this very commit" in card
+    assert "| class names | ant, bee, wasp |" in card
+    for name in ("curves.png", "confusion.png"):
+        assert f"]({name})" in card
+        assert files[name] == (folder / name).read_bytes()
+    assert "PATH/TO" not in card
+    own = (folder / "README.md").read_text().replace("## Network", "I trained it.\n\n## Network")
+    (folder / "README.md").write_text(own)
+    sent = plan_publication(folder, REPO).files["README.md"].decode()
+    assert "I trained it." in sent
+    assert f'senet_zoo.from_pretrained("hf://{REPO}")' in sent
+    assert "PATH/TO" not in sent
+
+
+def test_pictures_of_others_and_of_other_tensors_do_not_go_along(hub, folder, variant):
+    (folder / "curves.png").write_bytes(b"\x89PNG\r\n\x1a\n of another tool")
+    assert "curves.png" not in plan_publication(folder, REPO).files
+    (folder / "curves.png").unlink()
+    figures(folder)
+    senet_zoo.save_pretrained(senet_zoo.from_pretrained(folder), folder, license="apache-2.0")
+    assert {"curves.png", "confusion.png"} <= plan_publication(folder, REPO).files.keys(), "the same tensors"
+    with torch.no_grad():
+        variant.classifier.bias.add_(1)
+    senet_zoo.save_pretrained(variant, folder, license="mit")
+    assert not {"curves.png", "confusion.png"} & plan_publication(folder, REPO).files.keys()
 
 
 def test_a_private_repository_stays_private(open_hub, folder, monkeypatch, tmp_path):
