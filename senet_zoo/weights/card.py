@@ -54,7 +54,10 @@ def address_lines(repo: str | None, tag: str | None) -> list[str]:
     """What a published card says of its tag; nothing in a folder on disk."""
     if repo is None or tag is None:
         return []
-    return [f"`{HUB}{repo}@{tag}` is this very commit; a commit's 40 hex digits in the tag's place never move.", ""]
+    return [
+        f"`{HUB}{repo}@{tag}` loads this commit; its 40 hex digits in the tag's place load the same bytes for good.",
+        "",
+    ]
 
 
 def base_row(config: FolderConfig) -> WeightsRow | None:

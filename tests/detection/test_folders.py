@@ -250,7 +250,7 @@ def test_the_card_shows_what_it_finds_and_who_may_use_it(trained: Path) -> None:
         assert part in text, part
     plan = plan_publication(trained, "me/shapes")
     assert b'Predictor("hf://me/shapes")' in plan.files["README.md"]
-    assert f"`hf://me/shapes@{plan.tag}` is this very commit".encode() in plan.files["README.md"]
+    assert f"`hf://me/shapes@{plan.tag}` loads this commit".encode() in plan.files["README.md"]
     (trained / "README.md").write_text(text + "\nMine.\n")
     by_hand = plan_publication(trained, "me/shapes").files["README.md"]
     (trained / "README.md").write_text(text)

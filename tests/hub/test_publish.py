@@ -188,7 +188,7 @@ def test_a_published_card_names_address_and_tag_and_shows_the_figures_of_the_run
     files = open_hub.repos[REPO][done.commit]
     card = files["README.md"].decode()
     assert f'senet_zoo.from_pretrained("hf://{REPO}")' in card
-    assert f"`hf://{REPO}@v1.0` is this very commit" in card
+    assert f"`hf://{REPO}@v1.0` loads this commit" in card
     assert "| class names | ant, bee, wasp |" in card
     for name in ("curves.png", "confusion.png"):
         assert f"]({name})" in card
