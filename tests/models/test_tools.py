@@ -209,13 +209,19 @@ class Maps(nn.Module):
         return self.model.features(x, self.strides)
 
 
-@pytest.mark.parametrize("name", ["se_resnet20", "se_googlenet", "se_inception_v3"])
+FEW = ["se_resnet20", "se_googlenet", "se_inception_v3"]
+
+
+@pytest.mark.parametrize(
+    "name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in picked(TINY) if name not in FEW)]
+)
 def test_maps_compile_as_one_graph_and_export(name: str) -> None:
     model, x = Maps(network(name)), torch.randn(1, 3, 139, 139)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     with torch.no_grad():
-        for got in (compiled(x), torch.export.export(model, (x,), strict=True).module()(x)):
+        exported = (torch.export.export(model, (x,), strict=strict).module() for strict in (True, False))
+        for got in (compiled(x), *(program(x) for program in exported)):
             for one, other in zip(got, model(x), strict=True):
                 torch.testing.assert_close(one, other)
 
