@@ -144,7 +144,8 @@ def named_folder(arguments: argparse.Namespace, task: str) -> str:
         raise UsageError(f"with --task {task}, --weights names the folder that train --task {task} saved")
     for name, default in ONLY_CLASSIFIERS.items():
         if getattr(arguments, name, default) != default:
-            raise UsageError(f"--{name.replace('_', '-')} is a classifier's; leave it out with --task {task}")
+            option = {"class_names": "classes"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--{option} is a classifier's; leave it out with --task {task}")
     return str(arguments.weights)
 
 

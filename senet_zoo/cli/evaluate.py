@@ -38,7 +38,8 @@ pictures, each counted once.
 
 Where --weights is the folder of a trained detector, DATA is a folder in COCO's
 format, and AP and AP@0.5 are printed; of a segmenter, DATA has masks, and mIoU
-is printed. --per-class then has a row of AP or IoU a class.
+is printed. --per-class then has a row of AP or IoU a class, and --confusion
+counts pixels, or boxes that score at least 0.5 and overlap a thing by half.
 
 A picture that cannot be read is left out and named on standard error; the exit
 status is then 1."""

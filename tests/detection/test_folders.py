@@ -220,7 +220,7 @@ def test_info_verify_evaluate_and_publish_take_the_folder(
         "triangle",
     ]
     capsys.readouterr()
-    for words in (["--labels", "x.txt"], ["--protocol", "ten"], ["--combine", "vote"]):
+    for words in (["--labels", "x.txt"], ["--classes", "x.txt"], ["--protocol", "ten"], ["--combine", "vote"]):
         assert main(["evaluate", str(shapes), "--weights", str(trained), *words]) == 2
         assert f"{words[0]} is a classifier's" in capsys.readouterr().err
     matrix = tmp_path / "confusion.csv"
