@@ -29,7 +29,7 @@ from senet_zoo.networks.network import ConvNet
 from senet_zoo.training.batches import resumable
 from senet_zoo.training.config_file import Form
 from senet_zoo.training.distributed import check_machine, launched
-from senet_zoo.training.dry_run import DryRun, dry_run
+from senet_zoo.training.dry_run import DryRun, dry_run, without_published
 from senet_zoo.training.fit import check_start, opened_run
 from senet_zoo.training.optimizers import Group
 from senet_zoo.training.progress import Progress
@@ -236,7 +236,7 @@ def plan_detector(config: DetectionConfig, progress: Progress | None = None) -> 
     check_machine(config)
     check_metrics()
     _require_trained(config)
-    config = replace(config, pretrained=False)  # random weights take as much
+    config = without_published(config)
     data = _read(config)
     with launched(config) as accelerator:
         told = progress or Progress(silent=not accelerator.is_main_process)

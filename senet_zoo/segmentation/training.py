@@ -24,7 +24,7 @@ from senet_zoo.segmentation.pictures import MaskedTrainingPictures, PixelSample
 from senet_zoo.segmentation.saved_folder import from_pretrained, save_pretrained
 from senet_zoo.training.config_file import Form
 from senet_zoo.training.distributed import check_machine, launched
-from senet_zoo.training.dry_run import DryRun, dry_run
+from senet_zoo.training.dry_run import DryRun, dry_run, without_published
 from senet_zoo.training.fit import check_start, opened_run
 from senet_zoo.training.optimizers import Group
 from senet_zoo.training.progress import Progress
@@ -209,7 +209,7 @@ def plan_segmenter(config: SegmentationConfig, progress: Progress | None = None)
     """
     check_machine(config)
     check_metrics()
-    config = replace(config, pretrained=False)  # random weights take as much
+    config = without_published(config)
     data = read_masks(config.data, ignored=config.ignore_index)
     with launched(config) as accelerator:
         told = progress or Progress(silent=not accelerator.is_main_process)

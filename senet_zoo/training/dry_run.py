@@ -1,14 +1,16 @@
 """What a detector's or a segmenter's run would do and need, found by one forward pass of its largest picture."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from senet_zoo.errors import DataError
+from senet_zoo.training.config import RunConfig
 from senet_zoo.training.step_task import StepTask
 
+Config = TypeVar("Config", bound=RunConfig)
 WEIGHT = 4  # bytes of a weight, of its gradient, and of its momentum
 
 
@@ -48,6 +50,11 @@ class DryRun:
     def memory_bytes(self) -> int:
         """Of one process in a step, at least: gradients of maps and CUDA's libraries take more for moments."""
         return self.weights_bytes + self.batch // self.processes * self.picture_bytes
+
+
+def without_published(config: Config) -> Config:
+    """The same run from random weights, which take as much memory, where it would fetch published ones."""
+    return replace(config, pretrained=False, model=config.model.partition(".")[0]) if config.pretrained else config
 
 
 def dry_run(task: StepTask[Any, Any], copies: int = 1) -> DryRun:

@@ -118,6 +118,10 @@ def test_a_dry_run_says_steps_and_memory_and_leaves_nothing(
     assert (small["steps"], small["batch"], small["passes"]) == (2, 2, 0.5)
     assert small["weights_bytes"] == large["weights_bytes"] == 12 * small["learnt"]
     assert 3.0 < large["picture_bytes"] / small["picture_bytes"] < 5.0
+    # A start from published weights, which are not fetched.
+    assert train.run(parsed(train, *words, "--pretrained")) == 0
+    assert train.run(parsed(train, *words[:1], "--model", "se_resnet18.timm_in1k", *words[3:], "--pretrained")) == 0
+    capsys.readouterr()
     assert small["memory_bytes"] == small["weights_bytes"] + 2 * small["picture_bytes"]
     assert not list(tmp_path.iterdir())
 
