@@ -234,4 +234,5 @@ def test_models_without_an_oracle_are_known() -> None:
         "resnextaa101d_32x8d", "resnextaa201d_32x8d",
         "se_shakeshake26_2x96d", "se_shakeshake29_2x4x64d", "net16b", "net28b",
         *(f"preresnet{depth}_cv" for depth in (20, 56, 110, 164, 272, 542)),
+        *(f"ir{gated}{depth}" for gated in ("_se", "") for depth in (50, 100, 152)),  # tests/hub/test_face_networks.py
     }  # fmt: skip
