@@ -55,6 +55,8 @@ def check_checkpoints(folder: Path, key: str | Path | None = None) -> Signed:
         UsageError: no such key.
         SignatureError: they are not signed, or not by that key, or something changed since.
     """
+    if key is not None:
+        read_public_key(key)
     if not is_file(folder / SIGNATURE) or (key is None and not is_file(folder / KEY)):
         raise SignatureError(
             f"the checkpoints in {folder} are not signed; those of a release can be, by its maintainers. Their sha256 "

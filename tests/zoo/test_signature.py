@@ -382,6 +382,8 @@ def test_the_checkpoints_of_a_release_are_signed_with_their_rows(
         (folder / name).unlink(missing_ok=True)
     assert main(["verify", "--signature"]) == 1
     assert "are not signed" in " ".join(capsys.readouterr().out.split())
+    assert main(["verify", "--signature", str(folder)]) == 2  # a folder where the key should be
+    assert "Is a directory; name a file in PEM" in capsys.readouterr().err
     sign_checkpoints(folder, key)
     assert (folder / "key.pub").read_bytes() == public(key).read_bytes()
     assert main(["verify", "--signature"]) == 0

@@ -91,8 +91,8 @@ INSIGHTFACE = Dialect(
     _from_insightface,
     _to_insightface,
     preprocessing=lambda shapes: Preprocessing(size=112, resize=112, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-    caution="InsightFace_Pytorch trained it on faces whose channels stood in the order BGR, face.evoLVe on RGB, and no "
-    "file says which: pictures go in as RGB; for the former exchange red and blue, or the first filters: "
+    caution="InsightFace_Pytorch trained on faces whose channels stood in the order BGR, and a file does not say "
+    "whether it is of that code; pictures go in as RGB: if it is, exchange red and blue, or flip the first filters: "
     "stem.0.conv.weight.flip(1)",
 )
 VGGFACE2 = Dialect(
