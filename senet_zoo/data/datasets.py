@@ -158,8 +158,10 @@ def _at(address: str) -> tuple[Path, PathKind]:
     """The path that an address may be, and what lies there.
 
     Raises:
-        DataError: this user may not look there.
+        DataError: this user may not look there, or the address is empty, as of a variable that a shell does not have.
     """
+    if not address:
+        raise DataError("data must be named, got ''; . is the folder at hand")
     try:
         path = Path(address).expanduser()
         mode = path.stat().st_mode

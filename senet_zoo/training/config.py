@@ -59,6 +59,9 @@ class RunConfig:
     command: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("data", "output"):
+            if getattr(self, name) == "":  # as of a variable that a shell does not have; "." is the folder at hand
+                raise UsageError(f"a run's {name} must be named, got ''")
         self._check_least({"epochs": 1, "batch": 1, "seed": 0, "workers": 0, "checkpoint_steps": 1})
         if self.rate is not None and self.rate <= 0.0:
             raise UsageError(f"a run's rate must be above 0, got {self.rate}")

@@ -119,6 +119,8 @@ def test_show_prints_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "x", "-o", "y"], "training needs --model"),
         (["train", "x", "--model", "se_resnet20"], "training needs --output"),
         (["train", "--recipe", "papper", "--show"], "did you mean paper"),
+        (["train", "x", "--model", "se_resnet20", "-o", ""], "a run's output must be named, got ''"),
+        (["train", "", "--model", "se_resnet20", "-o", "out"], "a run's data must be named, got ''"),
         (["train", "x", "--rate", "0"], "must be a number above 0"),
         (["train", "x", "--val-share", "1"], "above 0 and below 1"),
     ],

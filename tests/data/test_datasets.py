@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from senet_zoo.data.datasets import open_data, train_and_val
+from senet_zoo.data.datasets import open_data, train_and_val, unlabelled_pictures
 from senet_zoo.data.labelled import Labelled, relabelled, stratified_split, subset
 from senet_zoo.errors import DataError, PictureError, UsageError
 
@@ -71,6 +71,16 @@ def test_parts_are_opened_by_name_and_the_one_to_measure_on_by_default(tmp_path:
         assert grey_of(open_data(str(tmp_path), part), 0) == number  # type: ignore[arg-type]
     measured = "val" if "val" in parts else "test"
     assert grey_of(open_data(str(tmp_path)), 0) == parts.index(measured)
+
+
+def test_an_empty_address_is_not_the_folder_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        paint(tmp_path / name / "x.png")
+    monkeypatch.chdir(tmp_path)
+    assert open_data(".").classes == ("a", "b")
+    for find in (open_data, unlabelled_pictures):
+        with pytest.raises(DataError, match="data must be named, got ''"):
+            find("")
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
