@@ -121,6 +121,8 @@ ANSWERS = (
     Answer("`senet154`, one picture, ONNX Runtime", ONNX_RUNTIME, "inference-senet154", "optimize ONNX Runtime"),
     Answer("`se_mobilenet`, one picture, only PyTorch", "optimize(model)", MOBILE, "optimize"),
     Answer("the same, and ONNX Runtime", ONNX_RUNTIME, MOBILE, "optimize ONNX Runtime"),
+    Answer("`se_resnet50`, one picture, AVX512-BF16", HALF, AVX512, "optimize bf16"),
+    Answer("the same, and OpenVINO", HALF_OPENVINO, AVX512, "optimize OpenVINO bf16"),
     Answer("`se_resnet50`, batches of 16, AVX512-BF16", HALF_BATCH, f"{AVX512}-16", "optimize bf16"),
     Answer("the same, and OpenVINO", HALF_BATCH_OPENVINO, f"{AVX512}-16", "optimize OpenVINO bf16"),
     Answer("`se_mobilenet`, one picture, AVX512-BF16", HALF, f"{AVX512}-se_mobilenet", "optimize bf16"),
