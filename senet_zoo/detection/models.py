@@ -80,7 +80,7 @@ def faster_rcnn(
 
     network = network_of(backbone, pretrained=pretrained)
     pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
-    detector = FasterRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    detector = _with_strides(FasterRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval())
     return _described(detector, Kind.FASTER_RCNN, network, num_classes, design)
 
 
@@ -103,7 +103,7 @@ def mask_rcnn(
 
     network = network_of(backbone, pretrained=pretrained)
     pyramid = _pyramid(network, design, trainable_stages, frozen_norm)
-    detector = MaskRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval()
+    detector = _with_strides(MaskRCNN(pyramid, _counted(num_classes), **_regions(network, design)).eval())
     return _described(detector, Kind.MASK_RCNN, network, num_classes, design)
 
 
@@ -185,6 +185,25 @@ def _regions(network: ConvNet, design: Design) -> dict[str, Any]:
         "rpn_post_nms_top_n_test": design.proposals // 2,
         "box_batch_size_per_image": design.samples,
     }
+
+
+def _with_strides(detector: Detector) -> Detector:
+    """The detector, told the strides of its maps.
+
+    By itself torchvision guesses them from the first pictures that it sees, and of pictures under about 90 pixels,
+    which are padded, it may guess others: what is found would depend on what was seen first.
+    """
+    from torchvision.ops.poolers import initLevelMapper
+
+    heads: Any = detector.roi_heads
+    for pool in (heads.box_roi_pool, heads.mask_roi_pool):
+        if pool is not None:
+            pool.scales = [1.0 / stride for stride in STRIDES]
+            finest, coarsest = (stride.bit_length() - 1 for stride in (STRIDES[0], STRIDES[-1]))
+            pool.map_levels = initLevelMapper(
+                finest, coarsest, canonical_scale=pool.canonical_scale, canonical_level=pool.canonical_level
+            )
+    return detector
 
 
 def _pyramid(network: ConvNet, design: Design, trainable_stages: int | None, frozen_norm: bool) -> Pyramid:

@@ -1,5 +1,6 @@
 """Detectors on the zoo's networks: equal to torchvision's where it has the network, and on every other one."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -163,3 +164,18 @@ def test_a_design_moves_with_the_size_of_its_pictures() -> None:
 def test_what_cannot_be_built_says_why(call: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         call()
+
+
+@pytest.mark.parametrize("make", [faster_rcnn, mask_rcnn])
+def test_what_is_found_does_not_depend_on_what_was_seen_first(make) -> None:
+    """torchvision guesses strides from its first picture, and of a small one that is padded it guesses wrong."""
+    torch.manual_seed(0)
+    first = make("se_resnet18", 3, design=Design(side=64, longest=107, channels=8))
+    second = copy.deepcopy(first)
+    small, whole = torch.rand(3, 66, 65), torch.rand(3, 64, 96)
+    with torch.inference_mode():
+        second([small])
+        one, other = first([whole])[0], second([whole])[0]
+    assert first.roi_heads.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+    assert torch.equal(one["scores"], other["scores"])
+    assert torch.equal(one["boxes"], other["boxes"])
