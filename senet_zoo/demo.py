@@ -16,7 +16,13 @@ from senet_zoo.prediction.predictor import Predictor
 if TYPE_CHECKING:
     import gradio
 
-EMBEDDED = ("se_resnet20.cifar10", "resnet20.cifar10", "se_mobilenet.imagenette", "se_shufflenet.imagenette")
+EMBEDDED = (
+    "se_resnet20.cifar10",
+    "resnet20.cifar10",
+    "se_cifarnet.cifar10",
+    "se_mobilenet.imagenette",
+    "se_shufflenet.imagenette",
+)
 MOST_BYTES = 20_000_000  # of a file that is sent
 MOST_PIXELS = 50_000_000
 KEPT = 3000  # seconds that a picture lies on this machine at least; it is gone ten minutes later

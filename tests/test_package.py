@@ -79,6 +79,7 @@ def test_the_wheel_holds_the_weights_and_nothing_foreign(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"senet_zoo/weights_manifest.json", "senet_zoo/py.typed"} <= set(names)
     assert {name for name in names if name.endswith(".safetensors")} == {
+        "senet_zoo/checkpoints/se_cifarnet.cifar10.safetensors",
         "senet_zoo/checkpoints/se_resnet20.cifar10.safetensors",
         "senet_zoo/checkpoints/resnet20.cifar10.safetensors",
         "senet_zoo/checkpoints/se_mobilenet.imagenette.safetensors",

@@ -3,8 +3,9 @@
     python tools/embed.py RUN DATA --tag imagenette --dataset "imagenette val" --command "senet-zoo train ..."
 
 RUN is a folder of ``senet-zoo train``; DATA are the test pictures, on which the very file that is written is measured,
-once. Weights of convolutions and fully connected layers become float16; biases and batch norms, which hardly take room,
-stay float32.
+once: by one view of each picture and, where pictures have 32 pixels, by the mean of six. Neither figure chooses
+anything: what is put in is the last epoch of the longest finished training. Weights of convolutions and fully connected
+layers become float16; biases and batch norms, which hardly take room, stay float32.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import torch
 import senet_zoo
 from senet_zoo.data.datasets import open_data
 from senet_zoo.data.labels import IMAGENETTE, categories
-from senet_zoo.evaluation import evaluate, logits_of
+from senet_zoo.evaluation import evaluate, logits_of, protocol
 from senet_zoo.formats import safetensors
 from senet_zoo.formats.metadata import LABELS
 from senet_zoo.support.json_fields import as_json
@@ -33,6 +34,7 @@ from senet_zoo.weights.save import parameters_of
 ROOT = Path(__file__).parents[1]
 MANIFEST = ROOT / "weights_manifest.json"
 WHO = "tools/embed.py, once, after training"
+SIX_VIEWS = "{}, mean of six views"
 
 
 def main() -> None:
@@ -65,8 +67,13 @@ def main() -> None:
 
     model = senet_zoo.create_model(name, weights=file)
     preprocessing = trained.weights.preprocessing
-    found = evaluate(model, open_data(args.data), preprocessing, logits_of(labels))
-    print(f"{name}.{args.tag}: top-1 {found.top1:.2f} % of {found.count} pictures, {file.stat().st_size} bytes")
+    views = {"own": args.dataset} | ({"mirror6": SIX_VIEWS.format(args.dataset)} if preprocessing.size == 32 else {})
+    metrics = []
+    for crops, dataset in views.items():
+        protocol_of = protocol(crops, preprocessing)
+        found = evaluate(model, open_data(args.data), preprocessing, logits_of(labels), protocol=protocol_of, batch=500)
+        metrics.append(Metric("top1", round(found.top1, 2), dataset, preprocessing.size, WHO, measured_by_us=True))
+        print(f"{name}.{args.tag}, {dataset}: top-1 {found.top1:.2f} % of {found.count} pictures")
 
     manifest = json.loads(MANIFEST.read_text())
     weights = manifest["models"].setdefault(name, {"default": args.tag, "weights": {}})["weights"]
@@ -98,7 +105,7 @@ def main() -> None:
         parameters=parameters_of(model),
         preprocessing=preprocessing,
         sources=(PackageFile(path, digest(file), file.stat().st_size, "native"),),
-        metrics=(Metric("top1", round(found.top1, 2), args.dataset, preprocessing.size, WHO, measured_by_us=True),),
+        metrics=tuple(metrics),
         license="apache-2.0",
         license_source=args.license_source,
         origin=None,
@@ -112,12 +119,12 @@ def main() -> None:
 
 def continued_from(before: WeightsRow) -> str:
     """What a run began from that went on from an embedded checkpoint."""
-    (source,), (metric,), training = before.sources, before.metrics, before.training
+    (source,), metric, training = before.sources, before.metrics[0], before.training
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return (
         f"(the earlier training had seen most of them). It went on from the checkpoint of sha256 {source.sha256}, "
         f"published after {len(training.log)} epochs of {training.command!r} (commit {commit[:12]}) with "
-        f"{metric.value} %: the one that is better on the test set was kept."
+        f"{metric.value} %, and replaced it whatever it scores."
     )
 
 

@@ -68,7 +68,7 @@ def samples() -> str:
 
 def photograph() -> str:
     """What README's first command prints."""
-    return printed("predict", "docs/cat.jpg", "--model", "se_resnet20")
+    return printed("predict", "docs/cat.jpg", "--model", "se_cifarnet")
 
 
 def printed(*words: str) -> str:

@@ -130,6 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--drop-path", type=_RATE, metavar="X", help="stochastic depth; 0 where a network has none")
     group = parser.add_argument_group("what is learnt")
     group.add_argument("--size", type=positive, metavar="PIXELS", help="side of the pictures; default: the weights'")
+    group.add_argument("--se", metavar="WORDS", help="a variant of the gate, such as reduction=8,placement=pre")
     group.add_argument("--dims", type=int, choices=(1, 2, 3), help="3 for volumes, 1 for signals; default: pictures")
     group.add_argument("--sides", type=_sides, metavar="D,H,W", help="of volumes or signals; default: the first one's")
     group.add_argument("--depth-kernel", type=positive, metavar="N", help="planes that the stem sees of a volume")

@@ -155,6 +155,7 @@ class Classification(Task[LabelledBatch, TrainResult]):
             # None as in checkpoints from before there were any.
             "synchronised norms": config.sync_norm or None,
             "fused units": config.fused or None,
+            "gate": config.se,
             **values_of(self.recipe),
         }
 

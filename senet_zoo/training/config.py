@@ -9,6 +9,7 @@ from senet_zoo.errors import UsageError
 from senet_zoo.networks.dimensions import Dimensions
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
+from senet_zoo.weights.variant import parse
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -109,6 +110,8 @@ class TrainConfig(RunConfig):
         sides: of volumes (D, H, W) or signals (L,), to which they are resampled; None for those of the first one.
         depth_kernel: of the stem over a volume's planes; see `senet_zoo.Dimensions`.
         depth_stride: of the stem over a volume's planes.
+        se: the gate's variant in words, such as ``reduction=8,placement=pre``, for networks that begin at random; None
+            for the model's own.
         fused: run the ends of residual units as one operation each; see `senet_zoo.set_fused`. "auto" measures at
             the start whether that is faster, and says so; the choice is kept with the checkpoints, because both round
             differently.
@@ -135,6 +138,7 @@ class TrainConfig(RunConfig):
     sides: tuple[int, ...] | None = None
     depth_kernel: int | None = None
     depth_stride: int | None = None
+    se: str | None = None
     fused: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
@@ -149,6 +153,10 @@ class TrainConfig(RunConfig):
             raise UsageError("a run's sides, depth_kernel and depth_stride are of volumes: add dims, 3 or 1")
         if self.dims != 2 and self.size is not None:
             raise UsageError("a run's size is the side of pictures; volumes and signals have sides")
+        if self.se is not None:
+            parse(self.se)
+            if self.pretrained or self.weights is not None:
+                raise UsageError("weights have the gate that they were trained with: leave se out, or start at random")
         if self.fused is not True and self.fused is not False and self.fused != "auto":
             raise UsageError(f'a run\'s fused must be True, False or "auto", got {self.fused!r}')
 

@@ -24,6 +24,7 @@ from senet_zoo.weights.catalogue import Weights, default_preprocessing, split_na
 from senet_zoo.weights.config import FolderConfig, config_beside
 from senet_zoo.weights.create import create_model
 from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.variant import parse
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -48,6 +49,7 @@ def start(
             drop_path=recipe.drop_path,
             in_channels=in_channels,
             dims=None if as_saved else config.dimensions,
+            se=None if config.se is None else parse(config.se),
         )
         known = network.weights.categories if isinstance(network.weights, Weights | FolderConfig) else None
         if known != classes:

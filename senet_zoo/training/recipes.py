@@ -188,8 +188,9 @@ CIFAR_QUICK = replace(
 # This zoo's own, for a network that knows 32x32 pictures already: the rate is too low to forget what it knows.
 CIFAR_REFINE = replace(CIFAR_QUICK, epochs=14, rate=0.05, sizes=((0.0, 1.0),))
 
-# After airbench94_muon (Jordan, 2024), for se_cifarnet and cifarnet: the whitened stem, the flip, the smoothing, the
-# straight line of the rate and the kinds of steps are theirs; smaller batches and the rates are this zoo's choice.
+# After airbench94_muon (Jordan, 2024), for se_cifarnet and cifarnet: the whitened stem, the flip, the smoothing and the
+# kinds of steps are theirs; smaller batches, the rise and the rates are this zoo's choice, seen to work on 9,000
+# training pictures, 1,350 of them held out, for three epochs.
 CIFAR_SPEED = TrainRecipe(
     epochs=8,
     batch=500,

@@ -17,8 +17,11 @@ from painted import paint
 import senet_zoo
 from senet_zoo.data.datasets import open_data
 from senet_zoo.errors import DataError, SenetZooError, TrainingError, UsageError
+from senet_zoo.networks.specs import SE
+from senet_zoo.networks.squeeze_excite import Placement
 from senet_zoo.training import TrainConfig, TrainResult, classification, fit
 from senet_zoo.training.checkpoints import newest_checkpoint
+from senet_zoo.training.config_file import load_config
 from senet_zoo.training.metrics import best
 from senet_zoo.training.progress import Progress
 from senet_zoo.training.recipes import FINETUNE, TrainRecipe
@@ -130,6 +133,17 @@ def test_without_progress_it_ends_early_and_keeps_the_best(colours: Path, tmp_pa
     assert len(result.history) < 40
     assert result.epoch == best(result.history).epoch == len(result.history) - 2
     assert result.val_loss == pytest.approx(best(result.history).val_loss, rel=1e-6)
+
+
+def test_a_variant_of_the_gate_is_trained_and_saved(colours: Path, tmp_path: Path) -> None:
+    words = "reduction=4,placement=pre"
+    run(colours, tmp_path / "run", dataclasses.replace(SHORT, epochs=1), se=words)
+    assert senet_zoo.from_pretrained(tmp_path / "run").spec.se == SE(reduction=4, placement=Placement.PRE)
+    assert load_config(tmp_path / "run" / "run.yaml").se == words
+    with pytest.raises(UsageError, match="weights have the gate that they were trained with"):
+        config(colours, tmp_path, pretrained=True, se="reduction=4")
+    with pytest.raises(UsageError, match="did you mean reduction"):
+        config(colours, tmp_path, se="reductoin=4")
 
 
 def test_a_recipe_with_stochastic_depth_trains_a_network_without_branches(colours: Path, tmp_path: Path) -> None:
