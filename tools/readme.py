@@ -91,20 +91,22 @@ def chosen() -> str:
     """A table of twelve checkpoints, from the manifest and from what benchmarks/latency.py measured."""
     with LATENCY.open(encoding="utf-8", newline="") as file:
         measured = list(csv.DictReader(file))
-    times = {(row["model"], int(row["size"])): row["milliseconds"] for row in measured}
-    (machine,) = {row["machine"] for row in measured}
-    facts = dict(fact.split(" ", 1) for fact in machine.split(", "))
+    times = {(row["model"], int(row["size"])): row for row in measured}
+    machines = set()
     rows = {row.name: row for row in list_rows(weights=True)}
     lines = ["| network | top-1 | pictures | parameters | file | one core |", "|---|---|---|---|---|---|"]
     for name in CHOSEN:
         top1 = next(metric for metric in senet_zoo.get_weights(name).row.metrics if metric.name == "top1")
         row = rows[name]
         size = f"{row.file_size / 1e6:.1f} MB" if row.file_size else f"{4 * row.parameters / 1e6:.0f} MB"
-        milliseconds = float(times[name.partition(".")[0], top1.size])
+        time = times[name.partition(".")[0], top1.size]
+        machines.add(time["machine"].partition(", senet_zoo ")[0])
         lines.append(
             f"| `{name}` | {top1.value:.2f} % | {top1.dataset}, {top1.size} px | {row.parameters / 1e6:.1f} M "
-            f"| {size} | {milliseconds:.0f} ms |"
+            f"| {size} | {float(time['milliseconds']):.0f} ms |"
         )
+    (machine,) = machines
+    facts = dict(fact.split(" ", 1) for fact in machine.split(", "))
     where = f"{facts['processor']} with {facts['capability']}, torch {facts['torch']}"
     lines += [
         "",
