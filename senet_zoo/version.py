@@ -1,3 +1,3 @@
 """The version of this package; it needs nothing, so that light parts can name it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

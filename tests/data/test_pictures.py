@@ -51,7 +51,7 @@ def test_a_colour_picture_is_what_pillow_reads(tmp_path: Path, colours: Image.Im
 def test_other_modes_are_what_pillow_converts(tmp_path: Path, colours: Image.Image, mode: str, name: str) -> None:
     colours.convert(mode).save(tmp_path / name)
     with Image.open(tmp_path / name) as picture:
-        assert picture.mode == mode
+        assert picture.mode in (mode, "RGB" if name == "x.tiff" and mode == "YCbCr" else mode)  # RGB in Pillow 11.3
         assert_same(read_picture(tmp_path / name), picture.convert("RGB"))
 
 
