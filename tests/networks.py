@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from math import gcd
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.heads import ClassMapClassifier
 from senet_zoo.networks.blocks.residual import ResidualBlock
+from senet_zoo.networks.network import on_meta
 from senet_zoo.networks.registry import MODELS
 from senet_zoo.networks.specs import NetworkSpec, StageSpec
 
@@ -52,6 +55,7 @@ def _narrow(spec: Any) -> Any:
     return type(spec)(**values)
 
 
+@cache
 def distinct_tiny() -> dict[str, NetworkSpec]:
     """Tiny networks of the whole registry, each function once, under the name of the first model that has it."""
     named: dict[NetworkSpec, str] = {}
@@ -60,15 +64,57 @@ def distinct_tiny() -> dict[str, NetworkSpec]:
     return {name: spec for spec, name in named.items()}
 
 
+def thin(spec: NetworkSpec, seen: set[tuple[object, ...]] | None = None) -> NetworkSpec:
+    """The network with those blocks alone whose kind, or the value of a field, no earlier block has.
+
+    What traces a network sees kinds of blocks and values of their fields, and takes as long as there are blocks. Where
+    gates are chosen by stage all stages stay. Auxiliary classifiers go: they are not traced.
+
+    Args:
+        spec: of the network.
+        seen: traits of blocks of other networks that need not come again; this one's are added.
+    """
+    seen = set() if seen is None else seen
+    chosen = spec.se is not None and (spec.se.stages or spec.se.without)
+    stages = []
+    for stage in spec.stages:
+        blocks = []
+        for block in stage.blocks:
+            if traits_of(block) - seen:
+                blocks.append(block)
+                seen |= traits_of(block)
+        if blocks or chosen:
+            stages.append(StageSpec(tuple(blocks or stage.blocks[:1])))
+    stages = stages or [StageSpec(spec.stages[0].blocks[:1])]
+    found = dataclasses.replace(spec, stages=tuple(stages), auxiliary=(), name=None)
+    try:
+        on_meta(found)
+    except SpecError:  # a block that carries its input needs those before it
+        seen |= traits_of(spec.stages)
+        return dataclasses.replace(spec, auxiliary=(), name=None)
+    return found
+
+
+@cache
+def each_kind_once() -> dict[str, NetworkSpec]:
+    """Thin networks that together have every kind of block, and every value of each field of it, of the registry."""
+    seen = set[tuple[object, ...]]()
+    return {f"{name}, thin": thin(distinct_tiny()[name], seen) for name in picked(distinct_tiny())}
+
+
 SIZES = {"width", "widths", "reduce", "out", "inner", "growth"}
 """Fields that count channels: another number of them is no other kind of network."""
 
 
-def first_of_each_kind(specs: dict[str, NetworkSpec]) -> list[str]:
-    """The first of the networks that have the same parts with the same values of their fields, but for channels."""
+def shallowest_of_each_kind(names: Iterable[str]) -> list[str]:
+    """Of the models that have the same parts with the same values of their fields, except for channels, the shallowest.
+
+    Their tables differ by depths and widths alone, which the contract counts for every model.
+    """
+    specs = {name: MODELS[name].spec() for name in names}
     kinds: dict[frozenset[tuple[object, ...]], str] = {}
-    for name, spec in specs.items():
-        kinds.setdefault(frozenset(traits_of(spec)), name)
+    for name in sorted(specs, key=lambda name: sum(len(stage.blocks) for stage in specs[name].stages)):
+        kinds.setdefault(frozenset(traits_of(tiny(specs[name]))), name)
     return [*kinds.values()]
 
 
@@ -80,10 +126,14 @@ def picked(specs: dict[str, NetworkSpec]) -> list[str]:
     A part is picked up by being a dataclass of a spec. What traces a network, compiles it or writes it to a file sees
     parts; one network for each is enough between commits, and ``scripts/test --all`` takes all.
     """
-    traits = {name: traits_of(spec) for name, spec in specs.items()}
+    return covering({name: traits_of(spec) for name, spec in specs.items()})
+
+
+def covering(traits: dict[str, set[tuple[object, ...]]], cost: Callable[[str], float] = lambda name: 1.0) -> list[str]:
+    """Few names, and cheap ones, that have every trait that all of them have."""
     missing, names = set().union(*traits.values()), []
     while missing:
-        best = max(traits, key=lambda name: len(traits[name] & missing))  # the first of several
+        best = max(traits, key=lambda name: len(traits[name] & missing) / cost(name))  # the first of several
         names.append(best)
         missing -= traits[best]
     return names

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from networks import distinct_tiny, randomise, scaled_difference
+from networks import distinct_tiny, others_slow, randomise, scaled_difference, shallowest_of_each_kind
 from torch import nn
 from torchvision.models.detection import FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -26,7 +26,7 @@ PICTURE = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
 TARGET = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 48.0]]), "labels": torch.tensor([1])}
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", others_slow(PLAIN, shallowest_of_each_kind(PLAIN)))
 def test_features_of_every_model_have_the_strides_and_channels_that_it_tells(name: str) -> None:
     model = cost.on_meta(registry.MODELS[name].spec())
     side = model.spec.input_size

@@ -6,11 +6,22 @@ import dataclasses
 import pickle
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 import pytest
 import torch
-from networks import SIZES, distinct_tiny, first_of_each_kind, key_list, others_slow, picked, randomise, tiny
+from networks import (
+    SIZES,
+    distinct_tiny,
+    each_kind_once,
+    key_list,
+    others_slow,
+    picked,
+    randomise,
+    thin,
+    tiny,
+    traits_of,
+)
 from torch import fx, nn
 
 from senet_zoo.analysis import cost
@@ -19,7 +30,7 @@ from senet_zoo.networks.blocks.residual import ResidualBlock
 from senet_zoo.networks.layers import initialise
 from senet_zoo.networks.network import ConvNet, on_meta
 from senet_zoo.networks.registry import MODELS
-from senet_zoo.networks.specs import NetworkSpec, StageSpec
+from senet_zoo.networks.specs import AuxiliarySpec, NetworkSpec, StageSpec
 from senet_zoo.networks.squeeze_excite import SqueezeExcite
 
 # parameters, multiply_adds: reference counts of the authors' files, torchvision, timm and pytorchcv.
@@ -27,23 +38,26 @@ from senet_zoo.networks.squeeze_excite import SqueezeExcite
 GOLDEN = {row["name"]: row for row in csv.DictReader(GOLDEN_FILE.read_text().splitlines())}
 GATED = [name for name, model in MODELS.items() if model.se is not None]
 TINY = distinct_tiny()
-every_model = pytest.mark.parametrize("name", MODELS)
-# Networks that differ in their numbers of channels alone run under --all; their counts and keys are always checked.
-every_function = pytest.mark.parametrize("name", others_slow(TINY, first_of_each_kind(TINY)))
-# Tracing sees blocks, not depths: one network for each kind of block and value of its fields, and all under --all.
-every_kind_of_block = pytest.mark.parametrize("name", others_slow(TINY, picked(TINY)))
+every_model = pytest.mark.parametrize("name", MODELS, scope="module")
+# Few networks have every kind of block and every value of its fields; the others run under --all. Counts and keys are
+# checked of each model, always.
+every_function = pytest.mark.parametrize("name", others_slow(TINY, picked(TINY)))
+# Tracing costs by the block: each kind once, and whole networks under --all.
+THIN = each_kind_once()
+SPECS = {**TINY, **THIN, "se_resnet20, thin": thin(TINY["se_resnet20"])}
+every_kind_of_block = pytest.mark.parametrize("name", others_slow([*THIN, *TINY], THIN))
 
 
 def network(name: str) -> ConvNet:
-    """The tiny network of that name, randomised."""
-    model = ConvNet(TINY[name])
+    """The tiny or thin network of that name, randomised."""
+    model = ConvNet(SPECS[name])
     randomise(model)
     return model
 
 
 def pictures(name: str, count: int = 2, *, more: tuple[int, int] = (0, 0)) -> torch.Tensor:
     """Pictures that leave a last map of a few pixels, or ``more`` rows and columns; unpadded convolutions eat some."""
-    side = 139 if unpadded(TINY[name]) else 65
+    side = 139 if unpadded(SPECS[name]) else 65
     return torch.randn(count, 3, side + more[0], side + more[1], generator=torch.Generator().manual_seed(1))
 
 
@@ -60,6 +74,12 @@ def unpadded(spec: NetworkSpec) -> bool:
     strides = tuple(model.feature_channels)
     maps = model.features(torch.empty(1, 3, spec.input_size, spec.input_size, device="meta"), strides)
     return any(found.shape[-1] < spec.input_size // stride for found, stride in zip(maps, strides, strict=True))
+
+
+@lru_cache(maxsize=8)
+def meta(name: str) -> ConvNet:
+    """The whole network, without memory; tests of one name follow each other."""
+    return on_meta(MODELS[name].spec())
 
 
 def test_golden_rows_and_registry_name_the_same_models() -> None:
@@ -81,6 +101,9 @@ def test_the_picked_networks_have_every_block_and_every_value_of_its_fields() ->
 
     assert printed(picked(TINY)) == printed(TINY)
     assert len(picked(TINY)) < len(TINY) / 2
+    untraced = {AuxiliarySpec, *(type(each.head) for spec in TINY.values() for each in spec.auxiliary)}
+    traced = {trait for spec in TINY.values() for trait in traits_of(spec) if trait[0] not in untraced}
+    assert traced <= set().union(*map(traits_of, THIN.values()))
 
 
 def test_a_new_block_and_a_new_value_are_picked_up() -> None:
@@ -96,19 +119,18 @@ def test_a_new_block_and_a_new_value_are_picked_up() -> None:
 
 @every_model
 def test_counts_and_keys(name: str) -> None:
-    spec, row = MODELS[name].spec(), GOLDEN[name]
-    model = on_meta(spec)
+    model, row = meta(name), GOLDEN[name]
     assert cost.parameters(model) == int(row["parameters"])
-    assert cost.multiply_adds(spec) == int(row["multiply_adds"])
+    assert cost.multiply_adds(model.spec) == int(row["multiply_adds"])
     assert len(cost.gates(model)) == int(row["gates"])
     assert key_list(model) == row["keys"]
 
 
-@pytest.mark.parametrize("name", GATED)
+@pytest.mark.parametrize("name", GATED, scope="module")
 def test_gates_add_one_multiply_add_for_each_of_their_weights(name: str) -> None:
     golden, twin = GOLDEN[name], GOLDEN[MODELS[name].twin]
     added = int(golden["multiply_adds"]) - int(twin["multiply_adds"])
-    assert added == cost.se_parameters(on_meta(MODELS[name].spec()))
+    assert added == cost.se_parameters(meta(name))
 
 
 @every_function
@@ -131,14 +153,14 @@ def test_shapes_at_native_and_odd_sizes(name: str) -> None:
 
 @every_model
 def test_plain_twin_is_the_network_without_its_gates(name: str) -> None:
-    model, twin = on_meta(MODELS[name].spec()), on_meta(MODELS[MODELS[name].twin].spec())
+    model, twin = meta(name), meta(MODELS[name].twin)
     ours = {key: tensor.shape for key, tensor in model.state_dict().items() if ".se." not in key}
     theirs = {key: tensor.shape for key, tensor in twin.state_dict().items() if ".se." not in key}
     assert ours == theirs
     assert bool(cost.gates(model)) != bool(cost.gates(twin))
 
 
-@pytest.mark.parametrize("name", others_slow([n for n in TINY if n in GATED], first_of_each_kind(TINY)))
+@pytest.mark.parametrize("name", others_slow([n for n in TINY if n in GATED], picked(TINY)))
 def test_open_gates_leave_the_plain_twin(name: str) -> None:
     model = network(name)
     for gate in cost.gates(model).values():
@@ -157,7 +179,7 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
 
 @every_model
 def test_every_gate_is_the_shared_one(name: str) -> None:
-    model = on_meta(MODELS[name].spec())
+    model = meta(name)
     suspicious = [part for part in model.modules() if isinstance(part, nn.Linear | nn.Sigmoid | nn.AdaptiveAvgPool2d)]
     in_gates = [layer for gate in cost.gates(model).values() for layer in (gate.fc1, gate.fc2)]
     assert {id(part) for part in suspicious} <= {
@@ -241,11 +263,12 @@ def test_compiles_without_a_graph_break(name: str) -> None:
         torch.testing.assert_close(compiled(x), model(x))
 
 
-def test_the_default_compiler_gives_the_same_function_and_gradients() -> None:
-    model = network("se_resnet20")
+@pytest.mark.parametrize("name", others_slow(("se_resnet20, thin", "se_resnet20"), ["se_resnet20, thin"]))
+def test_the_default_compiler_gives_the_same_function_and_gradients(name: str) -> None:
+    model = network(name)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True)
-    x, y = (pictures("se_resnet20").requires_grad_() for _ in range(2))
+    x, y = (pictures(name).requires_grad_() for _ in range(2))
     compiled(x).square().sum().backward()
     model(y).square().sum().backward()
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-3, atol=1e-3 * y.grad.abs().max().item())

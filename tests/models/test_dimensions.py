@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from networks import others_slow, randomise, tiny
+from networks import randomise, thin, tiny
 from torch import nn
 
 from senet_zoo import (
@@ -25,6 +26,7 @@ from senet_zoo import (
 )
 from senet_zoo.networks.network import ConvNet
 from senet_zoo.networks.registry import MODELS, model_of
+from senet_zoo.networks.specs import NetworkSpec
 from senet_zoo.weights.inflation import inflated
 
 NAMES = [name for name, model in MODELS.items() if 3 in model.dimensions and model.se is not None]
@@ -42,15 +44,22 @@ REPLICATED = Dimensions(3, depth_padding=DepthPadding.REPLICATE)
 THIN = Dimensions(3, depth_kernel=3, depth_stride=1, depth_padding=DepthPadding.REPLICATE)
 
 
-def build(name: str, dimensions: Dimensions) -> ConvNet:
-    spec = dataclasses.replace(tiny(MODELS[name].spec()), dimensions=dimensions)
+KINDS = [pytest.param(name, thin, id=f"{name}, thin") for name in QUICK]
+WHOLE = [pytest.param(name, lambda spec: spec, marks=pytest.mark.slow, id=name) for name in NAMES]
+each_network = pytest.mark.parametrize(("name", "part"), [*KINDS, *WHOLE])
+
+
+def build(name: str, dimensions: Dimensions, part: Callable[[NetworkSpec], NetworkSpec] = lambda spec: spec) -> ConvNet:
+    spec = dataclasses.replace(part(tiny(MODELS[name].spec())), dimensions=dimensions)
     return ConvNet(spec, in_channels=1).double().eval()
 
 
-@pytest.mark.parametrize("name", others_slow(NAMES, QUICK))
+@each_network
 @pytest.mark.parametrize("dims", [1, 3])
-def test_every_layer_has_the_networks_dimensions(name: str, dims: int) -> None:
-    net = ConvNet(dataclasses.replace(tiny(MODELS[name].spec()), dimensions=Dimensions(dims)), in_channels=2)
+def test_every_layer_has_the_networks_dimensions(
+    name: str, part: Callable[[NetworkSpec], NetworkSpec], dims: int
+) -> None:
+    net = ConvNet(dataclasses.replace(part(tiny(MODELS[name].spec())), dimensions=Dimensions(dims)), in_channels=2)
     net.train()(torch.rand(2, 2, *(40,) * dims)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     kinds = {type(part).__name__ for part in net.modules() if type(part).__module__.startswith("torch.nn")}
@@ -60,7 +69,7 @@ def test_every_layer_has_the_networks_dimensions(name: str, dims: int) -> None:
     assert found[0].name == name
 
 
-@pytest.mark.parametrize("name", others_slow(NAMES, QUICK))
+@each_network
 @pytest.mark.parametrize(
     ("inflation", "dimensions"),
     [
@@ -72,12 +81,12 @@ def test_every_layer_has_the_networks_dimensions(name: str, dims: int) -> None:
     ],
 )
 def test_a_volume_of_equal_planes_has_the_logits_of_one(
-    name: str, inflation: Inflation, dimensions: Dimensions
+    name: str, part: Callable[[NetworkSpec], NetworkSpec], inflation: Inflation, dimensions: Dimensions
 ) -> None:
     if name.startswith("se_vgg") and dimensions.reads_depth_its_way:
         pytest.skip("VGG has no stem")
-    flat = randomise(build(name, Dimensions()))
-    deep = build(name, dimensions)
+    flat = randomise(build(name, Dimensions(), part))
+    deep = build(name, dimensions, part)
     deep.load_state_dict(inflated(flat.state_dict(), deep, inflation))
     x = torch.rand(1, 1, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

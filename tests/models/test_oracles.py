@@ -20,7 +20,7 @@ from counterparts import (
     TIMM,
     TORCHVISION,
 )
-from networks import open_relus, others_slow, randomise, scaled_difference, settle
+from networks import open_relus, others_slow, randomise, scaled_difference, settle, shallowest_of_each_kind
 from pytorchcv.model_provider import get_model
 from torch import nn
 
@@ -137,16 +137,6 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-# Their blocks are those of smaller networks; both run under --all.
-LARGE = {
-    *(f"{gated}{name}" for gated in ("se_", "") for name in ("dpn98", "dpn107", "dpn131", "attention92")),
-    *(name for name in ORACLES if "pyramidnet" in name and name.split("_a")[0][-3:] not in ("101", "110")),
-    *(name for name in PYTORCHCV_DEPTHS if any(depth in name for depth in ("101", "152", "38", "12", "14"))),
-    *(name for name in PYTORCHCV_CIFAR_DEPTHS if any(depth in name for depth in ("56", "110", "272", "542"))),
-    *("se_pyramidnet110_a84", "pyramidnet110_a84", "se_pyramidnet110_a270", "pyramidnet110_a270"),
-}
-
-
 def transplant(source: nn.Module, target: nn.Module) -> None:
     """Copy every layer in order of definition; a fully connected layer may stand for a 1x1 convolution."""
     for a, b in zip(layers(source), layers(target), strict=True):
@@ -164,7 +154,7 @@ def layers(model: nn.Module) -> list[dict[str, torch.Tensor]]:
 # pytorchcv's last pool fixes the size of its pictures. timm's aa form fails on odd sizes (its branch rounds down, its
 # shortcut up), and so do pytorchcv's BN-Inception and attention modules; ours rounds both up. Inception networks of 299
 # need 75 pixels.
-@pytest.mark.parametrize("name", others_slow(ORACLES, [name for name in ORACLES if name not in LARGE]))
+@pytest.mark.parametrize("name", others_slow(ORACLES, shallowest_of_each_kind(ORACLES)))
 @torch.no_grad()
 def test_logits_equal_the_oracle(name: str) -> None:
     with unfilled("cpu"):  # tensors are drawn once, below, and copied

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from networks import randomise, tiny
+from networks import randomise, thin, tiny
 from torch import nn
 from torch.nn import functional as F
 
@@ -167,7 +167,7 @@ def test_chosen_stages_alone_carry_gates() -> None:
     ids=str,
 )
 def test_variants_compile_and_export(se: SE) -> None:
-    model = resnet20(se)
+    model = randomise(ConvNet(thin(MODELS["se_resnet20"].spec(se))))
     torch._dynamo.reset()
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(X), model(X))

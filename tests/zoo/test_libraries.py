@@ -4,6 +4,7 @@ Deeper ones have the same blocks; `tests/hub/test_dialects.py` compares names an
 are compared in float64, for a deep random network amplifies rounding.
 """
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
-from networks import randomise, scaled_difference
+from networks import covering, others_slow, randomise, scaled_difference, traits_of
 from pytorchcv.model_provider import get_model
 from torch import nn
 from torchvision.transforms.v2.functional import normalize
 
+from senet_zoo.analysis.listing import GOLDEN
 from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.networks.network import unfilled
 from senet_zoo.networks.registry import MODELS
@@ -146,11 +148,26 @@ CASES = {
 }
 
 
+PARAMETERS = {row["name"]: int(row["parameters"]) for row in csv.DictReader(GOLDEN.read_text().splitlines())}
+
+
+def traits(label: str) -> set[tuple[object, ...]]:
+    """The kinds of parts that a library names here, what its tensors do not tell, and what is written back."""
+    case, (library, _) = CASES[label], label.split(maxsplit=1)
+    kinds = {(library, trait[0]) for trait in traits_of(MODELS[case.name].spec())}
+    return kinds | {(library, "doubt", case.doubt), (library, "to", case.to)}
+
+
+def cost_of(label: str) -> float:
+    """What a case costs, by the numbers that are drawn, written and read."""
+    return 5e6 + PARAMETERS[CASES[label].name]
+
+
 def picture(side: int) -> torch.Tensor:
     return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1)).double()
 
 
-@pytest.mark.parametrize("label", CASES)
+@pytest.mark.parametrize("label", others_slow(CASES, covering({label: traits(label) for label in CASES}, cost_of)))
 @torch.no_grad()
 def test_a_librarys_network_is_recognised_loaded_and_written_back(label: str, tmp_path: Path) -> None:
     case = CASES[label]
@@ -211,7 +228,7 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", others_slow(ENCODERS, ["se_resnet50", "resnet18", "tu-seresnet50"]))
 @torch.no_grad()
 def test_an_encoder_of_segmentation_models_gives_its_features(encoder: str, tmp_path: Path) -> None:
     name, doubtful = ENCODERS[encoder]
