@@ -18,8 +18,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed once: worker processes get this process's options."""
+    gc.disable()  # until everything is imported: nothing of that is garbage
     if config.option.chaos_seed is None:
         config.option.chaos_seed = int(datetime.now(UTC).strftime("%Y%m%d000"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -41,7 +41,7 @@ def test_large_maps_take_the_place_of_earlier_ones() -> None:
 
 
 @linux
-@pytest.mark.parametrize("tuning", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
+@pytest.mark.parametrize("tuning", ["MALLOC_MMAP_THRESHOLD_", pytest.param("GLIBC_TUNABLES", marks=pytest.mark.slow)])
 def test_who_tunes_the_allocator_is_left_alone(tuning: str) -> None:
     kept, pages = fresh_pages(
         **{tuning: {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1048576"}.get(tuning, "1048576")}

@@ -54,7 +54,7 @@ def written(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def words(data: Path, tmp_path: Path) -> list[str]:
-    return ["excite", str(data), "-o", str(tmp_path / "gates"), "--device", "cpu", "--workers", "1"]
+    return ["excite", str(data), "-o", str(tmp_path / "gates"), "--device", "cpu", "--workers", "0"]
 
 
 @pytest.fixture

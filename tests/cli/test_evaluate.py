@@ -29,7 +29,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def words(labelled: Path) -> list[str]:
-    return ["evaluate", str(labelled), "--device", "cpu", "--workers", "1"]
+    return ["evaluate", str(labelled), "--device", "cpu", "--workers", "0"]
 
 
 def test_the_figures_are_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def words(data: Path, *others: str) -> list[str]:
-    return ["prune", str(data), "--device", "cpu", "--workers", "1", "-o", str(data.parent / "slim"), *others]
+    return ["prune", str(data), "--device", "cpu", "--workers", "0", "-o", str(data.parent / "slim"), *others]
 
 
 def test_the_last_stage_loses_its_gates(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_the_number_to_calibrate_on_shrinks_to_the_data(
     assert f"at most {pictures - 1} can calibrate, got 1000" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("labelled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_picture_calibrates_and_no_accuracy_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], labelled: bool
 ) -> None:

@@ -227,6 +227,7 @@ def test_two_processes_count_every_picture_once(folder: Path) -> None:
     assert first["calibration_error"] == pytest.approx(alone.calibration_error, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_process_whose_other_half_ended_says_so(folder: Path) -> None:
     code = PROCESS.replace("    found =", "    if ranks.rank:\n        sys.exit(1)\n    found =")
     left, _ = run_together(code, str(folder))

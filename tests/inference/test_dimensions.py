@@ -59,8 +59,15 @@ def test_an_optimised_network_answers_as_the_original(dims: Dimensions) -> None:
         fast(torch.rand(2, 1, 24, 24))
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("dims", [1, 3])
+@pytest.mark.parametrize(
+    ("dims", "suffix"),
+    [
+        (1, ".pt2"),
+        (3, ".onnx"),
+        pytest.param(1, ".onnx", marks=pytest.mark.slow),
+        pytest.param(3, ".pt2", marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_of_other_axes_is_exported_for_any_size(dims: int, suffix: str, tmp_path: Path) -> None:
     if suffix == ".onnx":
         pytest.importorskip("onnxruntime")

@@ -209,7 +209,14 @@ def test_it_says_where_eight_bits_do_not_pay() -> None:
     assert text["accuracy"] == "88.00 % before, 87.90 % after, of 3925 labelled pictures"
 
 
-@pytest.mark.parametrize(("name", "int8"), [("a.onnx", Int8([SAMPLES])), ("a.xml", Int8([SAMPLES])), ("a.xml", None)])
+@pytest.mark.parametrize(
+    ("name", "int8"),
+    [
+        ("a.onnx", Int8([SAMPLES])),
+        pytest.param("a.xml", Int8([SAMPLES]), marks=pytest.mark.slow),
+        pytest.param("a.xml", None, marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_that_its_runtime_does_not_open_by_default_is_not_written(
     name: str, int8: Int8 | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

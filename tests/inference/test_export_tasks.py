@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import onnx
@@ -48,8 +49,14 @@ def test_the_traced_size_is_torchvision_s_to_the_pixel(side: int, longest: int) 
     assert lost, "double precision loses a pixel of some"
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-@pytest.mark.parametrize("build", [faster_rcnn, retinanet])
+def each_in_a_form(*builds: object) -> list[Any]:
+    """Each builder with one of the two forms, by turns; both under --all."""
+    forms = (".onnx", ".xml")
+    pairs = [(build, forms[(i + j) % 2], j) for i, build in enumerate(builds) for j in range(2)]
+    return [pytest.param(build, form, marks=[pytest.mark.slow] * j) for build, form, j in pairs]
+
+
+@pytest.mark.parametrize(("build", "suffix"), each_in_a_form(faster_rcnn, retinanet))
 def test_boxes_are_the_originals_in_both_runtimes(build, suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = lively(build("se_resnet18", 4, design=LITTLE))
@@ -89,8 +96,7 @@ def test_boxes_are_the_originals_in_both_runtimes(build, suffix: str, tmp_path: 
         assert numpy.abs(scores[kept] - true["scores"][things].numpy()).max(initial=0) < 1e-3
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-@pytest.mark.parametrize("build", [fcn, deeplabv3, unet])
+@pytest.mark.parametrize(("build", "suffix"), each_in_a_form(fcn, deeplabv3, unet))
 def test_segmenters_give_the_originals_logits_with_preprocessing_inside(build, suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = lively(build("se_resnet18", 3))

@@ -70,7 +70,15 @@ def test_a_picture_of_the_right_size_is_not_resampled() -> None:
     assert np.array_equal(pixels(Image.fromarray(values), same), values.transpose(2, 0, 1) * np.float32(1 / 255))
 
 
-@pytest.mark.parametrize("words", [["x.onnx"], ["x.onnx", "--runtime", "openvino"], ["x.xml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["x.onnx"],
+        pytest.param(["x.onnx", "--runtime", "openvino"], marks=pytest.mark.slow),
+        ["x.xml"],
+    ],
+    ids=" ".join,
+)
 def test_the_command_answers_as_in_torch_where_there_is_none(
     words: list[str], exported: Callable[[str], ExportReport], capsys: pytest.CaptureFixture[str]
 ) -> None:

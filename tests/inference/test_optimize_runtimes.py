@@ -46,7 +46,7 @@ def test_a_runtime_gives_the_same_logits_at_any_batch_and_size(
     assert fast(x).isnan().all(1).tolist() == [False, True, True, False, model(x)[4].isnan().all()]
 
 
-@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_backend_is_chosen_by_its_name_and_the_report_has_the_call_that_repeats_it(
     backend: str, model: torch.nn.Module
 ) -> None:

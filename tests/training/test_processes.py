@@ -98,6 +98,7 @@ def test_two_processes_walk_down_the_same_curve_as_one(colours: Path, tmp_path: 
     assert senet_zoo.from_pretrained(tmp_path / "two").num_classes == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_plots")
 def test_a_network_in_shards_walks_down_the_same_curve_goes_on_and_is_saved_whole(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +123,7 @@ BEFORE = "fit(config(Path(sys.argv[2]), Path(sys.argv[3] + '-before')), Curve())
 TWICE = SCRIPT.replace("fit(config(", f"{BEFORE}\nfit(config(")
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_process_do_not_meet_where_the_other_left(colours: Path, tmp_path: Path) -> None:
     ended = run_together(TWICE, *words(colours, tmp_path / "run", 0))
     assert [each.status for each in ended] == [0, 0], ended
