@@ -272,8 +272,8 @@ def _network(name: str) -> _Network:
         model = registry.find(name)
         net = on_meta(model.spec())
         rows = load_manifest().rows(model.name)
-        pictures = {metric.dataset for row in rows[:1] for metric in row.metrics}  # those of the default row
-        known = [(row.name, metric) for row in rows for metric in row.metrics if metric.dataset in pictures]
+        pictures = {metric.dataset for row in rows[:1] for metric in row.accuracies}  # those of the default row
+        known = [(row.name, metric) for row in rows for metric in row.accuracies if metric.dataset in pictures]
         return _Network(model.name, net, net.spec.input_size, _best(known))
     config = saved_config(name)
     net = on_meta(config.spec, num_classes=config.num_classes, in_channels=config.in_channels)

@@ -134,8 +134,7 @@ def _model(name: str, known: tuple[WeightsRow, ...]) -> ListedModel:
 
 
 def _checkpoint(row: WeightsRow) -> ListedModel:
-    metrics = [metric for metric in row.metrics if metric.name == "top1" and metric.value is not None]
-    best = max(metrics, key=lambda metric: metric.value or 0.0, default=None)
+    best = max(row.accuracies, key=lambda metric: metric.value or 0.0, default=None)
     sizes = [size for source in row.sources if (size := source.size or cached_size(source)) is not None]
     return ListedModel(
         row.name,

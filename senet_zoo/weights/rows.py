@@ -343,6 +343,12 @@ class WeightsRow:
         return f"{self.model}.{self.tag}"
 
     @property
+    def accuracies(self) -> tuple[Metric, ...]:
+        """The known top-1 accuracies on the pictures of the first: a mean of several views is another figure."""
+        known = [metric for metric in self.metrics if metric.name == "top1" and metric.value is not None]
+        return tuple(metric for metric in known if metric.dataset == known[0].dataset)
+
+    @property
     def pin_state(self) -> PinState:
         """How much is known of its files."""
         if all(_is_pinned(source) for source in self.sources):

@@ -54,6 +54,20 @@ def test_columns_and_orders(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_mean_of_several_views_is_not_listed_beside_single_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    row = senet_zoo.get_weights("se_cifarnet").row
+    one, six = (metric.value for metric in row.metrics if metric.name == "top1")
+    assert one is not None
+    assert six is not None
+    assert six > one
+    for arguments in (["list", "se_cifarnet"], ["list", "--weights", "se_cifarnet"]):
+        assert main([*arguments, "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert found["top1"] == one
+    assert main(["compare", "se_cifarnet", "se_resnet20", "--json"]) == 0
+    assert str(six) not in capsys.readouterr().out
+
+
 def test_json_has_what_is_known_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(out_of(capsys, "list", "--weights", "se_resnet20.cifar10", "--json"))
     info = senet_zoo.model_info("se_resnet20")
