@@ -59,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     detection.add_task(parser)
     add_network_options(parser, unit="crops")
     group = parser.add_argument_group("how it is measured")
-    group.add_argument("--protocol", choices=PROTOCOLS, default="own", help="crops of each picture; default: own")
+    group.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="own",
+        metavar="NAME",
+        help=f"crops of each picture: {', '.join(PROTOCOLS)}; default: own",
+    )
     group.add_argument("--combine", choices=COMBINE, default="mean", help="scores of several crops; default: mean")
     group.add_argument(
         "--label-order",

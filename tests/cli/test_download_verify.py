@@ -71,7 +71,7 @@ def test_a_missing_file_is_status_1_and_named(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_pattern_downloads_all_that_match(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "*.cifar10", "se_resnet20"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
     assert main(["download", "zzz*"]) == 2
     assert "no published weights match 'zzz*'" in capsys.readouterr().err
 
@@ -82,13 +82,14 @@ def test_a_kit_is_written_and_proven(tmp_path: Path, capsys: pytest.CaptureFixtu
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert [path.relative_to(kit).as_posix() for path in paths] == [
         "resnet20/cifar10/model.safetensors",
+        "se_cifarnet/cifar10/model.safetensors",
         "se_resnet20/cifar10/model.safetensors",
     ]
     assert main(["verify", str(kit)]) == 0
     assert capsys.readouterr().out.startswith(f"{kit}: every check holds")
     paths[0].write_bytes(paths[0].read_bytes()[:-1])
     (kit / "notes.txt").write_text("mine")
-    paths[1].unlink()
+    paths[2].unlink()
     assert main(["verify", str(kit)]) == 1
     out = capsys.readouterr().out
     assert "NOT WHOLE" in out
