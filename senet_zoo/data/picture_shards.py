@@ -13,7 +13,7 @@ from typing import Any
 
 from senet_zoo.data.huggingface_datasets import PREFIX, load_splits
 from senet_zoo.data.picture_paths import decoded, find_pictures, holds_picture, is_system_folder, picture_suffixes
-from senet_zoo.errors import DataError, UsageError
+from senet_zoo.errors import DataError, SenetZooError, UsageError
 from senet_zoo.support.files import open_regular
 
 ROWS = 512
@@ -64,7 +64,7 @@ def picture_shards(source: str, column: str | None = None) -> list[Shard]:
             for split, (table, name) in splits.items()
             for start in range(0, len(table), ROWS)
         ]
-    files = _files(source)
+    files = [path.absolute() for path in _files(source)]  # other processes read them
     tars = [path for path in files if path.name.lower().endswith(TARS)]
     tables = [path for path in files if path.name.lower().endswith(PARQUET)]
     if (tars or tables) and len(files) not in (len(tars), len(tables)):
@@ -208,6 +208,8 @@ def _row_groups(path: Path, root: Path, column: str | None) -> Iterator[_RowGrou
         with parquet.ParquetFile(path) as file:
             chosen = _picture_column(file.schema_arrow, path, column)
             rows = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    except SenetZooError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{path} must be a Parquet file, and cannot be read ({error}): fetch it again") from error
     for number in range(len(rows)):

@@ -117,7 +117,7 @@ def embed(
         raise UsageError(f"embed reads pictures, and {predictor.name} is for volumes or signals: name another network")
     if kind is EmbeddingKind.GATES and not gates(network):
         raise UsageError(f"{predictor.name} has no gates; take one whose name starts with se_, or keep features")
-    folder = expanded(output)
+    folder = expanded(output).absolute()  # Ray's checkpoints and its processes know no other
     if folder.resolve().is_relative_to(expanded(source).resolve()):
         raise UsageError(
             f"the rows would lie among the pictures of {source}: choose a folder beside them, not {output}"

@@ -48,6 +48,24 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+def test_source_and_output_of_the_folder_at_hand(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "pictures", 3)
+    monkeypatch.chdir(tmp_path)
+    assert main(["embed", "pictures", "-o", "out"]) == 0
+    assert "3 rows" in capsys.readouterr().out
+    assert list(rows(Path("out")).name) == [f"{number:06}.bmp" for number in range(3)]
+
+
+def test_parquet_without_pictures_is_said_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pandas.DataFrame({"name": ["x"], "value": [1.0]}).to_parquet(tmp_path / "values.parquet")
+    assert main(["embed", str(tmp_path / "values.parquet"), "-o", str(tmp_path / "out")]) != 0
+    said = capsys.readouterr().err
+    assert "column" in said
+    assert "fetch it again" not in said
+
+
 def test_rows_are_what_the_network_says(tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]) -> None:
     pictures, output, saved = draw(tmp_path / "pictures" / "deep", 5).parent, tmp_path / "out", tmp_path / "saved"
     (pictures / "broken.png").write_bytes(b"no picture")
