@@ -7,7 +7,7 @@ READ: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "timm": (
             *("timm_resnet", "timm_mnasnet", "timm_vgg", "timm_dpn", "timm_xception", "timm_byobnet"),
-            *("timm_inception_v4", "timm_inception_resnet"),
+            *("timm_cspnet", "timm_inception_v4", "timm_inception_resnet"),
         ),
         "torchvision": ("torchvision_chain", "torchvision_densenet", "torchvision_inception"),
         "Cadene": ("cadene",),

@@ -135,7 +135,7 @@ def test_a_file_that_deviates_does_not_take_its_place(
     path = tmp_path / "a.pt2"
     path.write_text("as it was")
     monkeypatch.setattr(
-        export_files, "_in_torch", lambda network, x: network(torch.from_numpy(x)).detach().numpy() * 1.001
+        export_files, "_in_torch", lambda network, x: [network(torch.from_numpy(x)).detach().numpy() * 1.001]
     )
     with pytest.raises(ExportError, match=r"within 1e-04 of scale, and a\.pt2 deviates by 1\.0e-03"):
         senet_zoo.export(model, path, size=16)

@@ -170,7 +170,7 @@ def test_open_gates_leave_the_plain_twin(name: str) -> None:
         legacy = (
             isinstance(block, ResidualBlock) and hasattr(block.branch, "conv2") and not hasattr(block.branch, "conv3")
         )
-        if legacy and isinstance(block.branch.conv2.act, nn.ReLU):
+        if legacy and isinstance(getattr(block.branch.conv2, "act", None), nn.ReLU):
             block.branch.conv2.act = nn.Identity()
     twin = ConvNet(tiny(MODELS[MODELS[name].twin].spec())).eval()
     twin.load_state_dict({key: tensor for key, tensor in model.state_dict().items() if ".se." not in key})

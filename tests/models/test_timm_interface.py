@@ -196,7 +196,6 @@ def test_maps_that_were_cut_short_are_dilated_again() -> None:
     ("options", "error", "message"),
     [
         ({"pretrained": "imagenet"}, UsageError, r"True or False, got 'imagenet'.*\(se_resnet20\.cifar10[,)]"),
-        ({"weights": "DEFAULT"}, WeightsNotFound, "no DEFAULT; published weights are chosen by pretrained=True"),
         ({"weights": "se_resnet20.cifar10"}, WeightsNotFound, "pretrained=True and the network's name"),
         ({"weights": True}, UsageError, "got True; published weights"),
         ({"weights": Enum("Weights", "DEFAULT").DEFAULT}, UsageError, "hf://org/name@revision, got <Weights.DEFAULT"),

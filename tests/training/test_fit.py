@@ -299,7 +299,7 @@ def test_a_finished_folder_is_not_trained_into_again(colours: Path, tmp_path: Pa
     [
         ({"device": "cuda"}, "torch sees no CUDA device"),
         ({"sync_norm": True}, "no SyncBatchNorm on the CPU"),
-        ({"device": "tpu"}, "must be cpu, cuda or None"),
+        ({"device": "tpu"}, "must be cpu or cuda, got 'tpu'"),
         ({"precision": "fp16"}, "float16 trains on a CUDA device only"),
         ({"precision": "int8"}, "precision must be one of fp32, bf16, fp16"),
         ({"trackers": ("notebook",)}, "'notebook' is not"),

@@ -243,7 +243,7 @@ def test_converting_twice_gives_the_same_bytes_and_the_name(legacy: nn.Module, t
     ("out", "to", "message"),
     [
         ("a.pth", None, "converted to a .safetensors file"),
-        ("a.safetensors", "keras", "takes timm, cadene, monai, torchvision"),
+        ("a.safetensors", "keras", "takes timm, cadene, monai, insightface, torchvision"),
         ("a.safetensors", "torchvision", "torchvision has no network that is the function of se_resnet18"),
         ("a.safetensors", "cadene", "cadene has no network that is the function of se_resnet18"),
     ],

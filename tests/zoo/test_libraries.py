@@ -314,6 +314,7 @@ def test_every_target_is_a_network_of_that_library_and_of_ours() -> None:
             *(f"SE{net}" for net in ("ResNet50", "ResNet101", "ResNet152", "ResNext50", "ResNext101")),
         ],
         "cadene": [name.replace("legacy_se", "se_") for name in timm.list_models("legacy_*")] + ["senet154"],
+        "insightface": [f"{mode} {depth}" for mode in ("ir", "ir_se") for depth in (50, 100, 152)],  # of its Backbone
     }
     assert set(known) == set(TARGETS)
     for library, names in TARGETS.items():
