@@ -58,8 +58,10 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         pieces = config.pieces
         while True:
             try:
-                task = Classification(config, train, val, pieces, accelerator, told)
-                return Run(config, task, accelerator, told).fit()
+                # No name for the task: this frame outlives the process group, and would keep its threads.
+                return Run(
+                    config, Classification(config, train, val, pieces, accelerator, told), accelerator, told
+                ).fit()
             except RuntimeError as error:
                 _refuse_smaller_pieces(error, config, pieces, accelerator)
             pieces *= 2
