@@ -172,7 +172,7 @@ def _read_values(path: Path) -> "Mapping[str, Tensor]":
         except Exception as e:  # HDF5 and h5py raise what they please for the bytes of strangers
             raise WeightsCorrupted(
                 f"{path} must be a whole HDF5 file, but {type(e).__name__}: {str(e)[:200]}; it is truncated or "
-                f"damaged, fetch it again"
+                f"damaged: get a whole copy"
             ) from e
     if not values:
         raise WeightsCorrupted(f"{path} holds no weights; save them with Keras' save_weights")
