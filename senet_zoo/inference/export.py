@@ -33,6 +33,7 @@ from senet_zoo.inference.optimize import check_supported, default_sizes
 from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures
 from senet_zoo.inference.passes.graph import dimensions_of
+from senet_zoo.inference.passes.grid_pools import spell_grid_pools
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
 from senet_zoo.networks import registry
 from senet_zoo.networks.families.family import Model
@@ -250,6 +251,8 @@ def export(
     preprocessing = prepared(model, preprocessing, size)
     side = size or (preprocessing.size if preprocessing else default_sizes(model)[0])
     rewriting = rewrite(model)
+    if form is not ExportFormat.TORCH:
+        spell_grid_pools(rewriting.network)
     in_channels = in_channels_of(rewriting.network)
     dims = dimensions_of(model)
     if dims != 2 and int8 is not None:

@@ -124,6 +124,19 @@ def test_variants_of_the_gate_go_along(se: SE, form: str, tmp_path: Path) -> Non
     assert report.metadata.side is None
 
 
+@pytest.mark.parametrize("form", [".onnx", ".xml"])
+@pytest.mark.parametrize("grid", [3, (2, 5), (None, 4)])
+def test_adaptive_average_pools_take_pictures_of_any_size(form: str, grid: Any, tmp_path: Path) -> None:
+    pool = nn.AdaptiveAvgPool2d(grid)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), pool, nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), nn.Linear(16, 5)
+    )
+    report = export_tiny(model.eval(), tmp_path / f"pooled{form}", 16)
+    assert report.metadata.side is None
+    same_function(model, report.path, (1, 16, 16), (2, 7, 30), (1, 2, 3))  # smaller than the grid, too
+
+
 def test_a_network_of_one_size_says_so(tmp_path: Path) -> None:
     class Fixed(nn.Module):
         def __init__(self) -> None:
