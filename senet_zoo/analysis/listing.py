@@ -90,7 +90,7 @@ def list_rows(
 
     Example:
         >>> [row.name for row in list_rows("SE-ResNet20")]
-        ['se_resnet20', 'se_resnet200']
+        ['se_resnet20', 'se_resnet200', 'se_resnet200d']
     """
     if sort is not None and sort not in SORTS:
         raise UsageError(f"rows are sorted by one of {', '.join(SORTS)}, got {sort!r}")

@@ -113,7 +113,10 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "seresnet50": "se_resnet50b",
         "seresnet101": "se_resnet101b",
         "seresnet152": "se_resnet152b",
+        "seresnet50t": "se_resnet50t",
         "seresnet152d": "se_resnet152d",
+        "seresnet200d": "se_resnet200d",
+        "seresnet269d": "se_resnet269d",
         "seresnext26d_32x4d": "se_resnext26d_32x4d",
         "seresnext50_32x4d": "se_resnext50b_32x4d",
         "seresnext101_32x4d": "se_resnext101b_32x4d",
@@ -130,7 +133,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "cs3se_edgenet_x": "se_cs3edgenet_x",
         # timm's names of MnasNet-A1
         "semnasnet_100": "se_mnasnet",
+        "semnasnet_050": "se_mnasnet_050",
         "semnasnet_075": "se_mnasnet_075",
+        "semnasnet_140": "se_mnasnet_140",
     }
 )
 """Names used elsewhere, only where the function is the same."""

@@ -29,7 +29,7 @@ def test_list_prints_plain_names_in_a_pipe(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
-        ("SE-ResNet50", ["se_resnet50", "se_resnet50a", "se_resnet50b", "se_resnet50d"]),
+        ("SE-ResNet50", ["se_resnet50", "se_resnet50a", "se_resnet50b", "se_resnet50d", "se_resnet50t"]),
         ("se_resnet5?", ["se_resnet50", "se_resnet56"]),
         ("SE_ResNet5?", ["se_resnet50", "se_resnet56"]),
         ("legacy_senet154", ["senet154"]),
@@ -137,7 +137,13 @@ def test_list_on_a_terminal_shows_which_weights_there_are(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     head, *rows = out_of(capsys, "list", "se_resnet50").splitlines()
     assert head.split() == ["name", "top-1", "params", "MACs", "file", "px", "weights"]
-    assert [row.split()[0] for row in rows] == ["se_resnet50", "se_resnet50a", "se_resnet50b", "se_resnet50d"]
+    assert [row.split()[0] for row in rows] == [
+        "se_resnet50",
+        "se_resnet50a",
+        "se_resnet50b",
+        "se_resnet50d",
+        "se_resnet50t",
+    ]
     assert "77.65" in rows[0]
     assert "caffe_in1k" in rows[0]
     assert f"ra2_in1k +{len(senet_zoo.list_weights('se_resnet50b')) - 1}" in rows[2]

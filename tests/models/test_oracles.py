@@ -112,7 +112,8 @@ ORACLES: dict[str, Callable[[], nn.Module]] = {
         for name, make in INCEPTION_RESNET.items()
     },
     "mnasnet": lambda: without_gates("semnasnet_100"),
-    "mnasnet_075": lambda: without_gates("semnasnet_075"),
+    **{f"mnasnet_{width}": lambda width=width: without_gates(f"semnasnet_{width}") for width in ("050", "075", "140")},
+    "resnet269d": lambda: without_gates("seresnet269d"),
     "resnext26t_32x4d": lambda: without_gates("seresnext26t_32x4d"),
     **{ours: lambda name=name: oracles.byobnet(name) for ours, name in TIERED.items()},
     "preresnet200_torch": oracles.torch_preresnet200,

@@ -44,6 +44,15 @@ def mnasnet(se: SE | None) -> NetworkSpec:
     return _network(32, (16, 24, 40, 80, 112, 160, 320), se)
 
 
+@FAMILY.register("se_mnasnet_050", "mnasnet_050", se=A1)
+def mnasnet_050(se: SE | None) -> NetworkSpec:
+    """MnasNet-A1, half as wide, rounded to multiples of 8; the last 1x1 keeps its width.
+
+    Source: timm's ``semnasnet_050``.
+    """
+    return _network(16, (8, 16, 24, 40, 56, 80, 160), se)
+
+
 @FAMILY.register("se_mnasnet_075", "mnasnet_075", se=A1)
 def mnasnet_075(se: SE | None) -> NetworkSpec:
     """MnasNet-A1, 0.75 times as wide, rounded to multiples of 8; the last 1x1 keeps its width.
@@ -51,6 +60,15 @@ def mnasnet_075(se: SE | None) -> NetworkSpec:
     Source: timm's ``semnasnet_075``.
     """
     return _network(24, (16, 24, 32, 64, 88, 120, 240), se)
+
+
+@FAMILY.register("se_mnasnet_140", "mnasnet_140", se=A1)
+def mnasnet_140(se: SE | None) -> NetworkSpec:
+    """MnasNet-A1, 1.4 times as wide, rounded to multiples of 8; the last 1x1 keeps its width.
+
+    Source: timm's ``semnasnet_140``.
+    """
+    return _network(48, (24, 32, 56, 112, 160, 224, 448), se)
 
 
 def _network(stem: int, widths: tuple[int, int, int, int, int, int, int], se: SE | None) -> NetworkSpec:

@@ -30,7 +30,8 @@ anti-aliased.
 
 Source: the paper, table 1 and appendix (released); He et al., Bag of Tricks for Image Classification, arXiv:1812.01187,
 figures 2a (B) and 2c (D); Zhang, Making Convolutional Networks Shift-Invariant Again, arXiv:1904.11486 (the idea of
-'aa'); timm's ``resnet.py`` (the D and aa networks by these names).
+'aa'); timm's ``resnet.py`` (the D and aa networks by these names). Its
+``seresnetaa50d`` has no weights, and no name here.
 """
 
 from collections.abc import Callable
@@ -56,6 +57,7 @@ D_FORM = Family(published_as=("timm_resnet", "pytorchcv", "paddle", "gluon"), di
 
 _PROJECTION = Projection()
 _D_STEM = DeepStem((32, 32, 64))
+_TIERED_STEM = DeepStem((24, 32, 64))
 
 
 def _basic(depths: Depths, before_gate: Callable[[], nn.Module] = identity) -> tuple[StageSpec, ...]:
@@ -269,6 +271,12 @@ def resnet50d(se: SE | None) -> NetworkSpec:
     return _d_form(_averaged((3, 4, 6, 3)), se)
 
 
+@D_FORM.register("se_resnet50t", "resnet50t")
+def resnet50t(se: SE | None) -> NetworkSpec:
+    """ResNet-50, D form with a tiered stem: each of its convolutions is wider than the last."""
+    return NetworkSpec(_TIERED_STEM, MaxPool(padding=1), _averaged((3, 4, 6, 3)), se)
+
+
 @D_FORM.register("se_resnet101d", "resnet101d")
 def resnet101d(se: SE | None) -> NetworkSpec:
     """ResNet-101, D form."""
@@ -281,6 +289,18 @@ def resnet152d(se: SE | None) -> NetworkSpec:
     return _d_form(_averaged((3, 8, 36, 3)), se)
 
 
+@D_FORM.register("se_resnet200d", "resnet200d")
+def resnet200d(se: SE | None) -> NetworkSpec:
+    """ResNet-200, D form."""
+    return _d_form(_averaged((3, 24, 36, 3)), se)
+
+
+@D_FORM.register("se_resnet269d", "resnet269d")
+def resnet269d(se: SE | None) -> NetworkSpec:
+    """ResNet-269, D form."""
+    return _d_form(_averaged((3, 30, 48, 8)), se)
+
+
 @D_FORM.register("se_resnext26d_32x4d", "resnext26d_32x4d")
 def resnext26d_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-26 with 32 groups of 4, D form."""
@@ -289,9 +309,9 @@ def resnext26d_32x4d(se: SE | None) -> NetworkSpec:
 
 @D_FORM.register("se_resnext26t_32x4d", "resnext26t_32x4d")
 def resnext26t_32x4d(se: SE | None) -> NetworkSpec:
-    """ResNeXt-26 with 32 groups of 4, D form with a tiered stem: each of its convolutions is wider than the last."""
+    """ResNeXt-26 with 32 groups of 4, D form with the tiered stem of ``resnet50t``."""
     stages = _averaged((2, 2, 2, 2), groups=32, base_width=4)
-    return NetworkSpec(DeepStem((24, 32, 64)), MaxPool(padding=1), stages, se)
+    return NetworkSpec(_TIERED_STEM, MaxPool(padding=1), stages, se)
 
 
 @D_FORM.register("se_resnext50d_32x4d", "resnext50d_32x4d")
