@@ -21,7 +21,7 @@ READ: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "InsightFace_Pytorch": ("insightface",),
         "VGGFace2": ("vggface2",),
         "PaddleClas (.pdparams)": ("paddle",),
-        "GluonCV (.params)": ("gluon",),
+        "GluonCV (.params)": ("gluon", "gluon_senet"),
         "qubvel's Keras networks (.h5)": ("keras_seresnet", "keras_seresnext"),
         "the authors' own Caffe (.caffemodel)": ("caffe",),
     }

@@ -18,7 +18,7 @@ from senet_zoo.errors import UsageError, WeightsMismatch
 from senet_zoo.formats.dialects.caffe import CAFFE
 from senet_zoo.formats.dialects.dialect import Dialect, Names, Shape
 from senet_zoo.formats.dialects.face import INSIGHTFACE, VGGFACE2
-from senet_zoo.formats.dialects.gluon import GLUON
+from senet_zoo.formats.dialects.gluon import GLUON, GLUON_SENET
 from senet_zoo.formats.dialects.inception import TIMM_INCEPTION_RESNET, TIMM_INCEPTION_V4, TORCHVISION_INCEPTION
 from senet_zoo.formats.dialects.paddle import PADDLE
 from senet_zoo.formats.dialects.pytorchcv import PYTORCHCV
@@ -96,6 +96,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             TIMM_XCEPTION,
             TIMM_BYOBNET,
             GLUON,
+            GLUON_SENET,
             KERAS_RESNET,
             KERAS_RESNEXT,
             INSIGHTFACE,

@@ -5,7 +5,7 @@ its network                                    here
 =============================================  ==================================================================
 se_resnext50_32x4d, se_resnext101_32x4d, 64x4d  se_resnext50b_32x4d, se_resnext101b_32x4d, se_resnext101b_64x4d
 resnext50_32x4d, resnext101_32x4d, 64x4d        resnext50b_32x4d, resnext101b_32x4d, resnext101b_64x4d
-senet_154                                       senet154b
+senet_154                                       senet154, because its pool has no padding
 resnet18_v1b to resnet152_v1b                   resnet18b to resnet152b
 resnet50_v1d, resnet101_v1d, resnet152_v1d      resnet50d, resnet101d, resnet152d
 =============================================  ==================================================================
@@ -18,6 +18,7 @@ Source: https://github.com/dmlc/gluon-cv, gluoncv/model_zoo: resnext.py, senet.p
 
 import re
 from collections.abc import Collection
+from functools import partial
 
 from senet_zoo.data.preprocessing import Preprocessing
 from senet_zoo.formats.dialects.dialect import Dialect, Names, Rule, forward
@@ -66,20 +67,26 @@ def _named(deep: bool, averaged: bool) -> list[Rule]:
     ]
 
 
-def _names(keys: Collection[str]) -> Names:
-    if "features.0.weight" not in keys:
-        deep, averaged = "conv1.0.weight" in keys, "layer2.0.downsample.2.gamma" in keys
-        return forward(_named(deep, averaged) if averaged or not deep else [], keys)  # not the C form
-    # The stem has as many layers as it has: the stages come behind its pool.
-    places = {int(match[1]) for key in keys if (match := _STAGE.match(key))}
-    first = min(places, default=0)
+def _numbered(keys: Collection[str], first: int) -> Names:
+    """The stages come behind the stem and its pool; ``first`` is the number of the first."""
+    if f"features.{first}.0.body.0.weight" not in keys:
+        return {}
     staged = {_STAGE.sub(lambda m: f"stage{int(m[1]) - first}.{m[2]}{m[3]}.", key): key for key in keys}
     return {staged[name]: native for name, native in forward(_NUMBERED, staged).items()}
 
 
-GLUON = Dialect(
-    "gluon",
-    "GluonCV se_resnext*, resnext*, senet_154, resnet*_v1b, resnet*_v1d",
-    _names,
-    preprocessing=lambda shapes: Preprocessing(size=224, resize=256),
+def _names(keys: Collection[str]) -> Names:
+    if "features.0.weight" in keys:
+        return _numbered(keys, 4)
+    deep, averaged = "conv1.0.weight" in keys, "layer2.0.downsample.2.gamma" in keys
+    return forward(_named(deep, averaged) if averaged or not deep else [], keys)  # not the C form
+
+
+GLUON, GLUON_SENET = (
+    Dialect(name, networks, names, preprocessing=lambda shapes: Preprocessing(size=224, resize=256))
+    for name, networks, names in (
+        ("gluon", "GluonCV se_resnext*, resnext*, resnet*_v1b, resnet*_v1d", _names),
+        ("gluon_senet", "GluonCV senet_154", partial(_numbered, first=10)),
+    )
 )
+"""Its ResNeXts pad the pool of the stem, and are the B form; its SENet-154 does not, and is the released one."""

@@ -45,7 +45,7 @@ from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages,
 from senet_zoo.networks.layers import identity, relu
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
-RELEASED = Family(published_as=("cadene", "caffe", "monai", "vggface2"), dimensions=ANY)
+RELEASED = Family(published_as=("cadene", "caffe", "monai", "vggface2", "gluon_senet"), dimensions=ANY)
 B_FORM = Family(
     published_as=(
         *("timm_resnet", "pytorchcv", "mmpretrain", "moskomule", "nvidia", "paddle", "transformers"),
