@@ -14,6 +14,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="the first seed of tests/chaos; by default the day, such as 20260131000, so that each day draws others",
     )
+    parser.addoption(
+        "--foreign",
+        action="append",
+        default=[],
+        metavar="LIBRARY=PATH",
+        help="another library for tests/hub/test_foreign_forwards.py, whose head says which; may be given again",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
