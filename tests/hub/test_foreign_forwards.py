@@ -1,14 +1,21 @@
 """Checkpoints of libraries that cannot share an environment with this one: our logits are those of their own forward.
 
-Each library is given by an option, and is skipped without it:
+Each library is given by an option, and is skipped without it. An interpreter that has the library:
 
-    --foreign keras=PYTHON       an interpreter with tensorflow-cpu==2.15.1, image-classifiers==1.0.0 and h5py
-    --foreign gluon=PYTHON       an interpreter with mxnet==1.9.1 and gluoncv==0.10.5.post0
-    --foreign paddle=PYTHON      an interpreter with paddlepaddle==2.6.2 and paddleclas==2.6.0
-    --foreign mmpretrain=PYTHON  an interpreter with mmpretrain==1.2.0 and mmcv-lite==2.2.0
-    --foreign vggface2=FILE      eyeconModel.py of github.com/jisung0920/EyeCon-Server, which has the network
+    --foreign keras=PYTHON        tensorflow-cpu==2.15.1, image-classifiers==1.0.0, h5py
+    --foreign gluon=PYTHON        mxnet==1.9.1, gluoncv==0.10.5.post0
+    --foreign paddle=PYTHON       paddlepaddle==2.6.2, paddleclas==2.6.0
+    --foreign mmpretrain=PYTHON   mmpretrain==1.2.0, mmcv-lite==2.2.0
+
+or the folder of a repository, whose code this interpreter runs:
+
+    --foreign insightface=FOLDER  github.com/TreB1eN/InsightFace_Pytorch
+    --foreign moskomule=FOLDER    github.com/moskomule/senet.pytorch
+    --foreign nvidia=FOLDER       github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets
+    --foreign vggface2=FOLDER     github.com/jisung0920/EyeCon-Server
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 import senet_zoo
+from senet_zoo import SE
 from senet_zoo.weights.convert import load_checkpoint
 
 KERAS = """
@@ -103,67 +112,85 @@ x = draw.normal(0, 1, (2, 3, 224, 224)).astype("float32")
 np.savez(f"{folder}/net.npz", x=x, log=model(paddle.to_tensor(x)).numpy())
 """
 
-MMPRETRAIN = """
+PYTORCH = """
 import sys
 import numpy as np
 import torch
-from mmpretrain.models import ImageClassifier
+from torch import nn
 
-depth, folder = sys.argv[1:]
+name, folder = sys.argv[1:]
+{make}
+model.eval()
 torch.manual_seed(0)
-model = ImageClassifier(
-    backbone=dict(type="SEResNet", depth=int(depth), num_stages=4, out_indices=(3,), style="pytorch"),
-    neck=dict(type="GlobalAveragePooling"),
-    head=dict(type="LinearClsHead", num_classes=1000, in_channels=2048),
-).eval()
 for part in model.modules():
-    if isinstance(part, torch.nn.BatchNorm2d):
-        part.weight.data.uniform_(0.5, 1.5)
+    if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+        part.weight.data.uniform_(0.1, 0.5)  # so that a deep network keeps its scale, and its gates stay open
         part.running_var.uniform_(0.5, 1.5)
         part.bias.data.normal_(0, 0.2)
         part.running_mean.normal_(0, 0.2)
-torch.save({"state_dict": model.state_dict(), "meta": {}}, f"{folder}/net.pth")
-x = torch.randn(2, 3, 224, 224)
+    elif isinstance(part, nn.PReLU):
+        part.weight.data.uniform_(0.1, 0.4)
+torch.save({{"state_dict": model.state_dict(), "meta": {{}}}}, f"{{folder}}/net.pth")
+x = torch.randn(2, 3, {side}, {side})
 with torch.no_grad():
-    np.savez(f"{folder}/net.npz", x=x.numpy(), log=model(x).numpy())
+    np.savez(f"{{folder}}/net.npz", x=x.numpy(), log={answer}.numpy())
+"""
+
+MMPRETRAIN = """
+from mmpretrain.models import ImageClassifier
+
+model = ImageClassifier(
+    backbone=dict(type="SEResNet", depth=int(name), num_stages=4, out_indices=(3,), style="pytorch"),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=1000, in_channels=2048),
+)
+"""
+
+INSIGHTFACE = """
+from model import Backbone
+
+kind, depth = name.split()
+model = Backbone(int(depth), 0.6, kind)
+"""
+
+MOSKOMULE = """
+from senet import se_resnet
+
+model = getattr(se_resnet, name)()
+"""
+
+NVIDIA = """
+from image_classification.models import resnet
+
+model = getattr(resnet, name)(pretrained=False)
 """
 
 VGGFACE2 = """
 import importlib.machinery
-import importlib.util
-import sys
 import types
-import numpy as np
-import torch
 
 pandas = types.ModuleType("pandas")  # imported there, and not used
 pandas.__spec__ = importlib.machinery.ModuleSpec("pandas", None)
 sys.modules["pandas"] = pandas
-path, folder = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("theirs", path)
-theirs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(theirs)
-torch.manual_seed(0)
-model = theirs.Senet50_ferplus_dag().eval()
-for part in model.modules():
-    if isinstance(part, torch.nn.BatchNorm2d):
-        part.weight.data.uniform_(0.5, 1.5)
-        part.running_var.uniform_(0.5, 1.5)
-        part.bias.data.normal_(0, 0.2)
-        part.running_mean.normal_(0, 0.2)
-torch.save(model.state_dict(), f"{folder}/net.pth")
-x = torch.randn(2, 3, 224, 224)
-with torch.no_grad():
-    logits = model(x.permute(2, 3, 1, 0))  # its first line turns them
-np.savez(f"{folder}/net.npz", x=x.numpy(), log=logits.flatten(1).numpy())
+from eyeconModel import Senet50_ferplus_dag
+
+model = Senet50_ferplus_dag()
 """
+
+
+def pytorch(make: str, side: int = 224, answer: str = "model(x)") -> tuple[str, str]:
+    return PYTORCH.format(make=make, side=side, answer=answer), ".pth"
+
 
 SCRIPTS = {
     "keras": (KERAS, ".h5"),
     "gluon": (GLUON, ".params"),
     "paddle": (PADDLE, ".pdparams"),
-    "mmpretrain": (MMPRETRAIN, ".pth"),
-    "vggface2": (VGGFACE2, ".pth"),
+    "mmpretrain": pytorch(MMPRETRAIN),
+    "insightface": pytorch(INSIGHTFACE, side=112),
+    "moskomule": pytorch(MOSKOMULE, side=32),
+    "nvidia": pytorch(NVIDIA),
+    "vggface2": pytorch(VGGFACE2, answer="model(x.permute(2, 3, 1, 0)).flatten(1)"),  # its first line turns them
 }
 """Of each library: code that writes a random network, pictures and its logits for them; the suffix of its files."""
 
@@ -185,7 +212,15 @@ SCRIPTS = {
         ("paddle", "SE_ResNet50_vd", "se_resnet50d"),
         ("mmpretrain", "50", "se_resnet50b"),
         ("mmpretrain", "101", "se_resnet101b"),
-        ("vggface2", "senet50", "se_resnet50"),
+        ("insightface", "ir 50", "ir50"),
+        ("insightface", "ir_se 50", "ir_se50"),
+        ("insightface", "ir_se 100", "ir_se100"),
+        ("insightface", "ir_se 152", "ir_se152"),
+        ("moskomule", "se_resnet20", "se_resnet20"),
+        ("moskomule", "se_resnet56", "se_resnet56"),
+        ("nvidia", "resnext101_32x4d", "resnext101b_32x4d"),
+        ("nvidia", "se_resnext101_32x4d", "se_resnext101b_32x4d"),
+        ("vggface2", "senet50_ferplus_dag", "se_resnet50"),
     ],
 )
 def test_a_checkpoint_has_the_logits_of_its_own_library(
@@ -195,14 +230,21 @@ def test_a_checkpoint_has_the_logits_of_its_own_library(
     if library not in foreign:
         pytest.skip(f"needs --foreign {library}=PATH, as the head of this file says")
     script, suffix = SCRIPTS[library]
-    python, asked = (sys.executable, foreign[library]) if library == "vggface2" else (foreign[library], theirs)
-    subprocess.run([python, "-c", script, asked, str(tmp_path)], check=True, timeout=600)
+    given = Path(foreign[library]).absolute()
+    python = sys.executable if given.is_dir() else str(given)
+    path = str(given) if given.is_dir() else ""
+    command = [python, "-c", script, theirs, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=600, env={**os.environ, "PYTHONPATH": path})
     found = np.load(tmp_path / "net.npz")
     expected = torch.from_numpy(found["log"])
-    model = senet_zoo.create_model(ours, num_classes=expected.shape[1])
+    se = {"moskomule": SE(bias=False), "nvidia": SE(hidden=16)}.get(library if ours.startswith("se_") else "")
+    num_classes = 0 if library == "insightface" else expected.shape[1]
+    model = senet_zoo.create_model(ours, num_classes=num_classes, **({"se": se} if se else {}))
     load_checkpoint(model, tmp_path / f"net{suffix}")
     with torch.no_grad():
-        logits = model.eval()(torch.from_numpy(found["x"]))
+        answer = model.eval()(torch.from_numpy(found["x"]))
     if library == "keras":  # which ends in a softmax
-        logits = logits.log_softmax(1)
-    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+        answer = answer.log_softmax(1)
+    elif library == "insightface":  # which ends in vectors of length one
+        answer = normalize(answer)
+    assert (answer - expected).abs().max() <= 1e-5 * expected.abs().max()
