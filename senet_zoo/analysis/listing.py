@@ -30,7 +30,7 @@ class ListedModel:
         top1: the best accuracy that is known, in percent; None where none is.
         dataset: that it was measured on.
         parameters: trainable values.
-        multiply_adds: of convolutions and fully connected layers, for one picture of ``picture``.
+        num_classes: number of logits.
         file_size: of the checkpoint's first file whose size is known, by the manifest or because it lies in the cache,
             or of the default one, in bytes; None where nobody has said it.
         float32_size: bytes of the parameters in float32, which a file has about; None without a checkpoint.
@@ -45,7 +45,7 @@ class ListedModel:
     top1: float | None
     dataset: str | None
     parameters: int
-    multiply_adds: int
+    num_classes: int
     file_size: int | None
     float32_size: int | None
     picture: int
@@ -53,6 +53,11 @@ class ListedModel:
     labels: str | None
     weights: tuple[str, ...]
     speed: float | None
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of convolutions and fully connected layers, for one picture of ``picture``; counted when it is asked for."""
+        return _multiply_adds(self.name.partition(".")[0], self.picture, self.num_classes)
 
 
 SORTS: Mapping[str, Callable[[ListedModel], tuple[object, ...]]] = {
@@ -114,18 +119,17 @@ def _matches(pattern: str, *names: str) -> bool:
 
 
 def _model(name: str, known: tuple[WeightsRow, ...]) -> ListedModel:
-    rows = [_checkpoint(row) for row in known]
+    rows, spec = [_checkpoint(row) for row in known], registry.MODELS[name].spec()
     best = max((row for row in rows if row.top1 is not None), key=lambda row: row.top1 or 0.0, default=None)
-    figures = _golden()[name]
     return ListedModel(
         name,
         top1=None if best is None else best.top1,
         dataset=None if best is None else best.dataset,
-        parameters=figures.parameters,
-        multiply_adds=figures.multiply_adds,
+        parameters=_golden()[name].parameters,
+        num_classes=spec.num_classes,
         file_size=rows[0].file_size if rows else None,
         float32_size=rows[0].float32_size if rows else None,
-        picture=registry.MODELS[name].spec().input_size,
+        picture=spec.input_size,
         license=rows[0].license if rows else None,
         labels=None,
         weights=tuple(row.name for row in rows),
@@ -141,7 +145,7 @@ def _checkpoint(row: WeightsRow) -> ListedModel:
         top1=None if best is None else best.value,
         dataset=None if best is None else best.dataset,
         parameters=row.parameters,
-        multiply_adds=_multiply_adds(row.model, row.preprocessing.size, row.num_classes),
+        num_classes=row.num_classes,
         file_size=sizes[0] if sizes else None,
         float32_size=4 * row.parameters,
         picture=row.preprocessing.size,

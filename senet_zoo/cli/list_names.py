@@ -4,6 +4,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from senet_zoo.cli.output import on_terminal, print_json, print_problem, print_table
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     wanted = _columns(arguments, rows)
     if arguments.json:
-        print_json(rows)
+        print_json([asdict(row) | {"multiply_adds": row.multiply_adds} for row in rows])
     elif arguments.columns is None and not on_terminal():
         print("".join(f"{row.name}\n" for row in rows), end="")
     elif rows and on_terminal():

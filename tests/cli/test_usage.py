@@ -190,6 +190,7 @@ def test_a_command_without_its_dependencies_says_so(
     monkeypatch.setitem(sys.modules, "torch", None)  # as after pip install --no-deps
     monkeypatch.delitem(sys.modules, "senet_zoo.analysis.listing", raising=False)
     monkeypatch.delitem(sys.modules, "senet_zoo.analysis.cost", raising=False)
+    monkeypatch.delattr("senet_zoo.analysis.cost", raising=False)
     assert main(["list"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("senet-zoo list: this needs torch, which is not installed")
