@@ -274,6 +274,7 @@ def test_the_default_compiler_gives_the_same_function_and_gradients(name: str) -
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-3, atol=1e-3 * y.grad.abs().max().item())
 
 
+@pytest.mark.slow  # between commits tests/inference/test_export.py does so, and writes files as well
 @every_kind_of_block
 def test_exports_with_any_batch_and_size(name: str) -> None:
     model = network(name)
