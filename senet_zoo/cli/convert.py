@@ -68,9 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     called = f", there {done.foreign_model}" if done.foreign_model else ""
     print(f"{visible(str(done.path))}: names of {done.written_as}{called}, {done.size} bytes, sha256 {done.sha256}")
     if made is None:
-        print("no fingerprint: the network has no logits, or they are all 0 or not finite")
+        print("no fingerprint: what the network answers is all 0 or not finite")
     else:
-        print(f"fingerprint of logits of scale {made.scale:g}: senet-zoo verify --deep compares it on any machine")
+        of = "logits" if done.num_classes else "features"
+        print(f"fingerprint of {of} of scale {made.scale:g}: senet-zoo verify --deep compares it on any machine")
     if done.preprocessing is not None:
         p = done.preprocessing
         print(

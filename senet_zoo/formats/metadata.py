@@ -61,7 +61,7 @@ class Logits(FieldRule):
         """Pairs of index and logit."""
         if not isinstance(value, dict) or not 1 <= len(value) <= self.most:
             return cursor.refuse(f"an object of 1 to {self.most} numbers by index", value)
-        count = cursor.around.get("num_classes", 10**6)
+        count = cursor.around.get("num_classes") or 10**6  # of features nobody says how many there are
         for index in value:
             if re.fullmatch(INDEX, index) is None or (type(count) is int and int(index) >= count):
                 return cursor.refuse(f"an object whose keys are indices below {shown(count)}", index)
@@ -79,9 +79,10 @@ class Fingerprint:
 
     Args:
         size: side of the picture, in pixels.
-        scale: root mean square of all logits, to which deviations are compared.
-        logits: pairs of index and value, the greatest logit among them; rounded.
-        sums: weighted sums of all logits, so that the order of those that are not kept matters too; rounded.
+        scale: root mean square of all logits or features, to which deviations are compared.
+        logits: pairs of index and value, the greatest logit among them; rounded. Of a network without classifier these
+            are its pooled features.
+        sums: weighted sums of all of them, so that the order of those that are not kept matters too; rounded.
     """
 
     size: Annotated[int, Whole(8, 1024)]

@@ -193,7 +193,7 @@ def _file(config: FolderConfig, row: WeightsRow | None) -> list[str]:
     if provenance is None:
         return []
     check = f"in `{CONFIG}`; `senet-zoo verify --deep` runs the network and compares" if config.fingerprint else "none"
-    lines = ["## Provenance", "", f"- sha256 of `{TENSORS}`: `{provenance.sha256}`", f"- logit fingerprint: {check}"]
+    lines = ["## Provenance", "", f"- sha256 of `{TENSORS}`: `{provenance.sha256}`", f"- fingerprint: {check}"]
     if provenance.base:
         lines.append(f"- published weights that it is, or was trained on from: `{provenance.base}`")
     if row is not None and row.origin:

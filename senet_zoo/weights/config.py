@@ -149,7 +149,7 @@ class FolderConfig:
         categories: class names in the order of the logits, or None where they are not known.
         provenance: whose tensors these are; None in folders that do not say it.
         fingerprint: what the network answers to a fixed picture; None in older folders, and for a network that has
-            none, as one without logits.
+            none, as one that ends in maps.
         timm: what timm calls the network, where names and config are written so that timm reads the folder too.
         widths: channels of the stem's map and of each stage's, where some were removed; None for the architecture's
             own.

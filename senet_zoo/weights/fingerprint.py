@@ -79,7 +79,9 @@ def fixed_input(model: ConvNet, size: int) -> Tensor:
 
 
 def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
-    """What a network answers to the picture in eval mode, rounded to `DECIMALS` places below the logits' scale.
+    """What a network answers to the picture in eval mode, rounded to `DECIMALS` places below the answer's scale.
+
+    The answer is the logits, or the pooled features of a network without classifier.
 
     It is computed by a copy in double precision on the CPU. In that, thread counts and machines differ by some 1e-14 of
     the scale, and a number lies that near the border between two roundings once in a million networks. The
@@ -90,7 +92,7 @@ def fingerprint(model: ConvNet, preprocessing: Preprocessing) -> Fingerprint:
         preprocessing: gives mean and standard deviation; nothing is resized.
 
     Raises:
-        UsageError: a network without logits, or whose logits are all 0, not finite or beyond `MOST_LOGIT`.
+        UsageError: a network that ends in maps, or whose answer is all 0, not finite or beyond `MOST_LOGIT`.
     """
     size = min(model.spec.input_size, MOST_SIDE if model.spec.dimensions.count < 3 else MOST_DEPTH)
     return fingerprint_of(answer(deepcopy(model).cpu().double().eval(), _input(model, preprocessing, size)), size)
@@ -153,7 +155,7 @@ def compare(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint
     """Compare a network with a fingerprint.
 
     Raises:
-        UsageError: a network without logits.
+        UsageError: a network that ends in maps.
     """
     return deviation_of(answer(model, _input(model, preprocessing, published.size)), published)
 
@@ -184,17 +186,17 @@ def suggest(model: ConvNet, preprocessing: Preprocessing, published: Fingerprint
 
 
 def answer(model: ConvNet, x: Tensor) -> Tensor:
-    """The logits of one picture, in double precision on the CPU. Shape: (1, C, S, S) -> (num_classes,).
+    """The logits of one picture, or its pooled features, in double precision on the CPU. Shape: (1, C, S, S) -> (n,).
 
     Raises:
-        UsageError: a network without logits.
+        UsageError: a network that ends in maps.
     """
-    if model.num_classes == 0:
-        raise UsageError("a fingerprint is made of logits, and this network ends in pooled features (num_classes=0)")
     like = next(model.parameters())
     with torch.inference_mode():
-        logits: Tensor = model(x.to(like.device, like.dtype))[0]
-        return logits.double().cpu()
+        found: Tensor = model(x.to(like.device, like.dtype))[0]
+    if found.ndim != 1:
+        raise UsageError("a fingerprint is made of logits or pooled features, and this network ends in maps")
+    return found.double().cpu()
 
 
 def _triangle(phase: Tensor) -> Tensor:
@@ -216,7 +218,7 @@ def _scale(logits: Tensor) -> float:
     most = MOST_LOGIT / len(logits) ** 0.5  # so that no logit and no sum is beyond MOST_LOGIT
     if not LEAST_SCALE <= scale <= most:
         raise UsageError(
-            f"a fingerprint needs finite logits, whose root mean square is from {LEAST_SCALE:g} to {most:.2g}, but it "
+            f"a fingerprint needs finite numbers, whose root mean square is from {LEAST_SCALE:g} to {most:.2g}, but it "
             f"is {scale:g}"
         )
     return scale

@@ -227,8 +227,6 @@ def _with_function(request: _Request) -> Verification:
 def _function(request: _Request, network: _Network | None) -> Finding:
     if network is None:
         return Finding(_FUNCTION, False, "not proven: nothing says which network this is; name it with --model")
-    if network.checkpoint.num_classes == 0:
-        return Finding(_FUNCTION, False, "not proven: a network without logits (num_classes=0) has no fingerprint")
     try:
         preprocessing, published = _published_answer(request.row, network)
     except WeightsError as e:
@@ -239,7 +237,7 @@ def _function(request: _Request, network: _Network | None) -> Finding:
         return Finding(_FUNCTION, False, f"not proven: {lacking}")
     net = network.build()
     deviation = compare(net, preprocessing, published)
-    greatest = f"greatest deviation {deviation.share:.1e} of the logits' scale, {TOLERANCE:.0e} allowed"
+    greatest = f"greatest deviation {deviation.share:.1e} of the answer's scale, {TOLERANCE:.0e} allowed"
     if deviation.ok:
         return Finding(_FUNCTION, True, f"the published one: {greatest}")
     hint = suggest(net, preprocessing, published)

@@ -169,12 +169,12 @@ def test_variants_have_fingerprints_too() -> None:
 
 
 def test_a_network_that_answers_nothing_has_none() -> None:
-    with pytest.raises(UsageError, match="ends in pooled features"):
-        fingerprint(senet_zoo.create_model("se_resnet20", num_classes=0), SMALL)
+    with pytest.raises(UsageError, match="ends in maps"):
+        fingerprint(senet_zoo.create_model("se_resnet20", num_classes=0, global_pool=""), SMALL)
     silent = senet_zoo.create_model("se_resnet20").eval()
     for parameter in silent.classifier.parameters():
         nn.init.zeros_(parameter)
-    with pytest.raises(UsageError, match="finite logits, whose root mean square is from 1e-09"):
+    with pytest.raises(UsageError, match="finite numbers, whose root mean square is from 1e-09"):
         fingerprint(silent, SMALL)
 
 
@@ -282,14 +282,28 @@ def test_a_folder_and_a_file_prove_themselves(carrier: str, own: tuple[senet_zoo
     assert "the published one: greatest deviation" in verification.checks[-1].found
 
 
-def test_a_network_without_logits_is_saved_and_converted_without_a_fingerprint(tmp_path: Path) -> None:
-    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", num_classes=0), tmp_path)
+@pytest.mark.parametrize("name", ["se_resnet20", "ir_se50"])
+def test_a_network_without_logits_proves_its_features(name: str, tmp_path: Path) -> None:
+    model = randomise(senet_zoo.create_model(name, num_classes=0))
+    senet_zoo.save_pretrained(model, tmp_path / "own")
+    convert(tmp_path / "own" / "model.safetensors", tmp_path / "converted.safetensors")
+    for carrier in (tmp_path / "own", tmp_path / "converted.safetensors"):
+        assert verify_deep(carrier).ok
+    config = json.loads((tmp_path / "own" / "config.json").read_text())
+    next(model.parameters()).data.mul_(1.01)
+    senet_zoo.save_pretrained(model, tmp_path / "other")
+    other = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps(other | {"fingerprint": config["fingerprint"]}))
+    assert "not the published one" in verify_deep(tmp_path / "other").checks[-1].found
+
+
+def test_a_network_that_answers_only_zeros_is_saved_without_a_fingerprint(tmp_path: Path) -> None:
+    model = senet_zoo.create_model("se_resnet20")
+    for parameter in model.classifier.parameters():
+        nn.init.zeros_(parameter)
+    senet_zoo.save_pretrained(model, tmp_path)
     assert senet_zoo.from_pretrained(tmp_path).weights.fingerprint is None
-    assert "logit fingerprint: none" in (tmp_path / "README.md").read_text()
-    done = convert(tmp_path / "model.safetensors", tmp_path / "converted.safetensors")
-    assert done.fingerprint is None
-    for carrier in (tmp_path, tmp_path / "converted.safetensors"):
-        assert "a network without logits (num_classes=0) has no fingerprint" in verify_deep(carrier).checks[-1].found
+    assert "fingerprint: none" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"size": 32}', '{"size": 32, "size": 32}', "null"])
