@@ -67,7 +67,10 @@ def match_classes(classes: Sequence[str], logits: LogitNames) -> tuple[int, ...]
     Raises:
         DataError: a class is not among the network's, or several of the network's have its name, or two of the data
             are one of the network's.
+        UsageError: a network without classes.
     """
+    if not logits.names:
+        raise UsageError("classes are found among the network's, and this one has none: it answers features")
     spellings = _Spellings(logits)
     found = [spellings.find(name) for name in classes]
     if any(len(indices) != 1 for indices in found):

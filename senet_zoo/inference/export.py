@@ -373,7 +373,7 @@ def _num_classes(model: nn.Module, x: Tensor) -> int:
         raise ExportError(
             f"an exported network turns pictures into finite logits (N, classes); {type(model).__name__} does not"
         )
-    return y.shape[1]
+    return 0 if getattr(model, "num_classes", None) == 0 else y.shape[1]  # features name no classes
 
 
 def _need(form: ExportFormat, int8: Int8 | None) -> None:

@@ -25,7 +25,7 @@ class Metadata:
         model: name of the network, or its class name if it is not from the zoo.
         se: every choice of its gate; None for a plain twin, and for networks of other libraries.
         weights_sha256: hash of the original's tensors, as `senet_zoo.inference.export` computes it.
-        num_classes: number of logits.
+        num_classes: number of logits; 0 for pooled features.
         in_channels: channels of the pictures.
         side: the only size of pictures that it takes, in pixels; None if it takes any size.
         precision: arithmetic of the convolutions.
@@ -86,7 +86,7 @@ def read_metadata(text: str | None, where: str) -> Metadata:
 
 
 def _read(fields: Fields) -> Metadata:
-    num_classes = fields.whole("num_classes", 1, 10**6)
+    num_classes = fields.whole("num_classes", 0, 10**6)
     preprocessing, categories, se = fields.take("preprocessing"), fields.take("categories"), fields.take("se")
     if se is not None and not isinstance(se, Mapping):
         raise fields.refuse("se", se, "an object or null")

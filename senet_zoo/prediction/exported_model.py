@@ -98,10 +98,16 @@ class ExportedModel:
             workers: threads that decode pictures.
 
         Raises:
-            UsageError: a number below 1.
+            UsageError: a number below 1, or a network without classes.
             ExportError: the file does not say how pictures are prepared, or the network gives no finite scores.
         """
         require_counts(top, batch, workers)
+        if self.metadata.num_classes == 0:
+            raise UsageError(
+                f"predict names classes, and the network of {self.path} has none: it answers features",
+                python="; call it with arrays",
+                command_line="; run the file by its own runtime",
+            )
         preprocessing = self.metadata.preprocessing
         if preprocessing is None:
             raise ExportError(

@@ -80,6 +80,12 @@ def classify(
     require_counts(top, batch, workers)
     if model.training:
         raise UsageError("predict needs a model in eval mode, and this one is in training mode: call model.eval()")
+    if getattr(model, "num_classes", None) == 0:
+        raise UsageError(
+            "predict names classes, and this network has none: it answers features (num_classes=0)",
+            python=": call model(x), or senet_zoo.embed for many pictures",
+            command_line=": senet-zoo embed writes them",
+        )
     answer = partial(_classify, model, categories=categories, top=top, name=name)
     return classify_pictures(sources, preprocessing.transforms(), answer, batch=batch, workers=workers)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -227,3 +228,24 @@ def test_an_empty_list_on_standard_input_is_one_error(
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert "the list on standard input is empty" in err
+
+
+def test_a_network_without_classes_is_told_what_it_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, data = tmp_path / "features", tmp_path / "data"
+    senet_zoo.save_pretrained(senet_zoo.create_model("se_resnet20", num_classes=0), network)
+    for name in ("a", "b"):
+        (data / name).mkdir(parents=True)
+        shutil.copy(SAMPLES / "cat.png", data / name)
+    assert main(["export", "--weights", str(network), "-o", str(tmp_path / "x.onnx")]) == 0
+    for words in (
+        ["predict", "--weights", str(network), str(SAMPLES / "cat.png")],
+        ["predict", "--exported", str(tmp_path / "x.onnx"), str(SAMPLES / "cat.png")],
+        ["evaluate", str(data), "--weights", str(network)],
+        ["excite", str(data), "--weights", str(network), "-o", str(tmp_path / "report")],
+    ):
+        capsys.readouterr()
+        assert main(words) in (1, 2)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "it answers features" in err.splitlines()[-1]
+        assert not (tmp_path / "report").exists()
