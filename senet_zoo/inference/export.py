@@ -32,6 +32,7 @@ from senet_zoo.inference.int8_comparison import Int8Comparison, compare_accuracy
 from senet_zoo.inference.optimize import check_supported, default_sizes
 from senet_zoo.inference.optimized_model import aligned, gate_lines
 from senet_zoo.inference.parity import random_pictures
+from senet_zoo.inference.passes.depthwise import move_gates_behind
 from senet_zoo.inference.passes.graph import dimensions_of
 from senet_zoo.inference.passes.grid_pools import spell_grid_pools
 from senet_zoo.inference.rewriting import in_channels_of, rewrite
@@ -253,6 +254,8 @@ def export(
     rewriting = rewrite(model)
     if form is not ExportFormat.TORCH:
         spell_grid_pools(rewriting.network)
+    if form is ExportFormat.OPENVINO and int8 is None:
+        move_gates_behind(rewriting.network)
     in_channels = in_channels_of(rewriting.network)
     dims = dimensions_of(model)
     if dims != 2 and int8 is not None:
