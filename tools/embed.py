@@ -5,7 +5,8 @@
 RUN is a folder of ``senet-zoo train``; DATA are the test pictures, on which the very file that is written is measured,
 once: by one view of each picture and, where pictures have 32 pixels, by the mean of six. Neither figure chooses
 anything: what is put in is the last epoch of the longest finished training. Weights of convolutions and fully connected
-layers become float16; biases and batch norms, which hardly take room, stay float32.
+layers become float16; biases and batch norms, which hardly take room, stay float32. Then tools/sign_checkpoints.py
+signs the checkpoints again.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from senet_zoo.weights.verify import Finding, Verification
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 KEY, ROWS = "key.pub", "rows.json"
-"""Beside the checkpoints of a release: the owner's public key, and the manifest's rows of these checkpoints."""
+"""Beside the checkpoints of a release: the public key, and the manifest's rows of these checkpoints."""
 
 
 def with_signature(found: Verification, target: str | Path, key: str | Path | None) -> Verification:

@@ -398,9 +398,9 @@ def test_the_checkpoints_of_a_release_are_signed_with_their_rows(
         check_checkpoints(folder)
 
 
-def test_the_package_s_own_signature_is_true_or_absent() -> None:
-    if (CHECKPOINTS / SIGNATURE).exists():
-        check_checkpoints(CHECKPOINTS)
+def test_the_package_s_own_signature_is_true_and_its_key_is_in_the_changelog() -> None:
+    signed = check_checkpoints(CHECKPOINTS)
+    assert signed.key in (CHECKPOINTS.parents[1] / "CHANGELOG.md").read_text()
     private = [path for path in CHECKPOINTS.parents[1].rglob("*.p[eu][mb]") if b"PRIVATE KEY" in path.read_bytes()]
     assert not private, "a private key is never committed"
 
