@@ -12,12 +12,15 @@ import csv
 import io
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
 import senet_zoo
 from senet_zoo import cli
 from senet_zoo.analysis.listing import list_rows
+from senet_zoo.weights.manifest import load_manifest
+from senet_zoo.weights.rows import PinState
 
 ROOT = Path(__file__).parents[1]
 LATENCY = ROOT / "benchmarks" / "results" / "latency" / "cpu.csv"
@@ -108,7 +111,12 @@ def chosen() -> str:
     (machine,) = machines
     facts = dict(fact.split(" ", 1) for fact in machine.split(", "))
     where = f"{facts['processor']} with {facts['capability']}, torch {facts['torch']}"
+    states = Counter(row.pin_state for known in load_manifest().models.values() for row in known)
     lines += [
+        "",
+        f"Of {states.total()} checkpoints that have a name, {states[PinState.PINNED]} are pinned to their bytes, "
+        f"{states[PinState.HASHED]} hashed by who published them, and",
+        f"{states[PinState.UNPINNED]} unpinned; `senet-zoo info NAME` says which.",
         "",
         "Accuracies of the first three were measured here, the others by timm. Times are of one picture, optimised, in",
         f"float32, on {where}: `python benchmarks/latency.py measure`.",
