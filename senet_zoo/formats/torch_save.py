@@ -249,10 +249,13 @@ def _filled(file: IO[bytes], size: int) -> bytearray | None:
 def _read_old(file: IO[bytes], path: Path) -> SavedFile:
     """A file from before PyTorch 1.6: pickles one after another, then the storages."""
     # Of a copy: what a pickle claims to hold is not asked of memory before it is there.
-    start = io.BytesIO(file.read(MOST_PICKLE_BYTES))
-    if _run(start, path) != _MAGIC:
+    raw = file.read(MOST_PICKLE_BYTES)
+    start = io.BytesIO(raw)
+    goes_on = len(raw) == MOST_PICKLE_BYTES and raw.startswith(b"\x80")  # so that it would seem to be cut
+    if (goes_on and _MAGIC.to_bytes(10, "little") not in raw[:64]) or _run(start, path) != _MAGIC:
         raise WeightsMismatch(
-            f"{path} is a plain pickle, not a file of torch.save, and is not read; save its tensors with safetensors"
+            f"{path} is a plain pickle, not a file of torch.save, and is not read; if PaddlePaddle wrote it, end its "
+            "name in .pdparams, otherwise save its tensors with safetensors"
         )
     if _run(start, path) != _PROTOCOL:
         raise _damaged(path, "it is of another version")

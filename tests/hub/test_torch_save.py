@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from senet_zoo.errors import SenetZooError, WeightsCorrupted, WeightsMismatch, WeightsUnsafe
+from senet_zoo.formats import torch_save
 from senet_zoo.formats.containers import read_container
 from senet_zoo.formats.torch_pickle import StoredTensor
 from senet_zoo.formats.torch_save import MOST_DIRECTORY_BYTES, read_torch
@@ -322,8 +323,12 @@ def test_every_protocol_that_torch_writes_is_read(protocol: int, tmp_path: Path)
     assert read_container(tmp_path / "a.pth").tensors["w"].tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("content", [{"w": torch.ones(2)}, {"model": {"w": np.ones(2)}}, {"epoch": 3}])
-def test_a_plain_pickle_is_named_for_what_it_is(content: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [10**6, 500])  # bytes of a pickle that are looked at
+@pytest.mark.parametrize("content", [{"w": torch.ones(2)}, {"model": {"w": np.ones(2**10)}}, {"epoch": 3}])
+def test_a_plain_pickle_is_named_for_what_it_is(
+    content: object, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_save, "MOST_PICKLE_BYTES", most)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(WeightsMismatch, match="is a plain pickle"):
         read_container(tmp_path / "a.pkl")
