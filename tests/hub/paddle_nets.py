@@ -31,6 +31,7 @@ class PaddleNet:
         groups: of the 3x3.
         averaged: whether a shortcut that halves the map is pooled before its 1x1, as in the ``_vd`` networks.
         gated: whether units carry a gate.
+        basic: whether a unit is two 3x3, of the stage's output.
         numbered: whether blocks are numbered through, as in its newer files.
         classes: of the classifier.
     """
@@ -42,6 +43,7 @@ class PaddleNet:
     groups: int = 1
     averaged: bool = False
     gated: bool = False
+    basic: bool = False
     numbered: bool = False
     classes: int = 1000
 
@@ -90,9 +92,12 @@ class PaddleNet:
             shapes |= pair(name, width, channels, kernel, kernel)
             channels = width
         for name, width, out, _, projected in self.units():
-            shapes |= pair(f"{name}.conv0", width, channels, 1, 1)
-            shapes |= pair(f"{name}.conv1", width, width // self.groups, 3, 3)
-            shapes |= pair(f"{name}.conv2", out, width, 1, 1)
+            if self.basic:
+                shapes |= pair(f"{name}.conv0", out, channels, 3, 3) | pair(f"{name}.conv1", out, out, 3, 3)
+            else:
+                shapes |= pair(f"{name}.conv0", width, channels, 1, 1)
+                shapes |= pair(f"{name}.conv1", width, width // self.groups, 3, 3)
+                shapes |= pair(f"{name}.conv2", out, width, 1, 1)
             if self.gated:
                 shapes |= linear(f"{name}.scale.squeeze", out, out // 16)
                 shapes |= linear(f"{name}.scale.excitation", out // 16, out)
@@ -107,7 +112,7 @@ class PaddleNet:
 
         def array(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
             if name.endswith(("_variance", ".bn.weight", "_norm.weight")):
-                return chance.uniform(0.5, 1.5, shape) * (0.25 if "conv2." in name else 1)
+                return chance.uniform(0.5, 1.5, shape) * (0.25 if f"conv{1 if self.basic else 2}." in name else 1)
             if len(shape) == 1:
                 return chance.normal(0, 0.1, shape)
             fan_in = shape[0] if len(shape) == 2 else np.prod(shape[1:])
@@ -136,9 +141,12 @@ class PaddleNet:
             x = pair(name, x, stride).relu()
         x = F.max_pool2d(x, 3, 2, 1)
         for name, _, _, stride, projected in self.units():
-            y = pair(f"{name}.conv0", x).relu()
-            y = pair(f"{name}.conv1", y, stride, self.groups).relu()
-            y = pair(f"{name}.conv2", y)
+            if self.basic:
+                y = pair(f"{name}.conv1", pair(f"{name}.conv0", x, stride).relu())
+            else:
+                y = pair(f"{name}.conv0", x).relu()
+                y = pair(f"{name}.conv1", y, stride, self.groups).relu()
+                y = pair(f"{name}.conv2", y)
             if self.gated:
                 hidden = linear(f"{name}.scale.squeeze", y.mean((2, 3))).relu()
                 y = y * linear(f"{name}.scale.excitation", hidden).sigmoid()[:, :, None, None]
@@ -151,10 +159,15 @@ class PaddleNet:
 
 
 _RESNEXT = PaddleNet((3, 4, 6, 3), width=128, groups=32)
+_BASIC = PaddleNet((2, 2, 2, 2), DEEP, out=64, basic=True)
 NETS = {
     "SE_ResNeXt50_32x4d": (replace(_RESNEXT, gated=True), "se_resnext50b_32x4d"),
     "SE_ResNeXt101_32x4d": (replace(_RESNEXT, blocks=(3, 4, 23, 3), gated=True), "se_resnext101b_32x4d"),
     "SE_ResNet50_vd": (PaddleNet((3, 4, 6, 3), DEEP, averaged=True, gated=True), "se_resnet50d"),
+    "SE_ResNet18_vd": (replace(_BASIC, averaged=True, gated=True), "se_resnet18_vd"),
+    "ResNet34_vd": (replace(_BASIC, blocks=(3, 4, 6, 3), averaged=True, numbered=True), "resnet34_vd"),
+    "SE_ResNeXt50_vd_32x4d": (replace(_RESNEXT, stem=WIDE, averaged=True, gated=True), "se_resnext50_vd_32x4d"),
+    "SENet154_vd": (PaddleNet((3, 8, 36, 3), WIDE, 256, 256, 64, averaged=True, gated=True), "senet154_vd"),
     "ResNet50": (PaddleNet((3, 4, 6, 3), numbered=True), "resnet50b"),
     "ResNet152": (PaddleNet((3, 8, 36, 3), numbered=True), "resnet152b"),
     "ResNet101_vd": (PaddleNet((3, 4, 23, 3), DEEP, averaged=True, numbered=True), "resnet101d"),
@@ -165,8 +178,7 @@ NETS = {
 """Its networks that are functions of the zoo, and which."""
 
 OTHERS = {
-    "SE_ResNeXt50_vd_32x4d": (replace(_RESNEXT, stem=WIDE, averaged=True, gated=True), "se_resnext50d_32x4d"),
-    "SENet154_vd": (PaddleNet((3, 8, 36, 3), WIDE, 256, 256, 64, averaged=True, gated=True), "senet154b"),
+    "ResNet18": (replace(_BASIC, stem=(64,), numbered=True), "resnet18b"),
     "ResNet200_vd": (PaddleNet((3, 12, 48, 3), DEEP, averaged=True, numbered=True), "resnet152d"),
 }
 """Some that are none, and the nearest name."""

@@ -91,7 +91,7 @@ saving = "load_dygraph_pretrain load_dygraph_pretrain_from_url".split()
 for part in ("a", "a.utils", "a.utils.save_load", "a.arch", "a.arch.backbone", "a.arch.backbone.zoo"):
     sys.modules[part] = types.ModuleType(part)  # importing the whole package crashes
     vars(sys.modules[part]).update(dict.fromkeys(saving), __path__=[])
-for file in ("se_resnet_vd", "se_resnext"):
+for file in ("se_resnet_vd", "se_resnext", "se_resnext_vd"):
     spec = importlib.util.spec_from_file_location(f"a.arch.backbone.zoo.{file}", zoo / f"{file}.py")
     theirs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(theirs)
@@ -213,6 +213,10 @@ SCRIPTS = {
         ("paddle", "SE_ResNeXt50_32x4d", "se_resnext50b_32x4d"),
         ("paddle", "SE_ResNeXt101_32x4d", "se_resnext101b_32x4d"),
         ("paddle", "SE_ResNet50_vd", "se_resnet50d"),
+        ("paddle", "SE_ResNet18_vd", "se_resnet18_vd"),
+        ("paddle", "SE_ResNet34_vd", "se_resnet34_vd"),
+        ("paddle", "SE_ResNeXt50_vd_32x4d", "se_resnext50_vd_32x4d"),
+        ("paddle", "SENet154_vd", "senet154_vd"),
         ("mmpretrain", "50", "se_resnet50b"),
         ("mmpretrain", "101", "se_resnet101b"),
         ("insightface", "ir 50", "ir50"),

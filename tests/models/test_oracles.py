@@ -226,4 +226,6 @@ def test_models_without_an_oracle_are_known() -> None:
         "se_shakeshake26_2x96d", "se_shakeshake29_2x4x64d", "net16b", "net28b",
         *(f"preresnet{depth}_cv" for depth in (20, 56, 110, 164, 272, 542)),
         *(f"ir{gated}{depth}" for gated in ("_se", "") for depth in (50, 100, 152)),  # tests/hub/test_face_networks.py
+        "se_resnet18_vd", "resnet18_vd", "se_resnet34_vd", "resnet34_vd",  # tests/hub/test_paddle_networks.py
+        "se_resnext50_vd_32x4d", "resnext50_vd_32x4d", "senet154_vd", "net154_vd",
     }  # fmt: skip

@@ -5,14 +5,16 @@ its network                                      here
 ===============================================  =====================================================================
 SE_ResNeXt50_32x4d, SE_ResNeXt101_32x4d          se_resnext50b_32x4d, se_resnext101b_32x4d
 SE_ResNet50_vd                                   se_resnet50d
+SE_ResNet18_vd, 34_vd; without SE                se_resnet18_vd, se_resnet34_vd; resnet18_vd, resnet34_vd
+SE_ResNeXt50_vd_32x4d, SENet154_vd               se_resnext50_vd_32x4d, senet154_vd
 ResNet50, 101, 152; with _vd                     resnet50b, 101b, 152b; resnet50d, 101d, 152d
 ResNeXt50_32x4d, ResNeXt101_32x4d, _64x4d        resnext50b_32x4d, resnext101b_32x4d, resnext101b_64x4d
 ResNeXt50_vd_32x4d                               resnext50d_32x4d
 ===============================================  =====================================================================
 
-Differs: the zoo has no function for its other networks, and their shapes show it. SE_ResNeXt50_vd_32x4d has a stem
-twice as wide as the D form's, SENet154_vd a first 1x1 twice as wide as the authors' and pooled shortcuts,
-SE_ResNeXt152_64x4d the same 1x1, and networks of 18 and 34 layers project the shortcut of their first unit.
+Differs: the zoo has no function for its other networks, and their shapes show it. ResNet18 and ResNet34 project the
+shortcut of their first unit, and ResNet200_vd has other depths. Its SE_ResNeXt152_64x4d does not run: its first unit
+reads 64 channels of a stem that makes 128.
 
 Source: https://github.com/PaddlePaddle/PaddleClas, ppcls/arch/backbone: model_zoo/se_resnext.py, se_resnext_vd.py,
 se_resnet_vd.py, resnext.py, resnext_vd.py and legendary_models/resnet.py.
@@ -68,14 +70,10 @@ def _by_stage(key: str, starts: list[int]) -> str:
 
 
 def _ambiguity(shapes: Mapping[str, Shape]) -> str | None:
-    if shapes.get("conv1_1._conv.weight", ())[:1] == (64,):
-        return (
-            "the stem of SE_ResNeXt50_vd_32x4d and the first 1x1 of SENet154_vd and SE_ResNeXt152_64x4d are twice as "
-            "wide as here"
-        )
-    for unit, conv in (("bb_0_0", "_conv"), ("blocks.0", "conv")):
-        if f"{unit}.conv1.{conv}.weight" in shapes and f"{unit}.conv2.{conv}.weight" not in shapes:
-            return "networks of 18 and 34 layers project the shortcut of their first unit, which none does here"
+    for stem, unit, conv in (("conv1_1", "bb_0_0", "_conv"), ("stem.1", "blocks.0", "conv")):
+        basic = f"{unit}.conv1.{conv}.weight" in shapes and f"{unit}.conv2.{conv}.weight" not in shapes
+        if basic and f"{stem}.{conv}.weight" not in shapes:
+            return "ResNet18 and ResNet34 project the shortcut of their first unit, which none does here behind a 7x7"
     return None
 
 

@@ -47,6 +47,14 @@ class AveragedProjection:
         return AveragedShortcut(in_channels, out_channels, stride)
 
 
+@dataclass(frozen=True)
+class UnconditionalProjection:
+    """The D form's shortcut, with its 1x1 convolution also where shapes stay."""
+
+    def build(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        return AveragedShortcut(in_channels, out_channels, stride)
+
+
 class AveragedShortcut(ConvNorm):
     """Average pool of ``stride``, then 1x1 convolution and batch normalisation."""
 
@@ -65,7 +73,7 @@ def average_pool(stride: int) -> nn.Module:
     return dimensions.average_pool(stride, stride, ceil_mode=True, count_include_pad=False)
 
 
-Shortcut = Projection | AveragedProjection
+Shortcut = Projection | AveragedProjection | UnconditionalProjection
 
 
 @dataclass(frozen=True)
