@@ -432,7 +432,8 @@ def draw(drawn: list[tuple[str, Pair]]) -> None:
         low, high = pair.interval
         axes.plot([low, high], [-place, -place], color="0.6", linewidth=2)
         axes.plot(pair.gain, -place, "o", color="tab:blue" if low > 0 or high < 0 else "0.4")
-        axes.annotate(f"{pair.gain:+.2f}", (pair.gain, -place), (0, 6), textcoords="offset points", ha="center")
+        text = axes.annotate(f"{pair.gain:+.2f}", (pair.gain, -place), (0, 7), textcoords="offset points", ha="center")
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # the line of no gain ends before it
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.set_yticks([-place for place in range(len(drawn))], [name for name, _ in drawn])
     axes.set_ylim(-len(drawn) + 0.4, 0.7)
