@@ -51,7 +51,7 @@ def measure(path: Path) -> None:
     """Measure what the file does not hold yet; remove it to measure all."""
     torch.set_num_threads(1)
     machine = format_machine(describe_machine(torch.device("cpu")))
-    lines = [(*key, f"{value:.1f}", machine) for key, value in (milliseconds(path) if path.exists() else {}).items()]
+    lines = [(model, size, f"{value:.1f}", where) for (model, size), (value, where) in measured(path).items()]
     wanted = {(model, size) for _, model, size, _, _ in measured_checkpoints()} - {line[:2] for line in lines}
     for model, size in sorted(wanted):
         fast = senet_zoo.optimize(calm(senet_zoo.create_model(model)), rounds=0, sizes=(size, size * 3 // 4))
@@ -82,8 +82,18 @@ def processor_time(network: torch.nn.Module, picture: torch.Tensor) -> float:
 
 def milliseconds(path: Path = RESULTS) -> dict[tuple[str, int], float]:
     """What was measured, by model and picture side."""
+    return {key: value for key, (value, _) in measured(path).items()}
+
+
+def measured(path: Path) -> dict[tuple[str, int], tuple[float, str]]:
+    """Milliseconds and the machine, by model and picture side; nothing where there is no file."""
+    if not path.exists():
+        return {}
     with path.open(encoding="utf-8", newline="") as file:
-        return {(row["model"], int(row["size"])): float(row["milliseconds"]) for row in csv.DictReader(file)}
+        return {
+            (row["model"], int(row["size"])): (float(row["milliseconds"]), row["machine"])
+            for row in csv.DictReader(file)
+        }
 
 
 def plot(path: Path, figure: Path) -> None:
