@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 LATENCY = ROOT / "benchmarks" / "results" / "latency" / "cpu.csv"
 PART = re.compile(r"(<!-- (\w+): made by tools/readme\.py -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
 CHOSEN = (
+    "se_cifarnet.cifar10",
     "se_resnet20.cifar10",
     "se_mobilenet.imagenette",
     "se_shufflenet.imagenette",
@@ -91,7 +92,7 @@ def printed(*words: str) -> str:
 
 
 def chosen() -> str:
-    """A table of twelve checkpoints, from the manifest and from what benchmarks/latency.py measured."""
+    """A table of thirteen checkpoints, from the manifest and from what benchmarks/latency.py measured."""
     with LATENCY.open(encoding="utf-8", newline="") as file:
         measured = list(csv.DictReader(file))
     times = {(row["model"], int(row["size"])): row for row in measured}
@@ -118,7 +119,7 @@ def chosen() -> str:
         f"{states[PinState.HASHED]} hashed by who published them, and",
         f"{states[PinState.UNPINNED]} unpinned; `senet-zoo info NAME` says which.",
         "",
-        "Accuracies of the first three were measured here, the others by timm. Times are of one picture, optimised, in",
+        "Accuracies of the first four were measured here, the others by timm. Times are of one picture, optimised, in",
         f"float32, on {where}: `python benchmarks/latency.py measure`.",
     ]
     return "\n".join(lines) + "\n"
