@@ -78,9 +78,10 @@ def _bottleneck(
     return four_stages(depths, block)
 
 
-def _averaged(
+def averaged(
     depths: Depths, groups: int = 1, base_width: int = 64, stride_at: StrideAt = StrideAt.SPATIAL
 ) -> tuple[StageSpec, ...]:
+    """The D form's stages: bottlenecks whose shortcuts are averaged."""
     return _bottleneck(depths, groups, base_width, stride_at, AveragedProjection())
 
 
@@ -268,73 +269,73 @@ def senet154b(se: SE | None) -> NetworkSpec:
 @D_FORM.register("se_resnet50d", "resnet50d")
 def resnet50d(se: SE | None) -> NetworkSpec:
     """ResNet-50, D form."""
-    return _d_form(_averaged((3, 4, 6, 3)), se)
+    return _d_form(averaged((3, 4, 6, 3)), se)
 
 
 @D_FORM.register("se_resnet50t", "resnet50t")
 def resnet50t(se: SE | None) -> NetworkSpec:
     """ResNet-50, D form with a tiered stem: each of its convolutions is wider than the last."""
-    return NetworkSpec(_TIERED_STEM, MaxPool(padding=1), _averaged((3, 4, 6, 3)), se)
+    return NetworkSpec(_TIERED_STEM, MaxPool(padding=1), averaged((3, 4, 6, 3)), se)
 
 
 @D_FORM.register("se_resnet101d", "resnet101d")
 def resnet101d(se: SE | None) -> NetworkSpec:
     """ResNet-101, D form."""
-    return _d_form(_averaged((3, 4, 23, 3)), se)
+    return _d_form(averaged((3, 4, 23, 3)), se)
 
 
 @D_FORM.register("se_resnet152d", "resnet152d")
 def resnet152d(se: SE | None) -> NetworkSpec:
     """ResNet-152, D form."""
-    return _d_form(_averaged((3, 8, 36, 3)), se)
+    return _d_form(averaged((3, 8, 36, 3)), se)
 
 
 @D_FORM.register("se_resnet200d", "resnet200d")
 def resnet200d(se: SE | None) -> NetworkSpec:
     """ResNet-200, D form."""
-    return _d_form(_averaged((3, 24, 36, 3)), se)
+    return _d_form(averaged((3, 24, 36, 3)), se)
 
 
 @D_FORM.register("se_resnet269d", "resnet269d")
 def resnet269d(se: SE | None) -> NetworkSpec:
     """ResNet-269, D form."""
-    return _d_form(_averaged((3, 30, 48, 8)), se)
+    return _d_form(averaged((3, 30, 48, 8)), se)
 
 
 @D_FORM.register("se_resnext26d_32x4d", "resnext26d_32x4d")
 def resnext26d_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-26 with 32 groups of 4, D form."""
-    return _d_form(_averaged((2, 2, 2, 2), groups=32, base_width=4), se)
+    return _d_form(averaged((2, 2, 2, 2), groups=32, base_width=4), se)
 
 
 @D_FORM.register("se_resnext26t_32x4d", "resnext26t_32x4d")
 def resnext26t_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-26 with 32 groups of 4, D form with the tiered stem of ``resnet50t``."""
-    stages = _averaged((2, 2, 2, 2), groups=32, base_width=4)
+    stages = averaged((2, 2, 2, 2), groups=32, base_width=4)
     return NetworkSpec(_TIERED_STEM, MaxPool(padding=1), stages, se)
 
 
 @D_FORM.register("se_resnext50d_32x4d", "resnext50d_32x4d")
 def resnext50d_32x4d(se: SE | None) -> NetworkSpec:
     """ResNeXt-50 with 32 groups of 4, D form."""
-    return _d_form(_averaged((3, 4, 6, 3), groups=32, base_width=4), se)
+    return _d_form(averaged((3, 4, 6, 3), groups=32, base_width=4), se)
 
 
 @D_FORM.register("se_resnext101d_32x8d", "resnext101d_32x8d")
 def resnext101d_32x8d(se: SE | None) -> NetworkSpec:
     """ResNeXt-101 with 32 groups of 8, D form."""
-    return _d_form(_averaged((3, 4, 23, 3), groups=32, base_width=8), se)
+    return _d_form(averaged((3, 4, 23, 3), groups=32, base_width=8), se)
 
 
 @D_FORM.register("se_resnextaa101d_32x8d", "resnextaa101d_32x8d")
 def resnextaa101d_32x8d(se: SE | None) -> NetworkSpec:
     """ResNeXt-101 with 32 groups of 8, D form, anti-aliased."""
-    stages = _averaged((3, 4, 23, 3), groups=32, base_width=8, stride_at=StrideAt.POOL)
+    stages = averaged((3, 4, 23, 3), groups=32, base_width=8, stride_at=StrideAt.POOL)
     return NetworkSpec(_D_STEM, AveragePool(), stages, se)
 
 
 @D_FORM.register("se_resnextaa201d_32x8d", "resnextaa201d_32x8d")
 def resnextaa201d_32x8d(se: SE | None) -> NetworkSpec:
     """ResNeXt-201 with 32 groups of 8, D form, anti-aliased, over a stem twice as wide."""
-    stages = _averaged((3, 24, 36, 4), groups=32, base_width=8, stride_at=StrideAt.POOL)
+    stages = averaged((3, 24, 36, 4), groups=32, base_width=8, stride_at=StrideAt.POOL)
     return NetworkSpec(DeepStem((64, 64, 128)), AveragePool(), stages, se)

@@ -16,9 +16,10 @@ Its SE_ResNet50_vd is ``se_resnet50d``.
 """
 
 from senet_zoo.networks.blocks.pools import MaxPool
-from senet_zoo.networks.blocks.residual import AveragedProjection, Basic, Bottleneck, UnconditionalProjection
+from senet_zoo.networks.blocks.residual import AveragedProjection, Basic, UnconditionalProjection
 from senet_zoo.networks.blocks.stems import DeepStem
-from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages, grouped_width
+from senet_zoo.networks.families.family import ANY, Depths, Family, four_stages
+from senet_zoo.networks.families.resnet import averaged
 from senet_zoo.networks.specs import SE, NetworkSpec, StageSpec
 
 FAMILY = Family(published_as=("paddle",), dimensions=ANY)
@@ -59,8 +60,4 @@ def _basic(depths: Depths, se: SE | None) -> NetworkSpec:
 
 
 def _grouped(depths: Depths, groups: int, se: SE | None) -> NetworkSpec:
-    def block(planes: int, stride: int) -> Bottleneck:
-        width = grouped_width(planes, groups, 4)
-        return Bottleneck(width, width, 4 * planes, stride, groups, shortcut=AveragedProjection())
-
-    return NetworkSpec(DeepStem((64, 64, 128)), MaxPool(padding=1), four_stages(depths, block), se)
+    return NetworkSpec(DeepStem((64, 64, 128)), MaxPool(padding=1), averaged(depths, groups, base_width=4), se)
