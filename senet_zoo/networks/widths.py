@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from senet_zoo.errors import SpecError
 from senet_zoo.networks.blocks.preactivation import PreBasic, PreBottleneck
-from senet_zoo.networks.blocks.residual import Basic, Bottleneck
+from senet_zoo.networks.blocks.residual import Basic, Bottleneck, UnconditionalProjection
 from senet_zoo.networks.blocks.stems import BareStem, ConvStem, DeepStem
 from senet_zoo.networks.specs import BlockSpec, NetworkSpec, StageSpec, StemSpec
 
@@ -64,8 +64,10 @@ def require_residual(spec: NetworkSpec) -> None:
 
 def _require_same_shortcut(number: int, stage: StageSpec, before: tuple[int, int], now: tuple[int, int]) -> None:
     """Refuse widths under which the identity of the stage's first block becomes a projection, or the reverse."""
-    same = before[0] == before[1]
-    if stage.blocks[0].stride == 1 and same != (now[0] == now[1]):
+    same, first = before[0] == before[1], stage.blocks[0]
+    if isinstance(first, Basic) and isinstance(first.shortcut, UnconditionalProjection):
+        return
+    if first.stride == 1 and same != (now[0] == now[1]):
         raise SpecError(
             f"stage {number} must have {'as many' if same else 'fewer or more'} channels {'as' if same else 'than'} "
             f"the map before it, for its first shortcut is {'the identity' if same else 'a projection'}; got {now[1]} "

@@ -34,6 +34,7 @@ KINDS = [
     "se_resnext50_32x4d",  # grouped inside
     "senet154",  # a deep stem
     "se_resnet50d",  # a pool in the shortcut
+    "se_resnet18_vd",  # a projection in the first unit
     "se_preresnet20",  # a norm at the end of the sum
     "se_preresnet50",
 ]
